@@ -1,0 +1,38 @@
+"""A file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+class AtomicFile:
+    """A file that is written beside its place and moved there at the end; a context manager that leaves nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        handle, name = tempfile.mkstemp(prefix=".partial-", dir=folder)
+        self._temporary = Path(name)
+        self.file = os.fdopen(handle, "w+b")
+
+    def __enter__(self) -> AtomicFile:
+        return self
+
+    def flush(self) -> None:
+        """Makes sure that the content fits on the disk: nothing after this can fail for want of room."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def keep(self, place: Path) -> None:
+        """Moves the file to its place in one step, readable by whom the folder lets in."""
+        self.file.close()
+        self._temporary.chmod(0o644)
+        os.replace(self._temporary, place)
+
+    def discard(self) -> None:
+        """Leaves nothing behind, unless the file was kept."""
+        self.file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def __exit__(self, *failure: object) -> None:
+        self.discard()

@@ -1,0 +1,86 @@
+"""Connections to hubs, registries and file servers: TLS verified, proxies honoured, nothing waits for ever."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import ssl
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+
+from buildkit import __version__
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+"""A peer that is silent this long is taken for gone: the transfer is resumed or begun again."""
+
+AGENT = f"modelpack/{__version__}"
+_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+def pool(origin: str, parallel: int = 16) -> urllib3.PoolManager:
+    """Connections for ``origin`` (scheme://host), shared by threads, through the environment's proxy where one applies.
+
+    Redirects and retries are left to the caller, who knows what may be repeated and which header may follow.
+    """
+    options: dict[str, Any] = {
+        "maxsize": parallel,
+        "block": False,
+        "retries": False,
+        "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        "headers": {"User-Agent": AGENT},
+        "ssl_context": trusted(),
+    }
+    proxy = proxy_for(origin)
+    if proxy:
+        return urllib3.ProxyManager(proxy, proxy_headers=_proxy_headers(proxy), **options)
+    return urllib3.PoolManager(**options)
+
+
+def trusted() -> ssl.SSLContext:
+    """TLS with verification, against the system's certificates or the bundle that the environment names."""
+    bundle = next((os.environ[name] for name in _BUNDLES if os.environ.get(name)), None)
+    if bundle and Path(bundle).is_dir():
+        return ssl.create_default_context(capath=bundle)
+    return ssl.create_default_context(cafile=bundle)
+
+
+def proxy_for(origin: str) -> str | None:
+    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY mean for an origin; loopback never goes through one."""
+    parts = urlsplit(origin)
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address (without port) is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def is_private(host: str) -> bool:
+    """Whether a host is written as an address that is not public: loopback, private, link-local and the like."""
+    if host == "localhost":
+        return True
+    try:
+        return not ipaddress.ip_address(host.strip("[]")).is_global
+    except ValueError:
+        return False
+
+
+def _proxy_headers(proxy: str) -> dict[str, str]:
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return {}
+    return urllib3.make_headers(proxy_basic_auth=f"{unquote(parts.username)}:{unquote(parts.password or '')}")

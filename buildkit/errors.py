@@ -1,0 +1,62 @@
+"""What goes wrong, said so that a person can mend it. Imports nothing of the project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+DRIFTED = 3
+OUR_BUG = 70
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where it is (file, line, key, reference), what it is, and what to do about it."""
+
+    where: str
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" if self.where else self.what
+
+
+class ModelpackError(Exception):
+    """An explained failure: a sentence, every problem found, and a hint. Ends the command with ``exit_code``."""
+
+    exit_code = FAILED
+
+    def __init__(self, what: str, problems: Iterable[Problem] = (), hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.problems = tuple(problems)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return "\n".join([self.what, *(f"  {problem}" for problem in self.problems)])
+
+
+class InvalidInput(ModelpackError):
+    """A file or value that a person wrote is not acceptable: recipe, settings, lock, reference, option."""
+
+
+class SourceFailed(ModelpackError):
+    """A model could not be listed or read: not there, not allowed, cut off, or not the bytes that were promised."""
+
+
+class RegistryFailed(ModelpackError):
+    """A registry refused, is not reachable, or answered with something that cannot be trusted."""
+
+
+class EngineFailed(ModelpackError):
+    """An engine is not installed, cannot build this plan, or its build failed."""
+
+
+class Drifted(ModelpackError):
+    """The lock and the world differ, and the caller asked that they must not."""
+
+    exit_code = DRIFTED

@@ -1,0 +1,77 @@
+"""The one loop that moves blobs: what an image consists of is put into a store, then its manifests are published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from buildkit.events import Began, Emit, Ended, Moved
+from buildkit.oci.image import Blob, Image, Sealed, Store
+from buildkit.oci.manifest import Document, Index
+from buildkit.oci.reference import Digest, Platform
+from buildkit.parallel import Stop, each
+
+JOBS = 4
+"""Blobs that move at the same time."""
+
+
+@dataclass(frozen=True)
+class Sealing:
+    """An image with all its digests, for every platform: one manifest, or an index over several."""
+
+    images: Mapping[Platform, Sealed]
+    document: Document
+
+    @property
+    def digest(self) -> Digest:
+        """What a tag points to."""
+        return self.document.digest
+
+
+def place(images: Sequence[Image], store: Store, emit: Emit, stop: Stop, jobs: int = JOBS) -> list[Image]:
+    """Puts every layer into the store, each once, and returns the images with all their digests known."""
+    blobs = {layer.blob.key: layer.blob for image in images for layer in image.layers}
+
+    def put(blob: Blob) -> tuple[str, Digest]:
+        return blob.key, put_watched(blob, store, emit, stop)
+
+    known = dict(each(list(blobs.values()), put, jobs, stop))
+    return [image.knowing(known) for image in images]
+
+
+def put_watched(blob: Blob, store: Store, emit: Emit, stop: Stop) -> Digest:
+    """Puts one blob, telling ``emit`` how it goes, and gives up between two pieces when ``stop`` says so."""
+    emit(Began(blob.key, blob.title or blob.key[:19], blob.size))
+
+    def moved(amount: int) -> None:
+        stop.check()
+        emit(Moved(blob.key, amount))
+
+    try:
+        placed = store.put(blob, moved)
+    except BaseException:
+        emit(Ended(blob.key, "failed"))
+        raise
+    emit(Ended(blob.key, placed.outcome))
+    return placed.digest
+
+
+def seal(images: Sequence[Image]) -> Sealing:
+    """Writes the manifests of images whose digests are all known, and the index where there are several platforms."""
+    sealed = {image.platform: image.seal() for image in images}
+    if len(sealed) == 1:
+        return Sealing(sealed, next(iter(sealed.values())).manifest.document)
+    descriptors = [one.manifest.document.descriptor(platform) for platform, one in sorted(sealed.items())]
+    return Sealing(sealed, Index.write(descriptors, {}).document)
+
+
+def publish(sealing: Sealing, store: Store, tags: Sequence[str], before_tags: Callable[[], None] = lambda: None) -> None:
+    """Stores configs, then manifests by digest, then moves the tags: a run that ends early leaves no tag."""
+    for sealed in sealing.images.values():
+        store.put(sealed.config, lambda amount: None)
+    for sealed in sealing.images.values():
+        store.publish(sealed.manifest.document)
+    store.publish(sealing.document)
+    before_tags()
+    for tag in tags:
+        store.publish(sealing.document, tag)

@@ -1,0 +1,111 @@
+"""An OCI image layout folder as a Store (image-spec image-layout.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from buildkit.atomic import AtomicFile
+from buildkit.errors import InvalidInput
+from buildkit.oci.image import Blob, Pieces, Placed
+from buildkit.oci.manifest import OCI_INDEX, Descriptor, Document, Index, canonical
+from buildkit.oci.reference import Digest
+
+BLOCK = 1024 * 1024
+REFERENCE_NAME = "org.opencontainers.image.ref.name"
+LAYOUT_FILE = b'{"imageLayoutVersion":"1.0.0"}'
+
+
+class Layout:
+    """A folder with ``oci-layout``, ``index.json`` and ``blobs/sha256``. Every file in it appears whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def resolve(self, name: str) -> Document | None:
+        """The document under a tag or digest; with the name "" the only one there is, else None."""
+        entries = self._entries()
+        if name.startswith("sha256:"):
+            found = next((entry for entry in entries if entry.digest == name), None)
+            media_type = found.media_type if found else ""
+            path = self.path(Digest(name))
+            return self._document(path, media_type, Digest(name)) if path.is_file() else None
+        if not name:
+            digests = {entry.digest for entry in entries}
+            named = entries[:1] if len(digests) == 1 else []
+        else:
+            named = [entry for entry in entries if entry.annotations.get(REFERENCE_NAME, "").rpartition(":")[2] == name]
+        return self._document(self.path(named[0].digest), named[0].media_type, named[0].digest) if named else None
+
+    def fetch(self, descriptor: Descriptor) -> Pieces:
+        """Yields a blob, and raises InvalidInput at its end where it is not what its name says."""
+        hashed = hashlib.sha256()
+        with self.path(descriptor.digest).open("rb") as file:
+            while piece := file.read(BLOCK):
+                hashed.update(piece)
+                yield piece
+        if hashed.hexdigest() != descriptor.digest.hex:
+            raise InvalidInput(f"{self.path(descriptor.digest)} is damaged: it hashes to sha256:{hashed.hexdigest()}")
+
+    def put(self, blob: Blob, moved: Callable[[int], None]) -> Placed:
+        """Writes the blob, unless it is there; raises what its stream raises, and then leaves nothing behind."""
+        if blob.digest and self.path(blob.digest).is_file():
+            return Placed(blob.digest, "exists")
+        self._prepare()
+        with AtomicFile(self.folder / "blobs" / "sha256") as atomic:
+            hashed = hashlib.sha256()
+            for piece in blob.open():
+                hashed.update(piece)
+                atomic.file.write(piece)
+                moved(len(piece))
+            digest = Digest(f"sha256:{hashed.hexdigest()}")
+            if blob.digest and digest != blob.digest:
+                raise InvalidInput(f"{blob.title} has the digest {digest}, but {blob.digest} was expected")
+            atomic.keep(self.path(digest))
+        return Placed(digest, "sent")
+
+    def publish(self, document: Document, tag: str | None = None) -> None:
+        """Writes the document as a blob; with a tag also names it in ``index.json``."""
+        self.put(Blob.of(document.raw, document.media_type), lambda amount: None)
+        if tag is None:
+            return
+        kept = [entry.document() for entry in self._entries() if entry.annotations.get(REFERENCE_NAME) != tag]
+        named = Descriptor(document.media_type, document.digest, len(document.raw), {REFERENCE_NAME: tag})
+        self._write("index.json", canonical({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*kept, named.document()]}))
+
+    def path(self, digest: Digest) -> Path:
+        """Where a blob is kept."""
+        return self.folder / "blobs" / "sha256" / digest.hex
+
+    def _prepare(self) -> None:
+        (self.folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "oci-layout").exists():
+            self._write("oci-layout", LAYOUT_FILE)
+
+    def _write(self, name: str, content: bytes) -> None:
+        with AtomicFile(self.folder) as atomic:
+            atomic.file.write(content)
+            atomic.keep(self.folder / name)
+
+    def _entries(self) -> tuple[Descriptor, ...]:
+        path = self.folder / "index.json"
+        if not path.is_file():
+            return ()
+        return Index.read(Document(OCI_INDEX, path.read_bytes())).manifests
+
+    def _document(self, path: Path, media_type: str, digest: Digest) -> Document:
+        raw = path.read_bytes()
+        if Digest.of(raw) != digest:
+            raise InvalidInput(f"{path} is damaged: it does not hash to its name")
+        return Document(media_type or str(_json(raw, path).get("mediaType", "")), raw)
+
+
+def _json(raw: bytes, path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(raw)
+    except ValueError:
+        raise InvalidInput(f"{path} is not JSON") from None
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,126 @@
+"""A layer as a deterministic tar stream: a pure function of its entries and their bytes, never held in memory.
+
+Headers are written here and not by the standard library, whose bytes for the unused fields changed between Python
+versions: the same entries must give the same digest on every machine. The format is GNU tar (magic ``ustar`` and two
+spaces): long names as ``././@LongLink`` members, sizes of 8 GiB and more in base 256. PAX headers are never written,
+since scanners in the field fail on a PAX ``size``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+BLOCK = 512
+PACKING = "1"
+"""The revision of everything that decides a layer's bytes. Another packing of the same files has another number."""
+
+_LONG_NAME = 100
+_END = bytes(2 * BLOCK)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or directory in a layer. ``size`` in bytes, ``mode`` octal permission bits, ``mtime`` in seconds."""
+
+    name: str
+    mode: int
+    size: int = 0
+    directory: bool = False
+    uid: int = 0
+    gid: int = 0
+    mtime: int = 0
+
+    @property
+    def padding(self) -> int:
+        """Zero bytes after the content, up to the next block of 512."""
+        return -self.size % BLOCK
+
+    @property
+    def length(self) -> int:
+        """Bytes of the header, content and padding together."""
+        return len(header(self)) + self.size + self.padding
+
+
+Open = Callable[[Entry], Iterator[bytes | memoryview]]
+
+
+def header(entry: Entry) -> bytes:
+    """The header block of an entry, preceded by a long-name member where the name needs one."""
+    name = (entry.name + ("/" if entry.directory else "")).encode()
+    kind = b"5" if entry.directory else b"0"
+    if len(name) <= _LONG_NAME:
+        return _block(name, kind, entry, entry.size)
+    long_name = name + b"\0"
+    announced = _block(b"././@LongLink", b"L", Entry("", mode=0o644), len(long_name))
+    return announced + long_name + bytes(-len(long_name) % BLOCK) + _block(name[:_LONG_NAME], kind, entry, entry.size)
+
+
+def length(entries: Iterable[Entry]) -> int:
+    """The bytes of the whole tar, its two closing blocks included, known before the first byte is read."""
+    return sum(entry.length for entry in entries) + len(_END)
+
+
+def stream(entries: Iterable[Entry], open_content: Open) -> Iterator[bytes | memoryview]:
+    """Yields the tar: each header, then what ``open_content`` yields for the file, padded.
+
+    ``open_content`` must yield exactly ``entry.size`` bytes; anything else raises ValueError before the tar goes on.
+    """
+    return _gathered(_pieces(entries, open_content))
+
+
+def _pieces(entries: Iterable[Entry], open_content: Open) -> Iterator[bytes | memoryview]:
+    for entry in entries:
+        yield header(entry)
+        remaining = entry.size
+        for piece in open_content(entry) if entry.size else ():
+            remaining -= len(piece)
+            if remaining < 0:
+                raise ValueError(f"{entry.name}: more than the {entry.size} bytes that were announced")
+            yield piece
+        if remaining:
+            raise ValueError(f"{entry.name}: {remaining} of its {entry.size} bytes are missing")
+        yield bytes(entry.padding)
+    yield _END
+
+
+def _gathered(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """Joins small pieces, so that twenty thousand small files do not become sixty thousand writes."""
+    gathered = bytearray()
+    for piece in pieces:
+        if len(piece) < _GATHERED:
+            gathered += piece
+        if len(gathered) >= _GATHERED or (gathered and len(piece) >= _GATHERED):
+            yield bytes(gathered)
+            gathered.clear()
+        if len(piece) >= _GATHERED:
+            yield piece
+    yield bytes(gathered)
+
+
+_GATHERED = 64 * 1024
+
+
+def _block(name: bytes, kind: bytes, entry: Entry, size: int) -> bytes:
+    fields = b"".join(
+        (
+            name.ljust(100, b"\0"),
+            _number(entry.mode, 8),
+            _number(entry.uid, 8),
+            _number(entry.gid, 8),
+            _number(size, 12),
+            _number(entry.mtime, 12),
+            b" " * 8,
+            kind,
+            bytes(100),
+            b"ustar  \0",
+        )
+    ).ljust(BLOCK, b"\0")
+    checksum = b"%06o\0 " % sum(fields)
+    return fields[:148] + checksum + fields[156:]
+
+
+def _number(value: int, width: int) -> bytes:
+    if 0 <= value < 8 ** (width - 1):
+        return b"%0*o\0" % (width - 1, value)
+    return b"\x80" + value.to_bytes(width - 1, "big")
