@@ -1,0 +1,48 @@
+"""What a kind of recipe must bring, and the types of the inputs that a recipe may name.
+
+A kind is a folder with ``Containerfile.j2``, ``kind.py`` and ``README.md``, found through the entry point group
+``modelpack.kinds``: the same door for the kinds that come with modelpack and for a third party's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Protocol
+
+from buildkit.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from buildkit.pin import Pins
+    from buildkit.plan import Plan
+    from buildkit.spec import Spec
+
+GROUP = "modelpack.kinds"
+
+
+class Kind(Protocol):
+    """A kind of recipe: what may be written in one, and what is built from it."""
+
+    name: str
+    spec: type[Spec]
+
+    def plan(self, spec: Spec, pins: Pins) -> Plan:
+        """Decides everything; asks nothing; raises InvalidInput where the pinned inputs do not fit the kind."""
+
+    def starter(self, name: str) -> Mapping[str, str]:
+        """The files of a new project of this kind: path -> text, ``recipe.yaml`` among them."""
+
+
+def kinds() -> dict[str, Kind]:
+    """Every kind that is installed, by its name."""
+    return {entry.name: entry.load() for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name; raises InvalidInput with the names there are."""
+    found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
+    if not found:
+        known = ", ".join(sorted(entry.name for entry in entry_points(group=GROUP)))
+        raise InvalidInput(f"there is no kind {name!r}", hint=f"the kinds are: {known}")
+    kind: Kind = found[0].load()
+    return kind
