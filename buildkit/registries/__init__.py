@@ -1,0 +1,1 @@
+"""Registries over HTTP: a repository is a Store."""

@@ -1,0 +1,167 @@
+"""A registry's repository as a Store (distribution-spec 1.1)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from urllib.parse import quote, urlencode
+
+from urllib3.exceptions import HTTPError
+
+from buildkit.errors import RegistryFailed
+from buildkit.oci.image import Blob, Placed
+from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descriptor, Document
+from buildkit.oci.reference import Digest, Reference
+from buildkit.registries.connection import TRIES, Answer, Connection, Lost, error_body, explained
+from buildkit.registries.tokens import Scope
+from buildkit.registries.upload import Upload
+
+BLOCK = 1024 * 1024
+_ACCEPT = ", ".join(MANIFESTS + INDEXES)
+
+
+class Repository:
+    """One repository of a registry, read or written. Shares its connection with the others of that registry."""
+
+    def __init__(self, connection: Connection, reference: Reference) -> None:
+        self.connection = connection
+        self.reference = reference
+        self.repository = reference.repository
+        self._pull: Scope = (f"repository:{self.repository}:pull",)
+        self._push: Scope = (f"repository:{self.repository}:pull,push",)
+        self._writing = False
+
+    def resolve(self, name: str) -> Document | None:
+        """The manifest or index under a tag or digest; None where the registry has none. Raises RegistryFailed."""
+        answer = self.connection.request("GET", self._path("manifests", name), self._scope, headers={"Accept": _ACCEPT})
+        if answer.status == 404:
+            answer.drain_conn()
+            return None
+        self._expect(answer, (200,), f"reading {self.reference.name}:{name}")
+        raw = _bounded(answer, self.reference.name)
+        document = Document(answer.headers.get("Content-Type", "").partition(";")[0].strip(), raw)
+        promised = answer.headers.get("Docker-Content-Digest")
+        if name.startswith("sha256:") and document.digest != name:
+            raise RegistryFailed(f"{self.reference.name} gave other bytes for {name} than that digest")
+        if promised and promised.startswith("sha256:") and promised != document.digest:
+            raise RegistryFailed(f"{self.reference.name}:{name} is {document.digest}, but the registry calls it {promised}")
+        return document
+
+    def has(self, digest: Digest) -> bool:
+        """Whether the repository holds a blob."""
+        answer = self.connection.request("HEAD", self._path("blobs", digest), self._scope)
+        answer.drain_conn()
+        return answer.status == 200
+
+    def fetch(self, descriptor: Descriptor) -> Iterator[bytes | memoryview]:
+        """Yields a blob, resumed by Range where a connection breaks; raises RegistryFailed where it is not what was named."""
+        hashed, position, attempt = hashlib.sha256(), 0, 0
+        while position < descriptor.size or descriptor.size == 0:
+            try:
+                for piece in self._read(descriptor, position):
+                    position += len(piece)
+                    if position > descriptor.size:
+                        raise RegistryFailed(
+                            f"{descriptor.digest} of {self.reference.name} is longer than {descriptor.size} bytes"
+                        )
+                    hashed.update(piece)
+                    attempt = 0
+                    yield piece
+                if position < descriptor.size:
+                    raise Lost(f"{descriptor.size - position} bytes are missing")
+                break
+            except Lost as lost:
+                attempt += 1
+                if attempt == TRIES:
+                    raise self.connection.unreachable(lost) from None
+                self.connection.pause(attempt, lost)
+        if hashed.hexdigest() != descriptor.digest.hex:
+            raise RegistryFailed(f"{self.reference.name} gave other bytes for {descriptor.digest} than that digest")
+
+    def put(self, blob: Blob, moved: Callable[[int], None]) -> Placed:
+        """Makes the blob be there: finds it, mounts it from a sibling, or sends it. Raises RegistryFailed, SourceFailed."""
+        self._writing = True
+        session = None
+        if blob.digest:
+            if self.has(blob.digest):
+                return Placed(blob.digest, "exists")
+            session = self._mount(blob.digest, blob.origin)
+            if session == "":
+                return Placed(blob.digest, "mounted")
+        digest = Upload(self.connection, self._path("blobs", "uploads/"), self._push, blob, moved).run(session)
+        return Placed(digest, "sent")
+
+    def publish(self, document: Document, tag: str | None = None) -> None:
+        """Puts a manifest or index under its digest or a tag, and checks the digest that the registry answers with."""
+        self._writing = True
+        if len(document.raw) > LARGEST_MANIFEST:
+            raise RegistryFailed(
+                f"the manifest has {len(document.raw)} bytes; registries take at most {LARGEST_MANIFEST}",
+                hint="use fewer layers ('layers: squashed', or bundle more files in one)",
+            )
+        name = tag or document.digest
+        answer = self.connection.request(
+            "PUT", self._path("manifests", name), self._push, headers={"Content-Type": document.media_type}, body=document.raw
+        )
+        self._expect(answer, (200, 201, 202), f"writing the manifest {self.reference.name}:{name}")
+        answered = answer.headers.get("Docker-Content-Digest", document.digest)
+        answer.drain_conn()
+        if answered != document.digest:
+            raise RegistryFailed(f"{self.connection.host} stored {answered} where {document.digest} was sent")
+
+    @property
+    def _scope(self) -> Scope:
+        """One token serves a whole push; a mere reader asks for no more than to read."""
+        return self._push if self._writing else self._pull
+
+    def _read(self, descriptor: Descriptor, start: int) -> Iterator[bytes | memoryview]:
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        answer = self.connection.follow(self._path("blobs", descriptor.digest), self._scope, headers)
+        self._expect(answer, (200, 206), f"reading {descriptor.digest} of {self.reference.name}")
+        skip = start if answer.status == 200 else 0
+        try:
+            for piece in answer.stream(BLOCK, decode_content=False):
+                if skip >= len(piece):
+                    skip -= len(piece)
+                    continue
+                yield memoryview(piece)[skip:] if skip else piece
+                skip = 0
+        except HTTPError as error:
+            raise Lost(f"{self.connection.host}: {error}") from None
+        finally:
+            answer.close()
+
+    def _mount(self, digest: Digest, origin: Reference | None) -> str | None:
+        """Mounts a blob of a sibling repository: "" when done, the location of the upload session it became, else None."""
+        if origin is None or origin.host != self.reference.host or origin.repository == self.repository:
+            return None
+        scope = (*self._push, f"repository:{origin.repository}:pull")
+        where = self._path("blobs", "uploads/") + "?" + urlencode({"mount": digest, "from": origin.repository})
+        try:
+            answer = self.connection.request("POST", where, scope)
+        except RegistryFailed:
+            return None
+        answer.drain_conn()
+        if answer.status == 201:
+            return ""
+        return answer.headers.get("Location") if answer.status == 202 else None
+
+    def _path(self, what: str, name: str) -> str:
+        return f"/v2/{self.repository}/{what}/{quote(name, safe=':/')}"
+
+    def _expect(self, answer: Answer, statuses: tuple[int, ...], doing: str) -> None:
+        if answer.status in statuses:
+            return
+        said = explained(error_body(answer))
+        raise RegistryFailed(f"{doing} failed: {self.connection.host} answered {answer.status}" + (f" ({said})" if said else ""))
+
+
+def _bounded(answer: Answer, name: str) -> bytes:
+    try:
+        raw = answer.read(LARGEST_MANIFEST + 1)
+    except HTTPError as error:
+        raise RegistryFailed(f"the manifest of {name} was cut off ({error})", hint="try again") from None
+    answer.drain_conn()
+    if len(raw) > LARGEST_MANIFEST:
+        raise RegistryFailed(f"the manifest of {name} is larger than {LARGEST_MANIFEST} bytes")
+    return raw

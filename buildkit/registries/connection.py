@@ -1,0 +1,221 @@
+"""Requests to one registry: authorised, repeated where that is safe, and explained where they fail."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import cast
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, SSLError
+
+from buildkit import connections
+from buildkit.errors import ModelpackError, RegistryFailed
+from buildkit.oci.manifest import parse_object
+from buildkit.registries.auth import Credentials, find
+from buildkit.registries.tokens import Authority, Refused, Scope
+
+TRIES = 5
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LONGEST_WAIT = 60.0
+_REDIRECTS = 5
+_AUTHORISATIONS = 3
+"""Times that one request is sent with another token: the first has none, and a token may expire on its way."""
+
+_LARGEST_ERROR = 64 * 1024
+
+Body = bytes | Iterable[bytes | memoryview] | None
+Answer = urllib3.BaseHTTPResponse
+
+
+class Lost(Exception):
+    """A request that may be made again: the connection broke, or the registry is busy. ``wait`` in seconds, if it said."""
+
+    def __init__(self, what: str, wait: float | None = None) -> None:
+        super().__init__(what)
+        self.wait = wait
+
+
+class Connection:
+    """A registry's HTTP API, for all threads. ``sleep`` takes seconds and can be replaced where tests must not wait."""
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        plain_http: Callable[[str], bool],
+        credentials: Callable[[], Credentials | None] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.host = host
+        api = "registry-1.docker.io" if host == "docker.io" else host
+        self.origin = f"{'http' if plain_http(host) else 'https'}://{api}"
+        self.sleep = sleep
+        self._plain_http = plain_http
+        self._pools: dict[str, urllib3.PoolManager] = {}
+        self.authority = Authority(self.origin, credentials or (lambda: find(host)), self._pool, plain_http)
+
+    def request(
+        self, method: str, where: str, scope: Scope, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """A request that may be repeated, its answer unread; ``where`` is a path of the API or a URL it gave.
+
+        Transient failures are retried with growing pauses; raises RegistryFailed when that does not help, or for 401 and 403.
+        """
+        for attempt in range(TRIES):
+            try:
+                return self.once(method, where, scope, headers=headers, body=body)
+            except Lost as lost:
+                if attempt == TRIES - 1:
+                    raise self.unreachable(lost) from None
+                self.pause(attempt, lost)
+        raise AssertionError("unreachable")
+
+    def once(
+        self, method: str, where: str, scope: Scope, *, headers: Mapping[str, str] | None = None, body: Body = None
+    ) -> Answer:
+        """One request, repeated only where the registry asks for (new) authorisation before it read a body.
+
+        Raises Lost where it may be made again, RegistryFailed where it may not.
+        """
+        url = self.absolute(where)
+        for _ in range(_AUTHORISATIONS):
+            answer, used = self._send(method, url, scope, headers or {}, body)
+            if answer.status != 401 or not self._ours(url):
+                break
+            answer.drain_conn()
+            if not self.authority.challenged(answer.headers.get("WWW-Authenticate", ""), scope, used):
+                raise self.refused(401, scope, b"")
+            if not (body is None or isinstance(body, bytes)):
+                raise Lost("the registry wants a new token", wait=0.0)
+        if answer.status in TRANSIENT:
+            raise Lost(f"{self.host} answered {answer.status}", self._wait_asked(answer))
+        if answer.status in (401, 403) and self._ours(url):
+            raise self.refused(answer.status, scope, error_body(answer))
+        return answer
+
+    def follow(self, where: str, scope: Scope, headers: Mapping[str, str]) -> Answer:
+        """A GET whose redirects are followed, the authorisation staying behind where another origin is named."""
+        answer = self.request("GET", where, scope, headers=headers)
+        for _ in range(_REDIRECTS):
+            if answer.status not in (301, 302, 303, 307, 308):
+                return answer
+            where = self.absolute(urljoin(self.absolute(where), answer.headers.get("Location", "")))
+            answer.drain_conn()
+            answer = self.request("GET", where, scope, headers=headers)
+        raise RegistryFailed(f"{self.host} redirects without end")
+
+    def absolute(self, where: str) -> str:
+        """A path or ``Location`` as a URL, refused where it leads from a registry to somewhere it should not know.
+
+        A private address that the registry is not on itself is refused, and so is plain HTTP where it is not allowed.
+        """
+        url = urljoin(self.origin + "/", where)
+        parts = urlsplit(url)
+        if self._ours(url):
+            return url
+        if connections.is_private(parts.hostname or "") and parts.hostname != urlsplit(self.origin).hostname:
+            raise RegistryFailed(f"{self.host} points to the private address {parts.netloc}; that is not followed")
+        if parts.scheme != "https" and not (parts.scheme == "http" and self._plain_http(parts.netloc)):
+            raise RegistryFailed(
+                f"{self.host} points to {parts.scheme}://{parts.netloc}, which is not https; that is not followed"
+            )
+        return url
+
+    def pause(self, attempt: int, lost: Lost) -> None:
+        """Waits before another try: what the registry asked for, else twice as long each time, with jitter."""
+        self.sleep(min(lost.wait if lost.wait is not None else 0.5 * 2**attempt * random.uniform(0.5, 1.5), _LONGEST_WAIT))
+
+    def unreachable(self, lost: Lost) -> RegistryFailed:
+        """The failure after the last try."""
+        return RegistryFailed(
+            f"{self.host} does not answer as it should: {lost}",
+            hint="check that the registry is up and that this machine reaches it, then run the same command again",
+        )
+
+    def refused(self, status: int, scope: Scope, body: bytes) -> RegistryFailed:
+        """Tells apart: nobody is logged in, the login is wrong, or it is right and not enough."""
+        credentials = self.authority.credentials
+        login = f"log in with 'docker login {self.host}' or 'podman login {self.host}'"
+        what = " and ".join(one.split(":", 2)[1] for one in scope) or self.host
+        if credentials is None:
+            return RegistryFailed(f"not logged in to {self.host}, which does not let anyone use {what}", hint=login)
+        if status == 401:
+            return RegistryFailed(f"{self.host} does not accept the credentials from {credentials.found}", hint=f"{login} again")
+        said = explained(body)
+        return RegistryFailed(
+            f"logged in to {self.host} (credentials from {credentials.found}), but not allowed to use {what}"
+            + (f": {said}" if said else ""),
+            hint="ask for the permission to push there, or create the repository first where the registry wants that",
+        )
+
+    def _send(self, method: str, url: str, scope: Scope, headers: Mapping[str, str], body: Body) -> tuple[Answer, str]:
+        pool = self._pool(url)
+        try:
+            authorised = self.authority.header(scope) if self._ours(url) else {}
+            answer = pool.request(
+                method,
+                url,
+                headers={**pool.headers, **headers, **authorised},
+                body=cast("bytes | Iterable[bytes] | None", body),
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            return answer, authorised.get("Authorization", "")
+        except Refused as refused:
+            raise self.refused(refused.status if refused.status in (401, 403) else 403, scope, b"") from None
+        except SSLError as error:
+            raise RegistryFailed(
+                f"the certificate of {urlsplit(url).netloc} is not trusted: {_reason(error)}",
+                hint="name the certificate authority's file in SSL_CERT_FILE",
+            ) from None
+        except (HTTPError, OSError) as error:
+            raise Lost(f"{urlsplit(url).netloc}: {_reason(error)}") from None
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if origin not in self._pools:
+            self._pools[origin] = connections.pool(origin)
+        return self._pools[origin]
+
+    def _ours(self, url: str) -> bool:
+        return url.startswith(self.origin + "/")
+
+    def _wait_asked(self, answer: Answer) -> float | None:
+        answer.drain_conn()
+        asked = answer.headers.get("Retry-After", "")
+        if asked.isdigit():
+            return float(asked)
+        with contextlib.suppress(ValueError, TypeError):
+            return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
+        return None
+
+
+def error_body(answer: Answer) -> bytes:
+    """What an answer says of an error, bounded."""
+    try:
+        return answer.read(_LARGEST_ERROR)
+    except HTTPError:
+        return b""
+
+
+def explained(body: bytes) -> str:
+    """The registry's own words for an error (distribution-spec, "Error Codes"), made safe for a terminal."""
+    try:
+        errors = parse_object(body, "error").get("errors")
+        said = "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors or [])
+    except (ModelpackError, AttributeError, TypeError):
+        return ""
+    return "".join(character if character.isprintable() else " " for character in said)[:300]
+
+
+def _reason(error: BaseException) -> str:
+    inner = getattr(error, "reason", None) or error
+    text = str(inner.args[-1] if isinstance(inner, Exception) and inner.args else inner)
+    return text.rpartition(">: ")[2][:300]

@@ -1,0 +1,170 @@
+"""How a request to a registry is authorised: Basic, or a bearer token per scope (distribution: token authentication)."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlencode, urlsplit
+
+import urllib3
+
+from buildkit.errors import InvalidInput, RegistryFailed
+from buildkit.oci.manifest import parse_object
+from buildkit.registries.auth import Credentials
+
+Scope = tuple[str, ...]
+_CHALLENGE = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_LARGEST_ANSWER = 1024 * 1024
+_DEFAULT_SECONDS = 60
+_MARGIN = 0.3
+"""The share of a token's life in which it is not used any more for something that takes a while."""
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What a 401 asks for: its scheme in lower case and its parameters."""
+
+    scheme: str
+    parameters: dict[str, str]
+
+    @classmethod
+    def read(cls, header: str) -> Challenge:
+        """Reads a ``WWW-Authenticate`` header (RFC 9110, section 11.6.1)."""
+        scheme, _, rest = header.strip().partition(" ")
+        return cls(scheme.lower(), {key.lower(): quoted or bare for key, quoted, bare in _CHALLENGE.findall(rest)})
+
+
+@dataclass
+class _Token:
+    value: str = field(repr=False)
+    fresh_until: float
+
+
+class Authority:
+    """Knows how one registry wants to be asked, and keeps a token per scope until it goes stale. Thread-safe."""
+
+    def __init__(
+        self,
+        origin: str,
+        credentials: Callable[[], Credentials | None],
+        pools: Callable[[str], urllib3.PoolManager],
+        plain_http: Callable[[str], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.origin = origin
+        self._find = credentials
+        self._pools = pools
+        self._plain_http = plain_http
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._challenge: Challenge | None = None
+        self._tokens: dict[Scope, _Token] = {}
+        self._credentials: Credentials | None = None
+        self._searched = False
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What was found for this registry; looked for once, when first needed."""
+        with self._lock:
+            if not self._searched:
+                self._credentials, self._searched = self._find(), True
+            return self._credentials
+
+    def header(self, scope: Scope) -> dict[str, str]:
+        """The ``Authorization`` header for a request, empty as long as the registry has not asked for one."""
+        with self._lock:
+            if self._challenge is None:
+                return {}
+            if self._challenge.scheme == "basic":
+                credentials = self.credentials
+                return {"Authorization": credentials.basic} if credentials else {}
+            token = self._tokens.get(scope)
+            if token is None or token.fresh_until < self._clock():
+                token = self._tokens[scope] = self._fetch(self._challenge, scope)
+            return {"Authorization": f"Bearer {token.value}"}
+
+    def challenged(self, header: str, scope: Scope, used: str) -> bool:
+        """Takes a 401's challenge; says whether asking once more with :meth:`header` can help.
+
+        ``used`` is the ``Authorization`` that was refused: another thread may have a better one by now.
+        """
+        with self._lock:
+            token = self._tokens.get(scope)
+            if token and used == f"Bearer {token.value}":
+                del self._tokens[scope]
+            challenge = Challenge.read(header)
+            if challenge.scheme not in ("basic", "bearer"):
+                raise RegistryFailed(
+                    f"{self.origin} asks for the authentication {challenge.scheme or 'nothing'!r}, which is not known"
+                )
+            self._challenge = challenge
+            return challenge.scheme == "bearer" or bool(self.credentials and used != self.credentials.basic)
+
+    def _fetch(self, challenge: Challenge, scope: Scope) -> _Token:
+        realm = challenge.parameters.get("realm", "")
+        self._check(realm)
+        service = challenge.parameters.get("service", "")
+        credentials = self.credentials
+        if credentials and credentials.identity_token:
+            answer = self._exchange(realm, service, scope, credentials)
+        else:
+            answer = self._ask(realm, service, scope, credentials)
+        value = answer.get("token") or answer.get("access_token")
+        if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
+            raise RegistryFailed(f"the token service of {self.origin} gave no token")
+        lifetime = answer.get("expires_in")
+        seconds = lifetime if isinstance(lifetime, int | float) and lifetime > 0 else _DEFAULT_SECONDS
+        return _Token(value, self._clock() + seconds * (1 - _MARGIN))
+
+    def _check(self, realm: str) -> None:
+        parts = urlsplit(realm)
+        if parts.scheme == "https" or (parts.scheme == "http" and self._plain_http(parts.netloc)):
+            return
+        raise RegistryFailed(
+            f"{self.origin} sends for a token to {realm[:200]!r}, which is not https; no credentials were sent there"
+        )
+
+    def _ask(self, realm: str, service: str, scope: Scope, credentials: Credentials | None) -> dict[str, object]:
+        query = [("service", service)] if service else []
+        query += [("scope", one) for one in scope]
+        headers = {"Authorization": credentials.basic} if credentials else {}
+        url = realm + ("&" if urlsplit(realm).query else "?") + urlencode(query)
+        return self._answer("GET", url, headers, None)
+
+    def _exchange(self, realm: str, service: str, scope: Scope, credentials: Credentials) -> dict[str, object]:
+        form = urlencode(
+            {
+                "grant_type": "refresh_token",
+                "refresh_token": credentials.identity_token,
+                "service": service,
+                "client_id": "modelpack",
+                "scope": " ".join(scope),
+            }
+        )
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self._answer("POST", realm, headers, form.encode())
+
+    def _answer(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> dict[str, object]:
+        pool = self._pools(url)
+        answer = pool.request(method, url, headers={**pool.headers, **headers}, body=body, redirect=False, preload_content=False)
+        with answer:
+            raw = answer.read(_LARGEST_ANSWER)
+        if answer.status in (429, 500, 502, 503, 504):
+            raise urllib3.exceptions.ProtocolError(f"the token service answered {answer.status}")
+        if answer.status != 200:
+            raise Refused(answer.status)
+        try:
+            return parse_object(raw, "the token service's answer")
+        except InvalidInput as error:
+            raise RegistryFailed(f"{self.origin}: {error}") from None
+
+
+class Refused(Exception):
+    """The token service gave no token. ``status`` is what it answered."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the token service answered {status}")
+        self.status = status

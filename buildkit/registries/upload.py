@@ -1,0 +1,125 @@
+"""One blob into a registry: POST, one PATCH of known length that is hashed while it is sent, PUT with the digest.
+
+One PATCH and no chunks: registries in the field drop what follows a first chunk, and a session does not survive a broken
+connection, so a blob that was cut is begun again. The digest is needed only at the PUT, which is what makes the blob real:
+a stream that turns out to be wrong is cancelled before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from urllib.parse import urlencode, urlsplit
+
+from buildkit.errors import ModelpackError, RegistryFailed
+from buildkit.oci.image import Blob
+from buildkit.oci.reference import Digest
+from buildkit.registries.connection import TRIES, Answer, Connection, Lost, error_body, explained
+from buildkit.registries.tokens import Scope
+
+
+class Upload:
+    """The upload of one blob; ``moved`` hears of every piece, and of a negative amount where it begins again."""
+
+    def __init__(self, connection: Connection, where: str, scope: Scope, blob: Blob, moved: Callable[[int], None]) -> None:
+        self.connection = connection
+        self.where = where
+        self.scope = scope
+        self.blob = blob
+        self.moved = moved
+        self.sent = 0
+        self.hashed = hashlib.sha256()
+        self.location: str | None = None
+
+    def run(self, session: str | None = None) -> Digest:
+        """Sends the blob, in ``session`` where one is open already. Raises RegistryFailed, or what the blob's stream raises."""
+        for attempt in range(TRIES):
+            try:
+                self.location, session = session or self._begin(), None
+                return self._send(self.location)
+            except Lost as lost:
+                self._cancel()
+                self._rewind()
+                if attempt == TRIES - 1:
+                    raise self.connection.unreachable(lost) from None
+                self.connection.pause(attempt, lost)
+            except BaseException:
+                self._cancel()
+                raise
+        raise AssertionError("unreachable")
+
+    def _begin(self) -> str:
+        answer = self.connection.once("POST", self.where, self.scope, headers={"Content-Length": "0"})
+        if answer.status == 404:
+            raise RegistryFailed(
+                f"{self.connection.host} has no repository {self.where.split('/', 2)[2].removesuffix('/blobs/uploads/')}"
+                f" ({explained(error_body(answer)) or 'answered 404'})",
+                hint="the repository must be created first on this registry",
+            )
+        self._expect(answer, (202,), "beginning an upload")
+        return self._location(answer)
+
+    def _send(self, location: str) -> Digest:
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(self.blob.size)}
+        answer = self.connection.once("PATCH", location, self.scope, headers=headers, body=self._pieces())
+        if answer.status == 413:
+            raise RegistryFailed(
+                f"{self.connection.host} takes no layer of {self.blob.size} bytes ({self.blob.title})",
+                hint="use 'layers: per-file', or another registry",
+            )
+        self._expect(answer, (200, 201, 202, 204), f"sending {self.blob.title}")
+        if self.sent != self.blob.size:
+            raise Lost(f"only {self.sent} of {self.blob.size} bytes were taken")
+        self.location = self._location(answer, location)
+        digest = Digest(f"sha256:{self.hashed.hexdigest()}")
+        if self.blob.digest and digest != self.blob.digest:
+            raise ModelpackError(
+                f"{self.blob.title} has the digest {digest}, but the lock says {self.blob.digest}",
+                hint="lock again with 'modelpack lock --upgrade' if the content is meant to have changed",
+            )
+        self._finish(self.location, digest)
+        return digest
+
+    def _finish(self, location: str, digest: Digest) -> None:
+        where = location + ("&" if urlsplit(location).query else "?") + urlencode({"digest": digest})
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": "0"}
+        answer = self.connection.once("PUT", where, self.scope, headers=headers, body=b"")
+        if answer.status in (400, 404):
+            raise Lost(f"the registry lost the upload ({explained(error_body(answer)) or answer.status})")
+        self._expect(answer, (200, 201, 202, 204), f"finishing {self.blob.title}")
+        answered = answer.headers.get("Docker-Content-Digest", digest)
+        if answered != digest:
+            raise RegistryFailed(f"{self.connection.host} stored {answered} where {digest} was sent")
+
+    def _pieces(self) -> Iterator[bytes | memoryview]:
+        for piece in self.blob.open():
+            self.hashed.update(piece)
+            self.sent += len(piece)
+            self.moved(len(piece))
+            yield piece
+
+    def _rewind(self) -> None:
+        if self.sent:
+            self.moved(-self.sent)
+        self.sent, self.hashed = 0, hashlib.sha256()
+
+    def _cancel(self) -> None:
+        """Gives the session up under its newest location: registries know no other."""
+        if self.location:
+            with contextlib.suppress(Lost, ModelpackError):
+                self.connection.once("DELETE", self.location, self.scope).drain_conn()
+        self.location = None
+
+    def _location(self, answer: Answer, previous: str = "") -> str:
+        location = answer.headers.get("Location") or previous
+        answer.drain_conn()
+        if not location:
+            raise RegistryFailed(f"{self.connection.host} opened an upload but did not say where")
+        return self.connection.absolute(location)
+
+    def _expect(self, answer: Answer, statuses: tuple[int, ...], doing: str) -> None:
+        if answer.status in statuses:
+            return
+        said = explained(error_body(answer))
+        raise RegistryFailed(f"{doing} failed: {self.connection.host} answered {answer.status}" + (f" ({said})" if said else ""))
