@@ -12,6 +12,11 @@ from buildkit.oci.manifest import canonical
 from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.pin import File, ImagePin
 
+KEY = "build.modelpack.layer.key"
+TITLE = "build.modelpack.layer.title"
+PACKING = "build.modelpack.packing"
+"""Annotations of a layer on the manifest: what decided its bytes, so that an image can be recognised without a lock."""
+
 
 @dataclass(frozen=True)
 class PlannedFile:

@@ -26,6 +26,7 @@ class Digest(str):
     """``sha256:`` and 64 hexadecimal digits (image-spec, descriptor.md, "Digests"). Other algorithms are refused."""
 
     def __new__(cls, text: str) -> Digest:
+        """Checks the text; raises InvalidInput."""
         if not _DIGEST.fullmatch(text):
             raise InvalidInput(f"{text[:100]!r} is not a digest", hint="a digest is sha256: and 64 lower-case hexadecimal digits")
         return super().__new__(cls, text)
@@ -143,7 +144,9 @@ def _problems(text: str, host: str, repository: str, tag: str | None, digest: st
     if not is_host(host):
         found.append(Problem(text[:200], f"{host!r} is not a host name"))
     if not is_repository(repository):
-        found.append(Problem(text[:200], f"{repository!r} is not a repository name", "lower-case letters, digits and . _ - / only"))
+        found.append(
+            Problem(text[:200], f"{repository!r} is not a repository name", "lower-case letters, digits and . _ - / only")
+        )
     if tag is not None and not is_tag(tag):
         found.append(Problem(text[:200], f"{tag!r} is not a tag", _TAG_HINT))
     if digest is not None and not _DIGEST.fullmatch(digest):

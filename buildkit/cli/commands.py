@@ -1,0 +1,240 @@
+"""The commands. Each reads its options, calls one function of the flow, and prints what came of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from buildkit import __version__
+from buildkit.cli.session import session
+
+if TYPE_CHECKING:
+    from buildkit.policy import Policy
+    from buildkit.push import Delivered
+    from buildkit.recipe import Recipe
+    from buildkit.world import World
+
+app = typer.Typer(
+    name="modelpack",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Turns a recipe into a locked, pushed container image of a model.\n\nBegin with: modelpack init modelcar",
+)
+
+Recipes = Annotated[
+    list[Path], typer.Argument(help="Recipes, or folders that hold a recipe.yaml.", metavar="RECIPE...", show_default=False)
+]
+OptionalRecipes = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Recipes; without one recipe.yaml, else every locked recipe here.", metavar="[RECIPE...]"),
+]
+OneRecipe = Annotated[
+    Path, typer.Argument(help="A recipe, or a folder that holds a recipe.yaml.", metavar="RECIPE", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result, and progress on stderr, as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
+Locked = Annotated[bool, typer.Option("--locked", help="Refuse, with exit code 3, where anything moved since it was locked.")]
+Upgrade = Annotated[bool, typer.Option("--upgrade", help="Take what every input means now.")]
+RegistryName = Annotated[
+    str | None, typer.Option("--registry", help="A registry of modelpack.yaml, or HOST/PREFIX.", metavar="R")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"modelpack {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def modelpack(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Everything that all commands share."""
+
+
+@app.command()
+def build(
+    recipes: Recipes,
+    engine: Annotated[str, typer.Option(help="auto, embedded, buildx or podman.")] = "auto",
+    push: Annotated[bool, typer.Option("--push", help="Push to --registry; models go there without touching the disk.")] = False,
+    registry: RegistryName = None,
+    output: Annotated[
+        str | None, typer.Option(help="oci:DIR, oci-archive:FILE or docker-archive:FILE.", metavar="FORM:PATH")
+    ] = None,
+    locked: Locked = False,
+    upgrade: Upgrade = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Build images, and with --push bring them to a registry.
+
+    Example: modelpack build recipe.yaml --push --registry quay.io/me
+    """
+    from buildkit import flow
+    from buildkit.push import Output
+
+    if push != (registry is not None):
+        raise typer.BadParameter("--push and --registry go together: --push --registry R")
+    wanted = flow.Wanted(engine, _policy(locked, upgrade), registry, Output.parse(output) if output else None)
+    _each(recipes, as_json, quiet, lambda recipe, world: flow.build(recipe, world, wanted))
+
+
+@app.command()
+def push(recipes: OptionalRecipes = None, registry: RegistryName = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Push what was built, without building again.
+
+    Example: modelpack push --registry quay.io/me
+    """
+    from buildkit import flow
+
+    if registry is None:
+        raise typer.BadParameter("say where to: --registry R, a name from modelpack.yaml or HOST/PREFIX")
+    _each(recipes or _locked_here(), as_json, quiet, lambda recipe, world: flow.push(recipe, world, registry))
+
+
+@app.command()
+def lock(recipes: Recipes, locked: Locked = False, upgrade: Upgrade = False, quiet: Quiet = False) -> None:
+    """Pin what a recipe names: the model's commit and files, the base's digest.
+
+    Without options what is locked stays, and what moved meanwhile is told. Example: modelpack lock recipe.yaml --upgrade
+    """
+    from buildkit import flow
+    from buildkit.policy import Policy
+
+    policy = _policy(locked, upgrade)
+    with session(False, quiet) as opened:
+        for path in recipes:
+            recipe, world = opened.recipe(path)
+            flow.lock(recipe, world, Policy.CHECK if policy is Policy.KEEP else policy)
+            print(recipe.lock_path)
+
+
+@app.command()
+def render(
+    recipe: OneRecipe,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the Containerfile and what it adds into this folder.", metavar="DIR")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Print the Containerfile that buildx and podman build.
+
+    Example: modelpack render recipe.yaml > Containerfile
+    """
+    from buildkit import flow
+
+    with session(False, quiet) as opened:
+        read, world = opened.recipe(recipe)
+        if output is None:
+            sys.stdout.write(flow.render(read, world).containerfile)
+        else:
+            print(flow.render_into(read, world, output))
+
+
+@app.command()
+def inspect(
+    image: Annotated[str, typer.Argument(help="A reference, or oci:DIR.", metavar="REF|oci:DIR", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Show an image's layers, sizes, config, and where each part came from.
+
+    Example: modelpack inspect oci:build/image
+    """
+    from buildkit.inspect import look
+
+    with session(as_json, True) as opened:
+        seen = look(image, opened.world(Path.cwd()))
+    if as_json:
+        print(json.dumps(seen.document(), ensure_ascii=False, indent=2))
+    else:
+        from buildkit.cli.tables import show_image
+
+        show_image(seen)
+
+
+@app.command()
+def init(
+    kind: Annotated[str, typer.Argument(help="The kind of recipe.")] = "modelcar",
+    folder: Annotated[Path, typer.Argument(help="Where to.")] = Path(),
+    name: Annotated[str | None, typer.Option(help="The image's name; by default the folder's.")] = None,
+) -> None:
+    """Write a recipe to start from. Files that are there are never replaced.
+
+    Example: modelpack init modelcar models/granite
+    """
+    from buildkit.start import start
+
+    for path in start(kind, folder, name):
+        print(path)
+
+
+@app.command()
+def schema(kind: Annotated[str | None, typer.Argument(help="Only this kind.")] = None) -> None:
+    """Print the JSON Schema of recipes, for editors.
+
+    Example: modelpack schema > recipe.schema.json
+    """
+    from buildkit.recipe import schema as recipe_schema
+
+    print(json.dumps(recipe_schema(kind), ensure_ascii=False, indent=2))
+
+
+def _policy(locked: bool, upgrade: bool) -> Policy:
+    from buildkit.policy import Policy
+
+    if locked and upgrade:
+        raise typer.BadParameter("--locked and --upgrade contradict each other")
+    return Policy.LOCKED if locked else Policy.UPGRADE if upgrade else Policy.KEEP
+
+
+def _each(paths: Sequence[Path], as_json: bool, quiet: bool, work: Callable[[Recipe, World], Delivered]) -> None:
+    """Does the work for every recipe; one that fails is told and does not keep the others from being done."""
+    from buildkit.cli.render import show_error
+    from buildkit.cli.results import document, lines
+    from buildkit.errors import ModelpackError
+
+    delivered, code = [], 0
+    with session(as_json, quiet) as opened:
+        for path in paths:
+            try:
+                delivered.append(work(*opened.recipe(path)))
+            except ModelpackError as error:
+                if len(paths) == 1:
+                    raise
+                show_error(error)
+                code = max(code, error.exit_code)
+            else:
+                if not as_json:
+                    print("\n".join(lines(delivered[-1])), flush=True)
+    if as_json:
+        print(json.dumps([document(one) for one in delivered], ensure_ascii=False, indent=2))
+    if code:
+        raise typer.Exit(code)
+
+
+def _locked_here() -> list[Path]:
+    """``recipe.yaml`` here, else every recipe here that has a lock."""
+    from buildkit.errors import InvalidInput
+
+    if Path("recipe.yaml").is_file():
+        return [Path("recipe.yaml")]
+    found = [
+        path
+        for lock in sorted(Path().glob("*.lock"))
+        for path in (lock.with_suffix(".yaml"), lock.with_suffix(".yml"))
+        if path.is_file()
+    ]
+    if not found:
+        raise InvalidInput(
+            "there is no recipe.yaml and no locked recipe here", hint="name the recipe: modelpack push RECIPE --registry R"
+        )
+    return found

@@ -1,0 +1,79 @@
+"""The command ``modelpack``: the only place that catches what went wrong and ends the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from buildkit.errors import FAILED, INTERRUPTED, OUR_BUG, ModelpackError
+
+
+def main() -> None:
+    """Runs the command line and exits with its code: 0, 1, 2, 3, 70 or 130."""
+    _speak_utf8()
+    code = _run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read us has enough: python would complain once more when it closes the stream itself.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or FAILED
+    if code == INTERRUPTED:
+        # Threads that wait for a silent peer are daemons, but their connections are not worth a second's goodbye.
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _run() -> int:
+    from buildkit.cli.commands import app
+
+    try:
+        return int(app(standalone_mode=True) or 0)
+    except SystemExit as exit:
+        return exit.code if isinstance(exit.code, int) else FAILED
+    except KeyboardInterrupt:
+        print("interrupted: nothing was tagged, the lock is unchanged", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return FAILED
+    except ModelpackError as error:
+        from buildkit.cli.render import show_error
+
+        show_error(error)
+        return error.exit_code
+    except OSError as error:
+        from buildkit.cli.render import show_error
+
+        show_error(_explained(error))
+        return FAILED
+    except Exception:
+        return _our_bug()
+
+
+def _explained(error: OSError) -> ModelpackError:
+    where = str(error.filename or "")
+    return ModelpackError(f"{where}: {error.strerror or error}" if where else str(error.strerror or error))
+
+
+def _our_bug() -> int:
+    import traceback
+
+    from buildkit import __version__
+
+    print("error: this is a fault of modelpack itself, not of yours", file=sys.stderr)
+    if os.environ.get("MODELPACK_TRACEBACK"):
+        traceback.print_exc()
+    else:
+        kind, value, _ = sys.exc_info()
+        print(f"  {kind.__name__ if kind else ''}: {value}", file=sys.stderr)
+        print(f"\nhint: report it with version {__version__} and what MODELPACK_TRACEBACK=1 shows", file=sys.stderr)
+    return OUR_BUG
+
+
+def _speak_utf8() -> None:
+    """Names of files may hold any letter, and a terminal that cannot show one must not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure:
+            reconfigure(errors="backslashreplace")

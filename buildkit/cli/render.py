@@ -1,0 +1,178 @@
+"""What a person sees: errors, progress, results. The only module that knows rich."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from buildkit.errors import ModelpackError
+from buildkit.events import Began, Emit, Ended, Event, Moved, Said, Warned
+
+_EVERY_SECONDS = 10.0
+"""How often a plain line tells how far a long transfer is."""
+
+
+def show_error(error: ModelpackError) -> None:
+    """``error:``, the problems indented, a blank line, ``hint:``. The same with and without colour."""
+    red, plain = ("\033[1;31m", "\033[0m") if coloured() else ("", "")
+    lines = [f"{red}error:{plain} {error.what}"]
+    hints = [error.hint] if error.hint else []
+    for problem in error.problems:
+        lines += [f"  {line}" for line in str(problem).splitlines()]
+        if problem.hint and problem.hint not in hints:
+            hints.append(problem.hint)
+    if hints:
+        lines.append("")
+        lines += [f"hint: {hint}" for hint in hints]
+    print("\n".join(printable(line) for line in lines), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Text that came from outside, without what would steer a terminal."""
+    return "".join(
+        letter if letter.isprintable() or (letter == "\033" and coloured()) else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+
+
+def coloured() -> bool:
+    """Whether stderr is a terminal that wants colour (NO_COLOR, TERM=dumb and CI are heeded)."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def size(amount: float) -> str:
+    """Bytes for a person, in powers of 1000 as registries and disks count them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.2f} TB"
+
+
+@contextmanager
+def progress(as_json: bool, quiet: bool) -> Iterator[Emit]:
+    """The callable that events go to: bars on a terminal, plain lines elsewhere, JSON lines with ``--json``."""
+    if quiet:
+        yield lambda event: None
+    elif as_json:
+        yield _JsonLines().emit
+    elif sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb":
+        with _bars() as emit:
+            yield emit
+    else:
+        yield PlainLines(lambda line: print(line, file=sys.stderr, flush=True)).emit
+
+
+class _JsonLines:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def emit(self, event: Event) -> None:
+        line = json.dumps({"event": type(event).__name__.lower(), **asdict(event)}, ensure_ascii=False)
+        with self._lock:
+            print(line, file=sys.stderr, flush=True)
+
+
+@dataclass
+class _Work:
+    label: str
+    total: int | None
+    began: float
+    told: float
+    done: int = 0
+
+
+class PlainLines:
+    """Progress as lines for a log: what ended, and how far what takes long has come."""
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._write = write
+        self._clock = clock
+        self._works: dict[str, _Work] = {}
+        self._lock = threading.Lock()
+
+    def emit(self, event: Event) -> None:
+        """Takes one event."""
+        with self._lock:
+            match event:
+                case Began(key, label, total):
+                    self._works[key] = _Work(label, total, self._clock(), self._clock())
+                case Moved(key, amount):
+                    self._moved(key, amount)
+                case Ended(key, outcome):
+                    self._ended(key, outcome)
+                case Said(text):
+                    self._write(printable(text))
+                case Warned(text, hint):
+                    self._write(printable(f"warning: {text}" + (f" ({hint})" if hint else "")))
+
+    def _moved(self, key: str, amount: int) -> None:
+        work = self._works.get(key)
+        if work is None:
+            return
+        work.done += amount
+        now = self._clock()
+        if now - work.told >= _EVERY_SECONDS:
+            work.told = now
+            of = f" of {size(work.total)}" if work.total else ""
+            self._write(f"  {printable(work.label)}: {size(work.done)}{of}, {size(work.done / max(now - work.began, 0.001))}/s")
+
+    def _ended(self, key: str, outcome: str) -> None:
+        work = self._works.pop(key, None)
+        if work is None:
+            return
+        seconds = self._clock() - work.began
+        rate = f", {size(work.done / seconds)}/s" if work.done and seconds > 1 else ""
+        amount = size(work.total if work.total is not None else work.done)
+        self._write(f"  {printable(work.label)}: {outcome} ({amount}{rate})")
+
+
+@contextmanager
+def _bars() -> Iterator[Emit]:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True, highlight=False)
+    columns = [
+        TextColumn("{task.description}", table_column=None),
+        BarColumn(bar_width=None),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True),
+    ]
+    tasks: dict[str, TaskID] = {}
+    labels: dict[str, tuple[str, int | None]] = {}
+    with Progress(*columns, console=console, transient=True, expand=True) as shown:
+
+        def emit(event: Event) -> None:
+            match event:
+                case Began(key, label, total):
+                    labels[key] = label, total
+                    tasks[key] = shown.add_task(escape(_short(label)), total=total)
+                case Moved(key, amount) if key in tasks:
+                    shown.advance(tasks[key], amount)
+                case Ended(key, outcome) if key in tasks:
+                    label, total = labels.pop(key)
+                    shown.remove_task(tasks.pop(key))
+                    console.print(escape(f"  {printable(label)}: {outcome} ({size(total or 0)})"))
+                case Said(text):
+                    console.print(escape(printable(text)))
+                case Warned(text, hint):
+                    console.print("[yellow]warning:[/] " + escape(printable(text) + (f" ({hint})" if hint else "")))
+
+        yield emit
+
+
+_WIDEST_LABEL = 32
+
+
+def _short(label: str) -> str:
+    """A label that leaves room for its bar at 80 columns: its end is what tells files apart."""
+    text = printable(label)
+    return text if len(text) <= _WIDEST_LABEL else "…" + text[-_WIDEST_LABEL + 1 :]

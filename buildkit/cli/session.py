@@ -1,0 +1,55 @@
+"""What one run of a command shares: progress, settings per folder, connections, and one stop for everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from buildkit.cli.render import progress
+from buildkit.events import Emit
+
+if TYPE_CHECKING:
+    from buildkit.recipe import Recipe
+    from buildkit.world import World
+
+
+class Session:
+    """Opens recipes, each with the world that its folder's settings describe."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._worlds: dict[Path, World] = {}
+
+    def recipe(self, path: Path) -> tuple[Recipe, World]:
+        """A recipe and its world; raises InvalidInput with everything that is wrong in either file."""
+        from buildkit.recipe import load
+
+        recipe = load(path)
+        return recipe, self.world(recipe.folder)
+
+    def world(self, folder: Path) -> World:
+        """The world as a folder's ``modelpack.yaml`` describes it."""
+        from buildkit.settings import find
+        from buildkit.world import World
+
+        if folder not in self._worlds:
+            self._worlds[folder] = World(find(folder), self._emit)
+        return self._worlds[folder]
+
+    def stop(self) -> None:
+        """Asks everything that goes on to end."""
+        for world in self._worlds.values():
+            world.stop.ask()
+
+
+@contextmanager
+def session(as_json: bool, quiet: bool) -> Iterator[Session]:
+    """A session that tells its progress, and that leaves nothing running behind."""
+    with progress(as_json, quiet) as emit:
+        opened = Session(emit)
+        try:
+            yield opened
+        finally:
+            opened.stop()

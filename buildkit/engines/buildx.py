@@ -1,0 +1,96 @@
+"""docker buildx: builds the generated Containerfile with whatever builder the docker CLI is set to."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+from buildkit.build import Context
+from buildkit.engines import exported
+from buildkit.engines.program import failed
+from buildkit.errors import EngineFailed, Problem
+from buildkit.events import Said
+from buildkit.oci.image import Image
+from buildkit.oci.layout import Layout
+from buildkit.oci.reference import Digest, Platform
+from buildkit.plan import Plan
+
+
+class Buildx:
+    """Builds through python-on-whales, loads into docker's store, and exports from there."""
+
+    name = "buildx"
+
+    def lacks(self, plan: Plan) -> list[Problem]:
+        """docker, its buildx plugin, or what the plan says BuildKit cannot do. Whether a daemon runs shows at the build."""
+        if shutil.which("docker") is None:
+            return [Problem("buildx", "docker is not installed", "install docker with buildx, or use --engine embedded")]
+        if subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode:
+            return [Problem("buildx", "docker has no buildx plugin", "install docker-buildx, or use --engine embedded")]
+        return exported.lacking(plan, self.name)
+
+    def build(self, plan: Plan, platform: Platform, context: Context) -> Image:
+        """Builds, exports without compression, and returns what came out; raises EngineFailed."""
+        names = [f"{plan.name}:{tag}" for tag in context.tags]
+        with exported.build_context(plan, context) as (file, folder), exported.token_file() as token:
+            self._build(plan, platform, context, file, folder, names, token)
+        place = exported.export_folder(self.name, platform, context)
+        with exported.fresh_folder(place) as fresh:
+            context.emit(Said("buildx: exporting the image"))
+            _save(names[0], fresh)
+            exported.adopt(Layout(fresh), plan, platform, context)
+        return exported.last(Layout(place), plan, platform, context)
+
+    def recall(self, plan: Plan, platform: Platform, manifest: Digest, context: Context) -> Image | None:
+        """What the last build exported, if it is still that image."""
+        layout = Layout(exported.export_folder(self.name, platform, context))
+        return exported.recalled(layout, plan, platform, manifest, context)
+
+    def _build(
+        self, plan: Plan, platform: Platform, context: Context, file: Path, folder: Path, names: list[str], token: Path | None
+    ) -> None:
+        from python_on_whales import DockerClient, DockerException
+
+        arguments = {**exported.build_arguments(plan, context), "SOURCE_DATE_EPOCH": "0"}
+        said: list[str] = []
+        try:
+            lines = DockerClient().buildx.build(
+                folder,
+                file=file,
+                tags=names,
+                platforms=[str(platform)],
+                build_args=arguments,
+                secrets=[f"id=hf_token,src={token}"] if token else [],
+                network="host" if exported.needs_host_network(plan, context) else None,
+                provenance=False,
+                load=True,
+                progress="plain",
+                stream_logs=True,
+            )
+            for line in cast("Iterator[str]", lines):
+                said.append(line)
+                context.emit(Said(f"buildx: {line.rstrip()}"))
+        except DockerException as error:
+            raise failed("buildx", "\n".join(said) or error.stderr or "") from None
+
+
+def _save(name: str, folder: Path) -> None:
+    """Unpacks ``docker save``, whose tar is an OCI layout since docker 25, into a layout folder."""
+    with subprocess.Popen(["docker", "save", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        try:
+            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                for member in archive:
+                    archive.extract(member, folder, filter="data")
+        except tarfile.TarError:
+            raise failed("docker save", process.stderr.read().decode(errors="replace")) from None
+    if process.returncode:
+        raise failed("docker save", f"docker save ended with {process.returncode}")
+    if not (folder / "index.json").is_file():
+        raise EngineFailed(
+            "this docker is too old: 'docker save' does not write an OCI layout", hint="docker 25 or newer is needed"
+        )

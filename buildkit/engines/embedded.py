@@ -1,0 +1,124 @@
+"""The engine that needs nothing: it lays deterministic tar layers onto a base by its digest, as streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from buildkit.build import Context
+from buildkit.errors import Problem, RegistryFailed, SourceFailed
+from buildkit.oci import tar
+from buildkit.oci.image import EPOCH, Blob, Image, Layer, Pieces, Store
+from buildkit.oci.manifest import OCI_LAYER, Descriptor, ImageConfig, Manifest, as_oci
+from buildkit.oci.reference import Digest, Platform, Reference
+from buildkit.pin import proven
+from buildkit.plan import KEY, PACKING, TITLE, Plan, PlannedLayer
+
+
+class Embedded:
+    """Builds in this process. What it returns is a value: nothing is read before the image is put somewhere."""
+
+    name = "embedded"
+
+    def lacks(self, plan: Plan) -> list[Problem]:
+        """The lines that would have to run inside the image: everything else it can do."""
+        return [
+            Problem("embedded", f"cannot run: {line}", "use --engine buildx or --engine podman for this recipe")
+            for line in plan.runs
+        ]
+
+    def build(self, plan: Plan, platform: Platform, context: Context) -> Image:
+        """The image as a value; asks for the base's manifest and config, raises RegistryFailed."""
+        config, layers = base_of(plan, platform, context)
+        laid = tuple(_layer(layer, context) for layer in plan.layers)
+        return Image(platform, laid_over(config, plan), (*layers, *laid), plan.annotations)
+
+    def recall(self, plan: Plan, platform: Platform, manifest: Digest, context: Context) -> Image | None:
+        """The same value again: it never was anywhere else than in the plan."""
+        return self.build(plan, platform, context)
+
+
+def laid_over(config: ImageConfig, plan: Plan) -> Mapping[str, Any]:
+    """The base's config with the plan's ``process`` over it, its layers in the history, and no clock in it."""
+    process = merged(config.process, plan.process)
+    added = [{"created": EPOCH, "created_by": f"modelpack: {layer.title}"} for layer in plan.layers]
+    kept = {key: value for key in _PLATFORM_KEYS if (value := config.content.get(key))}
+    return {
+        **kept,
+        "created": EPOCH,
+        "config": {key: process[key] for key in sorted(process) if process[key] not in (None, "", [], {})},
+        "history": [*(config.content.get("history") or []), *added],
+    }
+
+
+_PLATFORM_KEYS = ("os", "architecture", "variant", "os.version", "os.features", "author")
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """What a Containerfile's instructions make of a base's process: labels are added, variables replaced by name."""
+    result = dict(base)
+    for key, value in over.items():
+        if key == "Labels":
+            result[key] = {**(base.get(key) or {}), **value}
+        elif key == "Env":
+            names = {variable.partition("=")[0] for variable in value}
+            kept = [variable for variable in base.get(key) or [] if variable.partition("=")[0] not in names]
+            result[key] = [*kept, *value]
+        else:
+            result[key] = value
+    result.setdefault("WorkingDir", "/")
+    return result
+
+
+def base_of(plan: Plan, platform: Platform, context: Context) -> tuple[ImageConfig, list[Layer]]:
+    """The pinned base for a platform: its config, and its layers as they stand in its registry."""
+    if plan.base is None:
+        return ImageConfig.empty(platform), []
+    reference = plan.base.reference
+    store = context.bases[reference]
+    digest = plan.base.platforms[platform]
+    document = store.resolve(digest)
+    if document is None:
+        raise RegistryFailed(
+            f"{reference.name}@{digest} is not there any more",
+            hint="run 'modelpack lock --upgrade' to take the base as it is now",
+        )
+    manifest = Manifest.read(document)
+    config = ImageConfig.read(b"".join(store.fetch(manifest.config)))
+    if len(config.diff_ids) != len(manifest.layers):
+        raise RegistryFailed(f"{reference.name}@{digest} is damaged: its config and manifest disagree about its layers")
+    pairs = zip(manifest.layers, config.diff_ids, strict=True)
+    return config, [_base_layer(descriptor, diff_id, store, reference) for descriptor, diff_id in pairs]
+
+
+def _base_layer(descriptor: Descriptor, diff_id: Digest, store: Store, reference: Reference) -> Layer:
+    blob = Blob(
+        key=descriptor.digest,
+        media_type=as_oci(descriptor.media_type),
+        size=descriptor.size,
+        open=lambda: store.fetch(descriptor),
+        digest=descriptor.digest,
+        title=f"base {reference.repository.rpartition('/')[2]}",
+        origin=reference,
+    )
+    return Layer(blob, diff_id)
+
+
+def layer_stream(layers: tuple[PlannedLayer, ...], context: Context) -> Pieces:
+    """The tar of planned layers, each directory once; every file proven against its pin while it passes."""
+    files = {file.entry.name: file for layer in layers for file in layer.files}
+    entries = {entry.name: entry for layer in layers for entry in layer.entries}
+
+    def content(entry: tar.Entry) -> Pieces:
+        planned = files[entry.name]
+        return proven(context.sources[planned.source], planned.file)
+
+    try:
+        yield from tar.stream([entries[name] for name in sorted(entries)], content)
+    except ValueError as error:
+        raise SourceFailed(str(error), hint="the source changed since it was locked; take it with --upgrade") from None
+
+
+def _layer(layer: PlannedLayer, context: Context) -> Layer:
+    blob = Blob(layer.key, OCI_LAYER, layer.size, lambda: layer_stream((layer,), context), title=layer.title)
+    return Layer(blob, annotations={KEY: layer.key, TITLE: layer.title, PACKING: tar.PACKING})

@@ -1,0 +1,184 @@
+"""What buildx and podman have in common: a Containerfile is built elsewhere, and what came out becomes an Image.
+
+The engine's result is exported as an OCI layout into the project's cache. Its new layers are taken from there; the base's
+layers are taken as they stand in the base's registry, so that they are mounted or found there and never sent again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from buildkit.build import Context
+from buildkit.cache import cache_folder
+from buildkit.connections import is_loopback
+from buildkit.engines.embedded import base_of, layer_stream
+from buildkit.errors import EngineFailed, Problem
+from buildkit.oci.image import EPOCH, Blob, Image, Layer
+from buildkit.oci.layout import Layout
+from buildkit.oci.manifest import OCI_LAYER, Descriptor, ImageConfig, Manifest
+from buildkit.oci.reference import Digest, Platform
+from buildkit.plan import Plan, relocated
+
+KEPT = "modelpack"
+"""The tag of this project's own image in an export."""
+
+
+@contextmanager
+def build_context(plan: Plan, context: Context) -> Iterator[tuple[Path, Path]]:
+    """The Containerfile and the folder it is built in, as (file, folder); both are gone afterwards.
+
+    The folder is the recipe's own where the plan copies from it, else an empty one: what else lies beside a recipe is
+    never sent to a builder.
+    """
+    with TemporaryDirectory(prefix="modelpack-") as temporary:
+        folder = Path(temporary) / "context"
+        folder.mkdir()
+        file = Path(temporary) / "Containerfile"
+        text = relocated(plan.containerfile, context.settings.located)
+        file.write_text(text, encoding="utf-8", newline="\n")
+        if plan.archive:
+            write_archive(plan, context, folder / plan.archive)
+        yield file, context.folder if plan.context is not None else folder
+
+
+def write_archive(plan: Plan, context: Context, path: Path) -> None:
+    """Writes the tar that a Containerfile adds: the very layers that the embedded engine would lay, as one archive."""
+    with path.open("wb") as file:
+        for piece in layer_stream(tuple(plan.layers), context):
+            file.write(piece)
+
+
+def build_arguments(plan: Plan, context: Context) -> dict[str, str]:
+    """What the Containerfile may be told about this machine: the hub to download from."""
+    return {"HF_ENDPOINT": context.settings.endpoint} if "ARG HF_ENDPOINT" in plan.containerfile else {}
+
+
+def needs_host_network(plan: Plan, context: Context) -> bool:
+    """Whether the build must see this machine's loopback, where its hub or a file's server listens."""
+    from urllib.parse import urlsplit
+
+    urls = [context.settings.endpoint, *(file.file.url for layer in plan.layers for file in layer.files if file.file.url)]
+    return any(is_loopback(urlsplit(url).hostname or "") for url in urls)
+
+
+def plain_http_pulls(context: Context) -> bool:
+    """Whether an image of the Containerfile comes from a registry that speaks plain HTTP (loopback, or marked insecure)."""
+    located = [context.settings.located(reference) for reference in context.bases]
+    return any(context.settings.plain_http(reference.host) for reference in located)
+
+
+@contextmanager
+def token_file() -> Iterator[Path | None]:
+    """The hub's token in a file that only this user reads, for a secret mount; None where there is no token."""
+    from huggingface_hub import get_token
+
+    token = get_token()
+    if not token:
+        yield None
+        return
+    with TemporaryDirectory(prefix="modelpack-secret-") as folder:
+        path = Path(folder) / "token"
+        path.touch(mode=0o600)
+        path.write_text(token, encoding="utf-8")
+        yield path
+
+
+def export_folder(engine: str, platform: Platform, context: Context) -> Path:
+    """Where an engine's last build of a recipe is kept: one folder, replaced by the next build."""
+    place = Digest.of(str(context.recipe.resolve()).encode()).hex[:16]
+    return cache_folder() / "images" / f"{place}-{engine}-{str(platform).replace('/', '-')}"
+
+
+@contextmanager
+def fresh_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of ``folder`` when all went well; the old one stays else."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".building-", dir=folder.parent, ignore_cleanup_errors=True) as temporary:
+        fresh = Path(temporary) / "layout"
+        fresh.mkdir()
+        yield fresh
+        if folder.exists():
+            shutil.rmtree(folder)
+        fresh.rename(folder)
+
+
+def adopt(layout: Layout, plan: Plan, platform: Platform, context: Context) -> None:
+    """Turns what an engine exported into this project's image, manifest and config beside it in the layout.
+
+    Raises EngineFailed where it is not the base with the planned layers above it.
+    """
+    document = layout.resolve("")
+    if document is None:
+        raise EngineFailed("the engine exported no image")
+    manifest = Manifest.read(document)
+    config = ImageConfig.read(b"".join(layout.fetch(manifest.config)))
+    _, base = base_of(plan, platform, context)
+    base_ids = tuple(layer.diff_id for layer in base)
+    if config.diff_ids[: len(base)] != base_ids or len(config.diff_ids) != len(base) + len(plan.layers):
+        raise EngineFailed(
+            f"the engine's image has {len(config.diff_ids)} layers, which are not the base's {len(base)} and"
+            f" {len(plan.layers)} more",
+            hint="this is a fault of modelpack or of the engine: please report it with both versions",
+        )
+    sealed = _image(layout, manifest, config, base, plan, platform).seal()
+    layout.put(sealed.config, lambda amount: None)
+    layout.publish(sealed.manifest.document, KEPT)
+
+
+def last(layout: Layout, plan: Plan, platform: Platform, context: Context) -> Image:
+    """The image that :func:`adopt` left in a layout."""
+    document = layout.resolve(KEPT)
+    image = recalled(layout, plan, platform, document.digest, context) if document else None
+    if image is None:
+        raise EngineFailed("the engine's image vanished from the cache while it was built", hint="build again")
+    return image
+
+
+def recalled(layout: Layout, plan: Plan, platform: Platform, manifest: Digest, context: Context) -> Image | None:
+    """The image that :func:`adopt` kept in the layout, where it still is that one."""
+    document = layout.resolve(manifest) if layout.folder.is_dir() else None
+    if document is None:
+        return None
+    read = Manifest.read(document)
+    config = ImageConfig.read(b"".join(layout.fetch(read.config)))
+    _, base = base_of(plan, platform, context)
+    there = all(layout.path(layer.digest).is_file() for layer in read.layers[len(base) :])
+    return _image(layout, read, config, base, plan, platform) if there else None
+
+
+def calm(content: Mapping[str, Any], platform: Platform) -> dict[str, Any]:
+    """An engine's config without clocks, without empty keys, and with what engines write differently written one way."""
+    process = {key: value for key, value in (content.get("config") or {}).items() if value not in (None, "", [], {}, False)}
+    process.setdefault("WorkingDir", "/")
+    history = [{**entry, "created": EPOCH} for entry in content.get("history") or []]
+    named = {"os": platform.os, "architecture": platform.architecture, "variant": platform.variant or content.get("variant")}
+    return {
+        **{key: value for key, value in named.items() if value},
+        "created": EPOCH,
+        "config": process,
+        "history": history,
+    }
+
+
+def lacking(plan: Plan, engine: str) -> list[Problem]:
+    """Why no Containerfile engine can build the plan."""
+    blocked = plan.blocked.get(engine)
+    return [Problem(engine, blocked, "the embedded engine can: --engine embedded")] if blocked else []
+
+
+def _image(layout: Layout, manifest: Manifest, config: ImageConfig, base: list[Layer], plan: Plan, platform: Platform) -> Image:
+    above = zip(manifest.layers[len(base) :], config.diff_ids[len(base) :], plan.layers, strict=True)
+    layers = [_layer(descriptor, diff_id, planned.title, layout) for descriptor, diff_id, planned in above]
+    return Image(platform, calm(config.content, platform), (*base, *layers), plan.annotations)
+
+
+def _layer(descriptor: Descriptor, diff_id: Digest, title: str, layout: Layout) -> Layer:
+    if descriptor.digest != diff_id:
+        raise EngineFailed(f"the engine exported the layer {descriptor.digest} compressed")
+    blob = Blob(descriptor.digest, OCI_LAYER, descriptor.size, lambda: layout.fetch(descriptor), descriptor.digest, title)
+    return Layer(blob)

@@ -1,0 +1,75 @@
+"""podman: builds the generated Containerfile, rootless where the user is.
+
+python-on-whales cannot drive it beyond a bare build (no annotation, timestamp or uncompressed save), so the arguments are
+put together here; its runner and its errors are used.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from buildkit.build import Context
+from buildkit.engines import exported
+from buildkit.engines.program import run
+from buildkit.errors import Problem
+from buildkit.events import Said
+from buildkit.oci.image import Image
+from buildkit.oci.layout import Layout
+from buildkit.oci.reference import Digest, Platform
+from buildkit.plan import Plan
+
+
+class Podman:
+    """Builds with ``podman build``; the image stays in podman's own store under the recipe's tags as well."""
+
+    name = "podman"
+
+    def lacks(self, plan: Plan) -> list[Problem]:
+        """podman itself, or what the plan says podman cannot do."""
+        if shutil.which("podman") is None:
+            return [Problem("podman", "is not installed", "install podman, or use --engine embedded")]
+        return exported.lacking(plan, self.name)
+
+    def build(self, plan: Plan, platform: Platform, context: Context) -> Image:
+        """Builds, exports without compression, and returns what came out; raises EngineFailed."""
+        with exported.build_context(plan, context) as (file, folder), exported.token_file() as token:
+            run("podman", [*self._build(plan, platform, context, file, token), str(folder)], context.emit)
+        place = exported.export_folder(self.name, platform, context)
+        with exported.fresh_folder(place) as fresh:
+            context.emit(Said("podman: exporting the image"))
+            saved = [
+                "save",
+                "--quiet",
+                "--format",
+                "oci-dir",
+                "--uncompressed",
+                "--output",
+                str(fresh),
+                self._names(plan, context)[0],
+            ]
+            run("podman", ["podman", *saved], context.emit)
+            exported.adopt(Layout(fresh), plan, platform, context)
+        return exported.last(Layout(place), plan, platform, context)
+
+    def recall(self, plan: Plan, platform: Platform, manifest: Digest, context: Context) -> Image | None:
+        """What the last build exported, if it is still that image."""
+        layout = Layout(exported.export_folder(self.name, platform, context))
+        return exported.recalled(layout, plan, platform, manifest, context)
+
+    def _build(self, plan: Plan, platform: Platform, context: Context, file: Path, token: Path | None) -> list[str]:
+        command = ["podman", "build", "--file", str(file), "--platform", str(platform), "--format", "oci"]
+        command += ["--timestamp", "0", "--layers=false", "--identity-label=false"]
+        command += [f"--annotation={key}={value}" for key, value in sorted(plan.annotations.items())]
+        command += [f"--build-arg={key}={value}" for key, value in exported.build_arguments(plan, context).items()]
+        command += [f"--tag={name}" for name in self._names(plan, context)]
+        if exported.needs_host_network(plan, context):
+            command.append("--network=host")
+        if exported.plain_http_pulls(context):
+            command.append("--tls-verify=false")
+        if token:
+            command.append(f"--secret=id=hf_token,src={token}")
+        return command
+
+    def _names(self, plan: Plan, context: Context) -> list[str]:
+        return [f"localhost/{plan.name}:{tag}" for tag in context.tags]

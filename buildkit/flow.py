@@ -1,0 +1,114 @@
+"""The stages in their order. Read this first.
+
+    recipe.yaml -> Recipe -> Pins -> Plan -> Image -> delivered -> recipe.lock
+
+A recipe is read; what it names is pinned; everything is planned; an engine makes the image a value; the image goes where it
+was asked to go; and what happened is locked. Each stage takes what the one before returned and changes nothing in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit import lock as locks
+from buildkit.build import Context
+from buildkit.engines import choose, engine_named
+from buildkit.engines.exported import write_archive
+from buildkit.errors import InvalidInput
+from buildkit.lock import Lock
+from buildkit.pin import Pins
+from buildkit.plan import Plan
+from buildkit.policy import Policy, asked, pin
+from buildkit.push import Delivered, Output, deliver
+from buildkit.recipe import Recipe
+from buildkit.record import Record, recall
+from buildkit.world import World
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a build is asked for: the engine, what may move, and where the image goes (nowhere: only into the lock)."""
+
+    engine: str = "auto"
+    policy: Policy = Policy.KEEP
+    registry: str | None = None
+    output: Output | None = None
+
+
+def lock(recipe: Recipe, world: World, policy: Policy) -> Lock:
+    """Pins what the recipe names and writes it down."""
+    previous = locks.read(recipe.lock_path)
+    return _written(recipe, previous, pin(recipe, previous, world, policy, builders=False))
+
+
+def render(recipe: Recipe, world: World) -> Plan:
+    """Pins everything that a Containerfile build needs, and plans: the plan holds the Containerfile."""
+    previous = locks.read(recipe.lock_path)
+    pins = pin(recipe, previous, world, Policy.KEEP, builders=True)
+    _written(recipe, previous, pins)
+    return recipe.kind.plan(recipe.spec, pins)
+
+
+def build(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
+    """Builds the image and brings it where it is wanted; the lock is moved into place last."""
+    previous = locks.read(recipe.lock_path)
+    pins = pin(recipe, previous, world, wanted.policy, builders=wanted.engine not in ("auto", "embedded"))
+    plan = recipe.kind.plan(recipe.spec, pins)
+    engine = choose(wanted.engine, plan)
+    context = _context(recipe, pins, world, keep=wanted.registry is None)
+    known = previous.layers if previous else {}
+    images = [engine.build(plan, platform, context).knowing(known) for platform in plan.platforms]
+    with Record(recipe, _draft(recipe, previous, pins), plan, engine) as record:
+        delivered = deliver(images, recipe.spec, wanted.registry, wanted.output, world, record)
+        record.commit()
+    return delivered
+
+
+def push(recipe: Recipe, world: World, registry: str) -> Delivered:
+    """Pushes what the lock says was built, and builds nothing."""
+    previous = locks.read(recipe.lock_path)
+    if previous is None or not previous.images:
+        raise InvalidInput(f"{recipe.spec.name} is not built yet", hint=f"run: modelpack build {recipe.path}")
+    plan = recipe.kind.plan(recipe.spec, previous.pins)
+    engine = engine_named(next(iter(previous.images.values())).engine)
+    context = _context(recipe, previous.pins, world, keep=True)
+    images = [recall(plan, platform, previous, engine, context) for platform in plan.platforms]
+    with Record(recipe, previous, plan, engine) as record:
+        delivered = deliver(images, recipe.spec, registry, None, world, record)
+        record.commit()
+    return delivered
+
+
+def _draft(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:
+    kept = previous or Lock(recipe.digest, pins)
+    return Lock(recipe.digest, pins, asked(recipe), kept.images, kept.pushed)
+
+
+def _written(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:
+    lock = _draft(recipe, previous, pins)
+    locks.write(recipe.lock_path, lock)
+    return lock
+
+
+def _context(recipe: Recipe, pins: Pins, world: World, *, keep: bool) -> Context:
+    sources = {
+        key: world.source(reference, recipe.folder, keep=keep, pinned=pins.sources.get(key))
+        for key, reference in recipe.spec.sources()
+    }
+    bases = {image.reference: world.base(image.reference) for image in pins.images.values()}
+    return Context(recipe.folder, recipe.path, world.settings, sources, bases, recipe.spec.tags, world.emit)
+
+
+def render_into(recipe: Recipe, world: World, folder: Path) -> Path:
+    """Writes the Containerfile into a folder, with the archive that it adds where it adds one; returns its path."""
+    previous = locks.read(recipe.lock_path)
+    pins = pin(recipe, previous, world, Policy.KEEP, builders=True)
+    plan = recipe.kind.plan(recipe.spec, pins)
+    _written(recipe, previous, pins)
+    folder.mkdir(parents=True, exist_ok=True)
+    if plan.archive:
+        write_archive(plan, _context(recipe, pins, world, keep=True), folder / plan.archive)
+    path = folder / "Containerfile"
+    path.write_text(plan.containerfile, encoding="utf-8", newline="\n")
+    return path

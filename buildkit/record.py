@@ -1,0 +1,72 @@
+"""What happened, on its way into the lock; and what the lock says, on its way back into images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from buildkit.build import Context, Engine
+from buildkit.errors import InvalidInput
+from buildkit.lock import Lock, LockedImage, LockedLayer, Staged
+from buildkit.oci import tar
+from buildkit.oci.copy import Sealing
+from buildkit.oci.image import Image
+from buildkit.oci.reference import Platform
+from buildkit.plan import Plan
+from buildkit.recipe import Recipe
+
+
+class Record:
+    """The lock of a build in progress. A context manager: what was staged and not committed is gone at its end."""
+
+    def __init__(self, recipe: Recipe, lock: Lock, plan: Plan, engine: Engine) -> None:
+        self._recipe = recipe
+        self._lock = lock
+        self._plan = plan
+        self._engine = engine
+        self._staged: Staged | None = None
+
+    def __enter__(self) -> Record:
+        return self
+
+    def stage(self, sealing: Sealing, images: Sequence[Image], references: Sequence[str] = ()) -> None:
+        """Writes the new lock beside the old one: after this it only has to be moved into its place."""
+        locked = {image.platform: self._locked(image, sealing) for image in images}
+        pushed = {**self._lock.pushed, **dict.fromkeys(references, sealing.digest)}
+        self._staged = Staged(self._recipe.lock_path, replace(self._lock, images=locked, pushed=pushed))
+
+    def commit(self) -> None:
+        """Puts the new lock in its place."""
+        if self._staged:
+            self._staged.commit()
+
+    def __exit__(self, *failure: object) -> None:
+        if self._staged:
+            self._staged.__exit__()
+
+    def _locked(self, image: Image, sealing: Sealing) -> LockedImage:
+        sealed = sealing.images[image.platform]
+        above = image.layers[-len(self._plan.layers) :] if self._plan.layers else ()
+        layers = tuple(LockedLayer(one.blob.key, one.blob.digest, one.blob.size) for one in above if one.blob.digest)
+        return LockedImage(
+            self._engine.name,
+            tar.PACKING,
+            self._plan.digest,
+            sealed.manifest.document.descriptor(),
+            sealed.manifest.config.digest,
+            layers,
+        )
+
+
+def recall(plan: Plan, platform: Platform, lock: Lock, engine: Engine, context: Context) -> Image:
+    """The image that the lock says was built for a platform; raises InvalidInput where it is another or not there."""
+    locked = lock.images.get(platform)
+    if locked is None or locked.plan != plan.digest or (engine.name == "embedded" and locked.packing != tar.PACKING):
+        raise InvalidInput(f"{plan.name} changed since it was built for {platform}", hint="run 'modelpack build' again")
+    image = engine.recall(plan, platform, locked.manifest.digest, context)
+    known = image.knowing(lock.layers) if image else None
+    if known is None or not known.is_known or known.seal().manifest.document.digest != locked.manifest.digest:
+        raise InvalidInput(
+            f"what {engine.name} built for {platform} is not on this machine any more", hint="run 'modelpack build' again"
+        )
+    return known

@@ -1,0 +1,52 @@
+"""What the stages need from outside: repositories, sources, settings. Built once for a command and handed along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from buildkit.events import Emit
+from buildkit.oci.reference import Reference
+from buildkit.parallel import Stop
+from buildkit.pin import Inventory, Source
+from buildkit.registries.auth import find
+from buildkit.registries.client import Repository
+from buildkit.registries.connection import Connection
+from buildkit.settings import Settings
+from buildkit.sources import open_source
+from buildkit.spec import SourceRef
+
+
+@dataclass(frozen=True)
+class World:
+    """The doors to registries and sources. ``sleep`` takes seconds; ``stop`` ends everything that goes on."""
+
+    settings: Settings
+    emit: Emit
+    stop: Stop = field(default_factory=Stop)
+    sleep: Callable[[float], None] | None = None
+    _connections: dict[Reference, Connection] = field(default_factory=dict, repr=False)
+
+    def base(self, reference: Reference) -> Repository:
+        """The repository that a base image is fetched from: its mirror's, where there is one."""
+        return self.repository(self.settings.located(reference))
+
+    def repository(self, reference: Reference) -> Repository:
+        """A repository of a registry; its connection is kept for the next one who asks."""
+        bare = Reference(reference.host, reference.repository)
+        if bare not in self._connections:
+            self._connections[bare] = Connection(
+                bare.host,
+                plain_http=self.settings.plain_http,
+                credentials=lambda: find(bare.host, bare.repository),
+                sleep=self.sleep or self.stop.wait,
+            )
+        return Repository(self._connections[bare], bare)
+
+    def source(self, reference: SourceRef, folder: Path, *, keep: bool = False, pinned: Inventory | None = None) -> Source:
+        """A model's source; ``keep`` fills the hub library's own cache, so that a later push need not download again.
+
+        ``pinned`` is what is locked: the files of that commit are opened, whatever the revision means by now.
+        """
+        return open_source(reference, folder, self.settings, self.emit, keep=keep, pinned=pinned)

@@ -1,0 +1,51 @@
+"""What can be done with the project: ``nox`` alone runs the tests, engines included where they can be installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import nox
+
+nox.options.sessions = ["tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = False
+
+GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests. Real engines are installed first where this machine lets us; ``nox -- -k NAME`` runs some."""
+    session.install("-e", ".", *GROUPS["test"])
+    session.run("python", "tests/live/install.py", success_codes=[0] if os.environ.get("MODELPACK_REQUIRE_ENGINES") == "1" else [0, 1])
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def fast(session: nox.Session) -> None:
+    """The tests that need no engine: a minute."""
+    session.install("-e", ".", *GROUPS["test"])
+    session.run("python", "-m", "pytest", "-m", "not engine and not live", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff and mypy --strict."""
+    session.install("-e", ".", *GROUPS["lint"])
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """The wheel and the source distribution, installed once into a fresh environment."""
+    session.install("build")
+    folder = session.create_tmp()
+    session.run("python", "-m", "build", "--outdir", folder)
+    wheels = sorted(name for name in os.listdir(folder) if name.endswith(".whl"))
+    session.install(os.path.join(folder, wheels[-1]))
+    session.run("modelpack", "--version")
+    if sys.platform != "win32":
+        session.run("modelpack", "schema", silent=True)

@@ -1,0 +1,379 @@
+"""From a recipe to a registry with the embedded engine: if these fail, the product does."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from buildkit import flow
+from buildkit.errors import Drifted, ModelpackError
+from buildkit.events import Event, Warned
+from buildkit.oci.manifest import ImageConfig, Manifest
+from buildkit.oci.reference import Digest
+from buildkit.policy import Policy
+from buildkit.push import Delivered, Output
+from buildkit.recipe import Recipe, load
+from buildkit.settings import find
+from buildkit.world import World
+from tests.fakes.faults import Corrupt, Cut, Status
+from tests.fakes.hub import Hub
+from tests.fakes.registry import OCI_INDEX, OCI_MANIFEST, Account, Auth, Registry
+
+FILES: dict[str, bytes] = {
+    "config.json": b'{"architectures": ["Granite"]}',
+    "model-00001-of-00002.safetensors": os.urandom(1_500_000),
+    "model-00002-of-00002.safetensors": os.urandom(1_200_000),
+    "nested/config.json": b"another file of the same name",
+    "README.md": b"# A model",
+}
+
+
+def put_base(registry: Registry, name: str = "ubi9/ubi-micro", content: bytes = b"shell") -> str:
+    """A base image with one gzip-less layer, as an index with one platform."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        info = tarfile.TarInfo("bin/sh")
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+    digest = registry.put_blob(name, layer.getvalue())
+    config = {
+        "os": "linux",
+        "architecture": "amd64",
+        "created": "2024-01-01T00:00:00Z",
+        "config": {"Env": ["PATH=/bin", "container=oci"], "Labels": {"vendor": "base"}, "Cmd": ["/bin/sh"]},
+        "rootfs": {"type": "layers", "diff_ids": [digest]},
+        "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "base"}],
+    }
+    raw = json.dumps(config).encode()
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": registry.put_blob(name, raw), "size": len(raw)},
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": len(layer.getvalue())}],
+    }
+    raw = json.dumps(manifest).encode()
+    platform = {"os": "linux", "architecture": "amd64"}
+    entry = {"mediaType": OCI_MANIFEST, "digest": registry.put_manifest(name, raw, OCI_MANIFEST), "size": len(raw), "platform": platform}
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
+    return registry.put_manifest(name, index, OCI_INDEX, "latest")
+
+
+@dataclass
+class Place:
+    """A project in a folder, with a hub and a registry."""
+
+    folder: Path
+    hub: Hub
+    registry: Registry
+    events: list[Event]
+
+    def recipe(self, **changes: object) -> Recipe:
+        lines = {"kind": "modelcar", "name": "granite", "model": "hf://org/granite", "tags": ["v1"], **changes}
+        lines.setdefault("base", f"{self.registry.address}/ubi9/ubi-micro:latest")
+        path = self.folder / "recipe.yaml"
+        path.write_text(json.dumps(lines))
+        return load(path)
+
+    def world(self) -> World:
+        return World(find(self.folder), self.events.append, sleep=lambda seconds: None)
+
+    def build(self, recipe: Recipe | None = None, *, push: bool = True, policy: Policy = Policy.KEEP, **wanted: object) -> Delivered:
+        registry = f"{self.registry.address}/models" if push else None
+        return flow.build(recipe or self.recipe(), self.world(), flow.Wanted("embedded", policy, registry, **wanted))  # type: ignore[arg-type]
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "recipe.lock"
+
+    def served(self) -> tuple[Manifest, ImageConfig]:
+        store = self.world().repository(self.world().settings.registry(f"{self.registry.address}/models").repository("granite"))
+        document = store.resolve("v1")
+        assert document is not None
+        manifest = Manifest.read(document)
+        return manifest, ImageConfig.read(self.registry.blob(manifest.config.digest))
+
+    def model_files(self) -> dict[str, bytes]:
+        """Every file under /models as the registry serves them."""
+        manifest, _ = self.served()
+        found = {}
+        for layer in manifest.layers[1:] if len(manifest.layers) > 1 else manifest.layers:
+            with tarfile.open(fileobj=io.BytesIO(self.registry.blob(layer.digest))) as tar:
+                for member in tar:
+                    assert (member.uid, member.gid) == (1001, 0)
+                    assert member.mode == (0o555 if member.isdir() else 0o444)
+                    if member.isfile():
+                        found[member.name.removeprefix("models/")] = tar.extractfile(member).read()  # type: ignore[union-attr]
+        return found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with Hub() as hub, Registry() as registry:
+        hub.add("org/granite", FILES)
+        put_base(registry)
+        folder = tmp_path / "a project"
+        folder.mkdir()
+        (folder / "modelpack.yaml").write_text(json.dumps({"hub": {"endpoint": hub.endpoint}}))
+        yield Place(folder, hub, registry, [])
+
+
+def uploads(registry: Registry) -> int:
+    return sum(request.request_bytes for request in registry.requests if request.method == "PATCH")
+
+
+@pytest.mark.parametrize("layers", ["squashed", "per-file"])
+def test_a_model_goes_from_the_hub_to_the_registry(place: Place, layers: str) -> None:
+    """Every file arrives with its bytes, owner and mode; the config is the base's with what a modelcar adds."""
+    delivered = place.build(place.recipe(layers=layers))
+    assert place.model_files() == FILES
+    manifest, config = place.served()
+    assert manifest.document.digest == delivered.sealing.digest
+    assert len(manifest.layers) == 2, "there must be exactly one layer above the base for a model of small files"
+    assert config.process["User"] == "1001"
+    assert config.process["Env"] == ["PATH=/bin", "container=oci"]
+    assert config.process["Cmd"] == ["/bin/sh"]
+    assert config.process["Labels"]["vendor"] == "base"
+    assert config.content["created"] == "1970-01-01T00:00:00Z"
+    assert len(config.diff_ids) == 2
+    assert manifest.annotations["org.opencontainers.image.base.digest"].startswith("sha256:")
+    lock = json.loads(place.lock.read_text())
+    assert lock["pushed"] == {f"{place.registry.address}/models/granite:v1": delivered.sealing.digest}
+
+
+def test_nothing_is_written_but_the_lock(place: Place, private_home: Path) -> None:
+    """A model that is larger than the disk must go through memory alone."""
+    place.build()
+    assert sorted(path.name for path in place.folder.iterdir()) == ["modelpack.yaml", "recipe.lock", "recipe.yaml"]
+    assert [path for path in private_home.rglob("*") if path.is_file() and path.stat().st_size > 100_000] == []
+
+
+def test_the_same_lock_gives_the_same_digest_anywhere(place: Place, tmp_path: Path) -> None:
+    """Two machines, two folders, another time: one digest."""
+    first = place.build(push=False)
+    other = tmp_path / "elsewhere" / "deep"
+    shutil.copytree(place.folder, other)
+    again = Place(other, place.hub, place.registry, []).build()
+    assert again.sealing.digest == first.sealing.digest
+
+
+def test_a_second_build_moves_nothing_and_leaves_the_lock_alone(place: Place) -> None:
+    """A scheduled rebuild of an unchanged model must cost a few requests and no commit."""
+    first = place.build()
+    text, time = place.lock.read_bytes(), place.lock.stat().st_mtime_ns
+    place.registry.log.clear()
+    place.hub.log.clear()
+    second = place.build()
+    assert second.sealing.digest == first.sealing.digest and second.unchanged
+    assert (place.lock.read_bytes(), place.lock.stat().st_mtime_ns) == (text, time)
+    assert not place.hub.requests, "a locked model was asked for"
+    assert len(place.registry.requests) <= 8
+    assert all(request.method in ("GET", "HEAD") for request in place.registry.requests)
+
+
+def test_a_lost_lock_costs_no_upload(place: Place) -> None:
+    """The pushed image remembers which layer is which."""
+    first = place.build(place.recipe(layers="per-file"))
+    before = place.lock.read_bytes()
+    place.lock.unlink()
+    place.registry.log.clear()
+    place.hub.log.clear()
+    second = place.build(place.recipe(layers="per-file"))
+    assert second.sealing.digest == first.sealing.digest
+    assert uploads(place.registry) == 0
+    assert not [request for request in place.hub.requests if "/resolve/" in request.path]
+    assert place.lock.read_bytes() == before
+
+
+def test_a_new_base_moves_no_byte_of_the_model(place: Place) -> None:
+    """A base with a security fix must cost a manifest, not a hundred gigabytes."""
+    place.build()
+    put_base(place.registry, content=b"shell without the hole")
+    place.registry.log.clear()
+    place.hub.log.clear()
+    place.build(policy=Policy.UPGRADE)
+    assert not [request for request in place.hub.requests if "/resolve/" in request.path]
+    assert uploads(place.registry) < 100_000
+    assert place.model_files() == FILES
+
+
+def test_push_sends_what_was_built(place: Place) -> None:
+    """``push`` after ``build`` builds nothing and asks the hub for nothing but what is not cached."""
+    built = place.build(push=False)
+    assert not place.registry.tags.get("models/granite")
+    pushed = flow.push(place.recipe(), place.world(), f"{place.registry.address}/models")
+    assert pushed.sealing.digest == built.sealing.digest
+    assert place.model_files() == FILES
+    place.registry.log.clear()
+    flow.push(place.recipe(), place.world(), f"{place.registry.address}/models")
+    assert uploads(place.registry) == 0
+
+
+def test_push_without_a_build_is_explained(place: Place) -> None:
+    """Nobody may believe that something was pushed."""
+    with pytest.raises(ModelpackError, match="not built yet"):
+        flow.push(place.recipe(), place.world(), f"{place.registry.address}/models")
+
+
+def test_a_layout_holds_what_the_registry_gets(place: Place, tmp_path: Path) -> None:
+    """One digest, wherever the image goes."""
+    written = place.build(push=False, output=Output("oci", tmp_path / "out"))
+    assert place.build().sealing.digest == written.sealing.digest
+
+
+def test_upstream_moves_are_told_and_taken_only_on_request(place: Place) -> None:
+    """A pin that moves by itself is none; a pin whose moving nobody tells is a trap."""
+    locked = flow.lock(place.recipe(), place.world(), Policy.KEEP)
+    before = place.lock.read_bytes()
+    place.hub.add("org/granite", {**FILES, "config.json": b"{}"})
+    flow.lock(place.recipe(), place.world(), Policy.CHECK)
+    assert place.lock.read_bytes() == before
+    assert any(isinstance(event, Warned) and "config.json" in event.text for event in place.events)
+    with pytest.raises(Drifted, match="out of date") as raised:
+        flow.lock(place.recipe(), place.world(), Policy.LOCKED)
+    assert any("config.json changed" in problem.what for problem in raised.value.problems)
+    assert place.lock.read_bytes() == before
+    upgraded = flow.lock(place.recipe(), place.world(), Policy.UPGRADE)
+    assert upgraded.pins.sources["model"].commit != locked.pins.sources["model"].commit
+
+
+def test_an_edit_of_a_file_that_is_left_out_is_no_new_model(place: Place) -> None:
+    """A README edit upstream must not rebuild a hundred gigabytes, nor fail a locked build."""
+    recipe = place.recipe(model={"hf": "org/granite", "exclude": ["*.md"]})
+    first = place.build(recipe)
+    before = place.lock.read_bytes()
+    place.hub.add("org/granite", {**FILES, "README.md": b"# Better words"})
+    for policy in (Policy.LOCKED, Policy.UPGRADE, Policy.CHECK):
+        flow.lock(recipe, place.world(), policy)
+        assert place.lock.read_bytes() == before
+    assert place.build(recipe, policy=Policy.LOCKED).sealing.digest == first.sealing.digest
+
+
+def test_locked_wants_a_lock(place: Place) -> None:
+    """CI without a committed lock must not build whatever is upstream."""
+    with pytest.raises(ModelpackError, match="nothing is locked"):
+        place.build(policy=Policy.LOCKED)
+    assert not place.lock.exists()
+
+
+def test_a_moved_base_is_refused_under_locked(place: Place) -> None:
+    """The base is as much of the image as the model."""
+    place.build()
+    put_base(place.registry, content=b"another shell")
+    with pytest.raises(Drifted) as raised:
+        place.build(policy=Policy.LOCKED)
+    assert any("ubi-micro" in problem.what for problem in raised.value.problems)
+
+
+@pytest.mark.parametrize("fault", [Corrupt(700_000), Cut(0), Cut(700_000), Status(500)])
+def test_a_hub_that_fails_for_good_tags_nothing(place: Place, fault: object) -> None:
+    """Wrong or missing bytes end in one error that names the file, with no tag, no open upload and no new lock."""
+    recipe = place.recipe()
+    flow.lock(recipe, place.world(), Policy.KEEP)
+    before = place.lock.read_bytes()
+    place.hub.faults.add(fault, origin="cdn", times=None)  # type: ignore[arg-type]
+    with pytest.raises(ModelpackError, match=r"model-0000\d-of-00002\.safetensors"):
+        place.build(recipe)
+    assert place.hub.faults.fired
+    assert not place.registry.tags.get("models/granite")
+    assert place.lock.read_bytes() == before
+    assert not [session for session in place.registry.sessions if session.state == "open"]
+
+
+@pytest.mark.parametrize("at", [0, 1, 700_000, 1_199_999])
+def test_a_hub_that_is_cut_is_resumed(place: Place, at: int) -> None:
+    """A line that breaks at ninety percent must not begin again, and must not disturb the upload."""
+    place.hub.faults.add(Cut(at), origin="cdn", times=1)
+    place.build()
+    assert place.hub.faults.fired
+    assert place.model_files() == FILES
+    assert sum(request.method == "PATCH" for request in place.registry.requests) == 3, "the upload was disturbed"
+
+
+def test_a_registry_that_is_down_is_one_error(place: Place) -> None:
+    """A registry that does not listen must be named, and the lock stay as it was."""
+    flow.lock(place.recipe(), place.world(), Policy.KEEP)
+    before = place.lock.read_bytes()
+    with pytest.raises(ModelpackError, match=r"127\.0\.0\.1:9 does not answer"):
+        flow.build(place.recipe(), place.world(), flow.Wanted("embedded", registry="127.0.0.1:9/models"))
+    assert place.lock.read_bytes() == before
+
+
+def test_a_read_only_lock_ends_a_push_before_its_tag(place: Place) -> None:
+    """What cannot be locked must not be published."""
+    flow.lock(place.recipe(), place.world(), Policy.KEEP)
+    before = place.lock.read_bytes()
+    place.lock.chmod(0o444)
+    with pytest.raises(ModelpackError, match="read-only"):
+        place.build()
+    assert place.lock.read_bytes() == before
+    assert not place.registry.tags.get("models/granite")
+
+
+def test_a_gated_model_without_a_token_is_explained(place: Place) -> None:
+    """The person must learn that terms are to be accepted and where a token goes."""
+    place.hub.add("org/gated", FILES, gated=True)
+    with pytest.raises(ModelpackError) as raised:
+        place.build(place.recipe(model="hf://org/gated"))
+    assert "HF_TOKEN" in raised.value.hint + str(raised.value)
+    assert not place.lock.exists()
+
+
+def test_the_token_is_nowhere(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token in a lock, an image, or at another origin is a token that is lost."""
+    token = "hf_secrettoken1234567890"
+    monkeypatch.setenv("HF_TOKEN", token)
+    place.hub.token = token
+    place.hub.add("org/gated", FILES, gated=True)
+    place.build(place.recipe(model="hf://org/gated"))
+    assert place.model_files() == FILES
+    assert not place.hub.cdn_saw_authorization
+    everything = place.lock.read_bytes() + str(place.events).encode()
+    everything += b"".join(place.registry.blob(digest) for digest in place.registry.blobs)
+    assert token.encode() not in everything
+
+
+def test_two_platforms_share_the_model(place: Place) -> None:
+    """An image for two architectures must not move the model twice."""
+    place.build(place.recipe(base="scratch", platforms=["linux/amd64", "linux/arm64"]))
+    assert sum(request.request_bytes > 1_000_000 for request in place.registry.requests if request.method == "PATCH") == 1
+    tags = place.registry.tags["models/granite"]
+    index = json.loads(place.registry.manifest("models/granite", tags["v1"]).data)
+    assert {entry["platform"]["architecture"] for entry in index["manifests"]} == {"amd64", "arm64"}
+
+
+def test_folders_of_any_mtime_and_place_give_one_digest(place: Place, tmp_path: Path) -> None:
+    """A checkout on another day must not push a model again."""
+    digests = set()
+    for number in range(2):
+        folder = tmp_path / f"checkout {number}"
+        model = folder / "models" / "1"
+        model.mkdir(parents=True)
+        for name in ("weights.bin", "ünïcode $HOME 'quoted'.txt"):
+            (model / name).write_bytes(name.encode() * 1000)
+            os.utime(model / name, (number * 1000, number * 1000))
+            (model / name).chmod(0o600 if number else 0o777)
+        copied = Place(folder, place.hub, place.registry, [])
+        digests.add(copied.build(copied.recipe(model="./models", base="scratch")).sealing.digest)
+    assert len(digests) == 1
+    assert set(place.model_files()) == {"1/weights.bin", "1/ünïcode $HOME 'quoted'.txt"}
+
+
+def test_a_password_of_the_registry_shows_nowhere(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials from the environment suffice, and are in no event and no lock."""
+    stem = "MODELPACK_" + place.registry.address.replace(".", "_").replace(":", "_")
+    monkeypatch.setenv(f"{stem}_USERNAME", "me")
+    monkeypatch.setenv(f"{stem}_PASSWORD", "s3cret-word")
+    place.registry.auth.mode = "token"
+    place.registry.auth.accounts = {"me": Account("s3cret-word")}
+    place.build()
+    assert b"s3cret-word" not in place.lock.read_bytes() + str(place.events).encode()
+    assert Digest(place.registry.tags["models/granite"]["v1"])
+    assert isinstance(place.registry.auth, Auth)
