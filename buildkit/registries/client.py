@@ -109,6 +109,13 @@ class Repository:
         if answered != document.digest:
             raise RegistryFailed(f"{self.connection.host} stored {answered} where {document.digest} was sent")
 
+    def delete(self, digest: Digest) -> None:
+        """Deletes a manifest with its tags; raises RegistryFailed where the registry does not let one."""
+        scope = (*self._push, f"repository:{self.repository}:delete")
+        answer = self.connection.request("DELETE", self._path("manifests", digest), scope)
+        self._expect(answer, (200, 202, 404), f"deleting {digest} of {self.reference.name}")
+        answer.drain_conn()
+
     @property
     def _scope(self) -> Scope:
         """One token serves a whole push; a mere reader asks for no more than to read."""

@@ -1,0 +1,60 @@
+"""What a text from a person or a hub may hold: no control characters, no path that leaves its folder."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories: control, format (invisible, and what turns the direction of text), surrogates, separators."""
+
+
+class Refusal(ValueError):  # noqa: N818 (a refusal is no error of the program)
+    """A value that a validator does not take: what is wrong with it, and what to do about it."""
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
+def hidden(text: str, allowed: str = "") -> str | None:
+    """The first character that cannot be seen or that steers a terminal or a parser; None where there is none."""
+    for character in text:
+        if character.isprintable() or character in allowed:
+            continue
+        if unicodedata.category(character) in _HIDDEN or ord(character) & 0xFFFE == 0xFFFE:
+            return character
+    return None
+
+
+def described(character: str) -> str:
+    """A hidden character in words: ``the control character U+0007``."""
+    sort = "control" if unicodedata.category(character) == "Cc" else "invisible"
+    named = {"\n": " (a line break)", "\r": " (a line break)", "\t": " (a tab)"}.get(character, "")
+    return f"the {sort} character U+{ord(character):04X}{named}"
+
+
+def plain(text: str) -> str:
+    """Refuses a text with control characters, line breaks, and what is invisible in a terminal or a Containerfile."""
+    found = hidden(text)
+    if found:
+        raise Refusal(f"has {described(found)}", hint="remove it")
+    return text
+
+
+def relative_path(path: str) -> str:
+    """Refuses a path that is absolute, escapes its folder, or reads differently on another system."""
+    plain(path)
+    parts = path.split("/")
+    if path.startswith(("/", "~")) or re.match(r"[A-Za-z]:", path) or "\\" in path:
+        raise Refusal("must be a relative path with forward slashes")
+    if ".." in parts:
+        raise Refusal("must not leave its folder with '..'")
+    if any(part in ("", ".") for part in parts):
+        raise Refusal("must not have empty or '.' parts")
+    return path
+
+
+def shown(text: str, longest: int = 60) -> str:
+    """A text in quotes for a message: cut where it is long, and escaped so that it cannot steer a terminal."""
+    return repr(text if len(text) <= longest else f"{text[:longest]}...")

@@ -1,0 +1,112 @@
+"""``modelpack.yaml``: registries, mirrors and the hub, found upward from a recipe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from buildkit.checked import check, choice
+from buildkit.connections import is_loopback
+from buildkit.errors import InvalidInput, Problem
+from buildkit.oci.reference import Reference
+from buildkit.plain import shown
+from buildkit.settings_file import DOCKER_HUB, ENDPOINT, PORT, SettingsFile, location, names_host
+from buildkit.settings_file import hub_endpoint
+from buildkit.written import read
+
+FILE = "modelpack.yaml"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Where images are pushed: a host with a prefix for repositories. ``insecure`` allows plain HTTP beyond loopback."""
+
+    name: str
+    host: str
+    prefix: str = ""
+    type: str = "distribution"
+    insecure: bool = False
+
+    def repository(self, name: str) -> Reference:
+        """The repository of an image: the prefix, a slash, the recipe's name; raises InvalidInput where that is no name."""
+        return Reference.parse(f"{self.host}/{self.prefix}/{name}" if self.prefix else f"{self.host}/{name}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``modelpack.yaml`` says; an absent file says nothing and everything has its default."""
+
+    path: Path | None = None
+    registries: Mapping[str, Registry] = field(default_factory=dict)
+    mirrors: Mapping[str, str] = field(default_factory=dict)
+    endpoint: str = ENDPOINT
+
+    def registry(self, text: str) -> Registry:
+        """The registry of that name, else the literal ``HOST[:PORT][/PREFIX]``; raises InvalidInput with the known names.
+
+        A literal with the host of a registry in the file is of that registry's type.
+        """
+        if text in self.registries:
+            return self.registries[text]
+        host, _, prefix = text.partition("/")
+        host = DOCKER_HUB.get(host, host)
+        if not names_host(host):
+            hint = choice(text, self.registries, "the registries are") if self.registries else f"or describe it in {FILE}"
+            raise InvalidInput(f"there is no registry {shown(text)}", hint=f"{hint}; else write HOST/PREFIX")
+        try:
+            location(text)
+        except ValueError as error:
+            raise InvalidInput(f"{shown(text)} {error}", hint=getattr(error, "hint", "") or "write HOST/PREFIX") from None
+        alike = next((registry for registry in self.registries.values() if registry.host == host), None)
+        return Registry(text, host, prefix, alike.type, alike.insecure) if alike else Registry(text, host, prefix)
+
+    def located(self, reference: Reference) -> Reference:
+        """Where an image really is fetched from: through the longest mirror that matches its host and path."""
+        name = reference.name
+        matching = [mirror for mirror in self.mirrors if name == mirror or name.startswith(f"{mirror}/")]
+        if not matching:
+            return reference
+        longest = max(matching, key=len)
+        host, _, repository = (self.mirrors[longest] + name.removeprefix(longest)).partition("/")
+        if not repository:
+            raise InvalidInput(
+                f"the mirror of {longest} names a host and no repository for {name}",
+                hint=f"write the repository too: {longest}: {host}/REPOSITORY",
+            )
+        return Reference(host, repository, reference.tag, reference.digest)
+
+    def plain_http(self, host: str) -> bool:
+        """Whether a registry's ``HOST[:PORT]`` may be spoken to without TLS: loopback, and what the file calls insecure."""
+        name = PORT.fullmatch(host)
+        return is_loopback(name["host"] if name else host) or any(
+            registry.insecure and registry.host == host for registry in self.registries.values()
+        )
+
+
+def find(start: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings for recipes in the folder ``start``: the nearest ``modelpack.yaml`` from there upward.
+
+    The hub is what the file says, else ``HF_ENDPOINT`` of the environment, else huggingface.co. Raises InvalidInput with
+    every problem of the file.
+    """
+    folder = start.absolute()
+    path = next((one / FILE for one in (folder, *folder.parents) if (one / FILE).is_file()), None)
+    if path is None:
+        return Settings(endpoint=_endpoint_of(environment))
+    file = check(read(path, empty_hint="write something, or delete it"), SettingsFile)
+    registries = {name: Registry(name, one.host, one.prefix, one.type, one.insecure) for name, one in file.registries.items()}
+    endpoint = file.hub.endpoint or _endpoint_of(environment)
+    return Settings(path, registries, {key.rstrip("/"): place for key, place in file.mirrors.items()}, endpoint)
+
+
+def _endpoint_of(environment: Mapping[str, str]) -> str:
+    text = environment.get("HF_ENDPOINT", "")
+    if not text:
+        return ENDPOINT
+    try:
+        return hub_endpoint(text)
+    except ValueError as error:
+        problem = Problem("HF_ENDPOINT", str(error), getattr(error, "hint", ""))
+        raise InvalidInput("the environment cannot be used", [problem]) from None

@@ -1,0 +1,119 @@
+"""What ``modelpack.yaml`` may say: its keys, and what is refused in them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StrictBool
+
+from buildkit.connections import is_loopback
+from buildkit.inputs import Part
+from buildkit.oci.reference import is_host, is_repository
+from buildkit.plain import Refusal, plain, shown
+
+ENDPOINT = "https://huggingface.co"
+DOCKER_HUB = {"index.docker.io": "docker.io", "registry-1.docker.io": "docker.io"}
+"""Other names of a registry's host, by which nothing can be matched."""
+PORT = re.compile(r"(?P<host>.*?)(?::(?P<port>[0-9]+))?")
+
+
+def hub_endpoint(text: str) -> str:
+    """A hub's URL without its closing slash; https, or http on loopback."""
+    plain(text)
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise Refusal(f"{shown(text)} is not a URL", f"write one like {ENDPOINT}") from None
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise Refusal(f"{shown(text)} is not an https URL", f"write one like {ENDPOINT}")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise Refusal("must be https: a token would travel in clear text", "http is for loopback alone")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise Refusal("must not hold a user name, '?' or '#'", "tokens come from 'hf auth login' or HF_TOKEN")
+    return text.rstrip("/")
+
+
+def _host(text: str) -> str:
+    if "://" in text:
+        raise Refusal("must not begin with a scheme", f"write {shown(text.partition('://')[2])}")
+    if "/" in text:
+        raise Refusal("is a host with a path", "write what follows the first '/' as 'prefix'")
+    return _checked_host(text)
+
+
+def _checked_host(host: str) -> str:
+    port = PORT.fullmatch(host)
+    if not is_host(host) or (port and port["port"] and not 0 < int(port["port"]) < 65536):
+        raise Refusal(f"{shown(host)} is not a host", "write HOST or HOST:PORT, for example quay.io")
+    return DOCKER_HUB.get(host, host)
+
+
+def _prefix(text: str) -> str:
+    if text and not is_repository(text):
+        raise Refusal(f"{shown(text)} is not a prefix", "lower-case words with '/' between them, none at the ends")
+    return text
+
+
+def location(text: str) -> str:
+    """``HOST[:PORT][/PATH]`` of a registry."""
+    if "://" in text:
+        raise Refusal("must not begin with a scheme", f"write {shown(text.partition('://')[2])}")
+    host, slash, path = text.rstrip("/").partition("/")
+    host = _checked_host(host)
+    if path and not is_repository(path):
+        raise Refusal(f"has the path {shown(path)}, which no repository may have", "lower-case, and without tag or digest")
+    return f"{host}{slash}{path}"
+
+
+def _mirrored(text: str) -> str:
+    if "://" not in text and not names_host(text.partition("/")[0]):
+        raise Refusal(f"{shown(text)} does not begin with a registry's host", "write it in full, for example docker.io/library")
+    return location(text)
+
+
+def names_host(text: str) -> bool:
+    """Whether the first part of an image's name is a host, as docker and podman tell it."""
+    return "." in text or ":" in text or text == "localhost"
+
+
+def _registry_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+        raise Refusal(f"{shown(text)} is not a name for a registry", "letters, digits, '_' and '-'; the address is its 'host'")
+    return text
+
+
+def _word(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", text):
+        raise Refusal(f"{shown(text)} is not a registry's type", "a word such as distribution, quay or harbor")
+    return text
+
+
+class RegistryEntry(Part):
+    """A registry that images are pushed to."""
+
+    host: Annotated[str, AfterValidator(_host)] = Field(description="Its host, with the port if it has one.")
+    prefix: Annotated[str, AfterValidator(_prefix)] = Field(default="", description="What comes before an image's name.")
+    type: Annotated[str, AfterValidator(_word)] = Field(default="distribution", description="What sort of registry it is.")
+    insecure: StrictBool = Field(default=False, description="Speak plain HTTP to it.")
+
+
+class HubEntry(Part):
+    """The hub that models come from."""
+
+    endpoint: Annotated[str, AfterValidator(hub_endpoint)] | None = Field(default=None, description="Its URL.")
+
+
+_Name = Annotated[str, AfterValidator(_registry_name)]
+_Mirrored = Annotated[str, AfterValidator(_mirrored)]
+_Location = Annotated[str, AfterValidator(location)]
+
+
+class SettingsFile(Part):
+    """What ``modelpack.yaml`` may say."""
+
+    registries: dict[_Name, RegistryEntry] = Field(default_factory=dict, description="Where images are pushed, by name.")
+    mirrors: dict[_Mirrored, _Location] = Field(default_factory=dict, description="Host or prefix -> where it really is.")
+    hub: HubEntry = HubEntry()

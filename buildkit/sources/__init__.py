@@ -1,0 +1,43 @@
+"""Where a model comes from: a hub, a folder, URLs. One file each, and this one match."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from buildkit.events import Emit
+from buildkit.pin import Inventory, Source
+from buildkit.settings import Settings
+from buildkit.sources.patience import Wait, sleep
+from buildkit.spec import FolderRef, HuggingFaceRef, SourceRef, UrlsRef
+
+
+def open_source(
+    ref: SourceRef,
+    folder: Path,
+    settings: Settings,
+    emit: Emit,
+    *,
+    keep: bool = False,
+    pinned: Inventory | None = None,
+    wait: Wait = sleep,
+) -> Source:
+    """The source that a recipe in ``folder`` names; nothing is asked or read before it is used.
+
+    ``keep`` lets the hub's own library keep what is read in its cache. ``pinned`` is what an earlier run found: the files
+    of that commit are opened, whatever the revision means by now. ``wait`` sleeps that many seconds, or raises to stop.
+    """
+    match ref:
+        case HuggingFaceRef():
+            from buildkit.sources.cached import CachedHuggingFace
+            from buildkit.sources.huggingface import HuggingFace
+
+            hub = HuggingFace(ref, settings.endpoint, pinned=pinned, wait=wait, emit=emit)
+            return CachedHuggingFace(hub, emit) if keep else hub
+        case FolderRef():
+            from buildkit.sources.folder import Folder
+
+            return Folder(folder / ref.path, ref.include, ref.exclude, name=ref.path, emit=emit)
+        case UrlsRef():
+            from buildkit.sources.http import Http
+
+            return Http(ref.urls, wait=wait, emit=emit)

@@ -1,0 +1,88 @@
+"""URLs: where one belongs, how it is shown to a person, and which redirect may be followed."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+from buildkit.connections import is_private
+from buildkit.errors import SourceFailed
+from buildkit.sources.selection import printable
+
+Origin = tuple[str, str, int]
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A URL on the way to a file. ``trusted``: every hop was on the home's origin, so that its token may go along."""
+
+    url: str
+    trusted: bool = True
+
+
+def origin(url: str) -> Origin:
+    """Scheme, host and port; raises SourceFailed where the URL is none of http or https."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise SourceFailed(f"{shown(url)} is not an http or https URL")
+    return parts.scheme, parts.hostname.rstrip("."), _PORTS[parts.scheme] if port is None else port
+
+
+def shown(url: str) -> str:
+    """A URL without user name and query, which may hold secrets."""
+    bare = url.partition("?")[0].partition("#")[0]
+    scheme, separator, rest = bare.partition("://")
+    host, slash, path = rest.partition("/")
+    return printable(f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}")
+
+
+def next_hop(place: Place, location: str, home: str) -> Place:
+    """Where a redirect leads; raises SourceFailed where it must not be followed.
+
+    Refused are a way from https down to http, and a private address that the ``home`` (the hub, the URL of the recipe)
+    is not on itself: a file server must not send us to this machine's or this network's inner services.
+    """
+    url = _joined(place.url, location)
+    scheme, host, port = origin(url)
+    if scheme == "http" and origin(place.url)[0] == "https":
+        raise SourceFailed(f"{shown(place.url)} redirects from https to {shown(url)}, which is not encrypted")
+    if is_internal(host) and not is_internal(origin(home)[1]):
+        raise SourceFailed(
+            f"{shown(place.url)} redirects to the private address {host}, which is refused",
+            hint="only a hub or server that is on a private address itself may redirect to one",
+        )
+    return Place(url, place.trusted and (scheme, host, port) == origin(home))
+
+
+def is_internal(host: str) -> bool:
+    """Whether a host is written as a private address, in any spelling that a resolver takes (``127.1``, ``2130706433``)."""
+    name = host.rstrip(".").lower()
+    if name.endswith(".localhost"):
+        return True
+    try:
+        mapped = ipaddress.IPv6Address(name.partition("%")[0]).ipv4_mapped
+        return is_private(str(mapped or name.partition("%")[0]))
+    except ValueError:
+        pass
+    try:
+        return is_private(socket.inet_ntoa(socket.inet_aton(name)))
+    except (OSError, UnicodeError):
+        return is_private(name)
+
+
+def _joined(url: str, location: str) -> str:
+    # A header is read as Latin-1 (RFC 9110 5.5), and servers write UTF-8 into it.
+    with suppress(UnicodeError):
+        location = location.encode("latin-1").decode("utf-8")
+    try:
+        return urljoin(url, location).partition("#")[0]
+    except ValueError:
+        raise SourceFailed(f"{shown(url)} redirects to something that is not a URL") from None

@@ -1,0 +1,73 @@
+"""What a server's answer says: how large the file is, which part of it this is, how long to wait."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.ASCII)
+_RATE_LIMIT = re.compile(r";\s*t\s*=\s*(\d{1,9})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A ``Content-Range`` (RFC 9110 14.4): the first byte, one past the last, and the size of the whole where it is told."""
+
+    start: int
+    stop: int
+    total: int | None
+
+
+def content_range(headers: Mapping[str, str]) -> Part | None:
+    """Reads ``Content-Range``; None where it is absent or malformed. ``bytes */N`` reads as the empty part of N bytes."""
+    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+    if not found:
+        return None
+    total = None if found[3] == "*" else int(found[3])
+    if found[1] is None:
+        return Part(0, 0, total)
+    return Part(int(found[1]), int(found[2]) + 1, total)
+
+
+def number(headers: Mapping[str, str], name: str) -> int | None:
+    """A header that is a number of bytes; None where it is absent or something else."""
+    text = headers.get(name, "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait: ``Retry-After`` as seconds or date (RFC 9110 10.2.3), else the hub's ``RateLimit``."""
+    text = headers.get("Retry-After", "").strip()
+    seconds = number(headers, "Retry-After")
+    if seconds is not None:
+        return float(seconds)
+    if text:
+        return _until(text, headers.get("Date", ""))
+    limit = _RATE_LIMIT.search(headers.get("RateLimit", ""))
+    return float(limit[1]) if limit else None
+
+
+def etag(headers: Mapping[str, str]) -> str:
+    """The strong ETag, or nothing: a weak one does not promise the same bytes (RFC 9110 8.8.1)."""
+    text = headers.get("ETag", "").strip()
+    return text if text.startswith('"') else ""
+
+
+def _until(date: str, server_date: str) -> float | None:
+    """Seconds until a date by the server's own clock, where it tells it: ours may be wrong."""
+    then = _date(date)
+    if then is None:
+        return None
+    now = _date(server_date) or datetime.now(UTC)
+    return max(0.0, (then - now).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

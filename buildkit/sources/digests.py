@@ -1,0 +1,99 @@
+"""Digests of a folder's files, remembered between runs, so that what did not change is not read again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from buildkit.atomic import AtomicFile
+from buildkit.cache import cache_folder
+from buildkit.sources.walk import Found
+
+_FORMAT = 1
+_BLOCK = 1024 * 1024
+_KEPT_SECONDS = 90 * 24 * 3600
+_SETTLED_NS = 2_000_000_000
+"""A file that was changed less than 2 s before it was hashed may change again without its time moving: file systems count
+as coarsely as that. Its digest is not remembered."""
+
+Digests = dict[str, tuple[list[int], str]]
+
+
+class DigestCache:
+    """What the files of one folder hashed to: one JSON file for each folder, replaced as a whole and never needed.
+
+    Two processes may use it at once: the one that ends last wins, and both are right.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        # Relative paths inside a file that is named after the folder: together the absolute path is the key.
+        name = hashlib.sha256(os.path.realpath(folder).encode(errors="surrogateescape")).hexdigest()[:32]
+        self._place = cache_folder() / "digests" / f"{name}.json"
+        self._known = _read(self._place)
+        self._began = time.time_ns()
+
+    def known(self, file: Found) -> str | None:
+        """The sha256 of a file that has the size, time and inode it had when it was hashed; None where it must be read."""
+        kept = self._known.get(file.path)
+        return kept[1] if kept and kept[0] == _identity(file.status) else None
+
+    def keep(self, hashed: Mapping[str, tuple[os.stat_result, str]]) -> None:
+        """Remembers these files of the folder and forgets all others; a failure to write is no failure of the build."""
+        settled = self._began - _SETTLED_NS
+        now = {
+            path: (_identity(status), sha256)
+            for path, (status, sha256) in hashed.items()
+            if status.st_mtime_ns < settled
+        }
+        if now == self._known:
+            return
+        # A cache that cannot be written costs time only; UnicodeError: a name of the file system's that is no text.
+        with contextlib.suppress(OSError, UnicodeError):
+            self._place.parent.mkdir(parents=True, exist_ok=True)
+            _forget_old(self._place.parent)
+            with AtomicFile(self._place.parent) as written:
+                written.file.write(json.dumps({"format": _FORMAT, "files": now}).encode())
+                written.keep(self._place)
+
+
+def sha256(place: Path, moved: Callable[[int], None]) -> str:
+    """Reads a file and returns its sha256; ``moved`` hears of every block and may raise to stop. Raises OSError."""
+    digest = hashlib.sha256()
+    buffer = bytearray(_BLOCK)
+    view = memoryview(buffer)
+    with open(place, "rb", buffering=0) as file:
+        while amount := file.readinto(buffer):
+            digest.update(view[:amount])
+            moved(amount)
+    return digest.hexdigest()
+
+
+def _identity(status: os.stat_result) -> list[int]:
+    """Size, time and, where the platform has one, inode (it is 0 on some file systems of Windows)."""
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def _read(place: Path) -> Digests:
+    try:
+        content = json.loads(place.read_bytes())
+        if content["format"] != _FORMAT:
+            return {}
+        return {
+            str(path): ([int(number) for number in identity], str(digest))
+            for path, (identity, digest) in content["files"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _forget_old(folder: Path) -> None:
+    oldest = time.time() - _KEPT_SECONDS
+    for entry in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if entry.stat().st_mtime < oldest:
+                entry.unlink()

@@ -1,0 +1,166 @@
+"""A model in a folder: what is in it now, hashed once, and read where it lies."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from buildkit.errors import InvalidInput, SourceFailed
+from buildkit.events import Began, Emit, Ended, Moved, silent
+from buildkit.pin import File, Inventory
+from buildkit.sources import local, walk
+from buildkit.sources.digests import DigestCache, sha256
+from buildkit.sources.selection import clashes, name_problem, printable, refuse_nothing, selected
+from buildkit.sources.walk import Found, Refused
+
+_HASHERS = 2
+_POLL_SECONDS = 0.2
+
+
+class Folder:
+    """The files of a folder that a recipe selects. ``name`` is the folder as the recipe writes it."""
+
+    def __init__(
+        self,
+        path: Path,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        *,
+        name: str = "",
+        emit: Emit = silent,
+    ) -> None:
+        self.path = path
+        self.name = name or path.name
+        self._include = include
+        self._exclude = exclude
+        self._emit = emit
+
+    def inventory(self) -> Inventory:
+        """Lists and hashes the files; raises InvalidInput with everything that cannot be taken, and SourceFailed."""
+        files = self._found()
+        cache = DigestCache(self.path)
+        known = {file.path: cache.known(file) for file in files}
+        hashed = _Hashing([file for file in files if known[file.path] is None], self.name, self._emit).digests()
+        digests = {file.path: known[file.path] or hashed[file.path] for file in files}
+        cache.keep({file.path: (file.status, digests[file.path]) for file in files})
+        return Inventory(
+            "folder", self.name, tuple(File(file.path, file.status.st_size, digests[file.path]) for file in files)
+        )
+
+    def open(self, file: File, start: int = 0) -> Iterator[bytes]:
+        """Yields a file's bytes from ``start`` on; raises SourceFailed where it is gone, unreadable or of another size."""
+        place = self.path.joinpath(*file.path.split("/"))
+        what = f"{file.path} in {self.name}"
+        # What was checked when the folder was pinned may have been replaced by a link since.
+        root = os.path.realpath(self.path)
+        if not os.path.realpath(place).startswith(root.rstrip(os.sep) + os.sep):
+            raise SourceFailed(f"{what} is a link that leaves the folder", hint="it was not when the folder was pinned")
+        yield from local.blocks(place, file, start, what)
+
+    def _found(self) -> list[Found]:
+        if not self.path.is_dir():
+            what = "is a file, and no folder" if self.path.exists() else "is not there"
+            raise InvalidInput(
+                f"the folder {self.path} {what}", hint="the path in the recipe counts from the recipe's own folder"
+            )
+        everything = list(walk.found(self.path))
+        chosen = selected(everything, self._include, self._exclude, key=_path)
+        files = sorted((item for item in chosen if isinstance(item, Found)), key=_path)
+        problems = [item.problem for item in self._refused(everything)]
+        problems += [problem for file in files if (problem := name_problem(file.path, ""))]
+        problems += clashes(file.path for file in files)
+        if problems:
+            hint = next(
+                (problem.hint for problem in problems if problem.hint), "rename them, or leave them out with 'exclude'"
+            )
+            raise InvalidInput(f"the folder {self.path} holds what cannot be taken", problems, hint=hint)
+        refuse_nothing(files, [_path(item) for item in everything], f"the folder {self.path}")
+        return files
+
+    def _refused(self, everything: Sequence[Found | Refused]) -> list[Refused]:
+        """What the recipe would take if it could; what holds files of unknown names counts unless it is excluded."""
+        refused = [item for item in everything if isinstance(item, Refused)]
+        files = selected([item for item in refused if not item.holds_files], self._include, self._exclude, key=_path)
+        return files + selected(
+            [item for item in refused if item.holds_files], (), self._exclude, key=lambda item: f"{item.path}/"
+        )
+
+
+class _Stopped(Exception):
+    """Ends a thread's reading when the others' result is not wanted any more."""
+
+
+class _Hashing:
+    """Hashes files with two threads, which are daemons: reading a silent network disk must not outlive an interruption."""
+
+    def __init__(self, files: Sequence[Found], name: str, emit: Emit) -> None:
+        # The largest first, so that no thread is left alone with one at the end.
+        self._files = iter(sorted(files, key=lambda file: file.status.st_size, reverse=True))
+        self._count = len(files)
+        self._total = sum(file.status.st_size for file in files)
+        self._name = name
+        self._emit = emit
+        self._lock = threading.Lock()
+        self._digests: dict[str, str] = {}
+        self._failures: list[BaseException] = []
+
+    def digests(self) -> dict[str, str]:
+        """The sha256 of every file by path; raises SourceFailed where one cannot be read or changes meanwhile."""
+        if not self._count:
+            return {}
+        key = f"hash {self._name}"
+        self._emit(Began(key, self._name, self._total))
+        threads = [
+            threading.Thread(target=self._work, args=(key,), daemon=True) for _ in range(min(_HASHERS, self._count))
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(_POLL_SECONDS)
+        except BaseException as interruption:
+            self._failures.append(interruption)
+            raise
+        self._emit(Ended(key, "failed" if self._failures else "hashed"))
+        if self._failures:
+            raise self._failures[0]
+        return self._digests
+
+    def _work(self, key: str) -> None:
+        try:
+            while not self._failures and (file := self._next()):
+                self._digests[file.path] = self._steady(file, key)
+        except BaseException as failure:
+            self._failures.append(failure)
+
+    def _next(self) -> Found | None:
+        with self._lock:
+            return next(self._files, None)
+
+    def _steady(self, file: Found, key: str) -> str:
+        """The digest of a file that is after reading what it was before."""
+        what = f"{printable(file.path)} in {self._name}"
+        try:
+            digest = sha256(file.place, lambda amount: self._moved(key, amount))
+            now = file.place.stat()
+        except OSError as error:
+            raise local.unreadable(what, error) from None
+        before = file.status
+        if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise SourceFailed(
+                f"{what} was changed while it was read", hint="run it again when nothing writes there any more"
+            )
+        return digest
+
+    def _moved(self, key: str, amount: int) -> None:
+        if self._failures:
+            raise _Stopped
+        with self._lock:
+            self._emit(Moved(key, amount))
+
+
+def _path(item: Found | Refused) -> str:
+    return item.path

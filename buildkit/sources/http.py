@@ -1,0 +1,102 @@
+"""Files from URLs, without any token. What they hash to is learned by reading them once, and nothing is kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+from buildkit.errors import SourceFailed
+from buildkit.events import Began, Emit, Ended, Moved, silent
+from buildkit.pin import File, Inventory
+from buildkit.sources import ahead
+from buildkit.sources.addresses import Place, origin, shown
+from buildkit.sources.answers import number, retry_after
+from buildkit.sources.download import HINT, Download, Item
+from buildkit.sources.patience import RETRIED, Cut, Patience, Wait, sleep
+from buildkit.sources.transfer import Response, Transport
+from buildkit.spec import Download as Named
+
+
+class Http:
+    """Files from URLs, each under the path that the recipe gives it."""
+
+    def __init__(
+        self, urls: Sequence[Named], *, window: int = ahead.WINDOW, wait: Wait = sleep, emit: Emit = silent
+    ) -> None:
+        self._urls = urls
+        self._window = ahead.Window(window)
+        self._wait = wait
+        self._emit = emit
+
+    def inventory(self) -> Inventory:
+        """Reads every file once to learn its size and sha256, but for those whose sha256 the recipe gives.
+
+        Of those it asks the size only. Raises SourceFailed where a server does not give the file, or gives another one.
+        """
+        files = sorted((self._pinned(named) for named in self._urls), key=lambda file: file.path)
+        hosts = sorted({origin(named.url)[1] for named in self._urls})
+        return Inventory("http", ", ".join(hosts), tuple(files))
+
+    def open(self, file: File, start: int = 0) -> Iterator[bytes]:
+        """Yields a file's bytes from ``start`` on; raises SourceFailed."""
+        yield from ahead.read(self._download(file.url, file.size, file.sha256), file.size, start, self._window)
+
+    def _pinned(self, named: Named) -> File:
+        size = self._size(named.url) if named.sha256 else None
+        if named.sha256 and size is not None:
+            return File(named.file_path, size, sha256=named.sha256, url=named.url)
+        size, found = self._hashed(named)
+        if named.sha256 and found != named.sha256:
+            raise SourceFailed(
+                f"{shown(named.url)} hashes to {found}, and the recipe says {named.sha256}",
+                hint="if the file was replaced on purpose, write its new sha256 into the recipe",
+            )
+        return File(named.file_path, size, sha256=found, url=named.url)
+
+    def _hashed(self, named: Named) -> tuple[int, str]:
+        key = f"download {named.file_path}"
+        self._emit(Began(key, named.file_path, None))
+        digest, size = hashlib.sha256(), 0
+        try:
+            for piece in self._download(named.url, None, "").read():
+                digest.update(piece)
+                size += len(piece)
+                self._emit(Moved(key, len(piece)))
+        except BaseException:
+            self._emit(Ended(key, "failed"))
+            raise
+        self._emit(Ended(key, "read"))
+        return size, digest.hexdigest()
+
+    def _size(self, url: str) -> int | None:
+        """What the server says the file's size is; None where it does not."""
+        transport, patience = Transport(url), Patience(shown(url), self._wait, HINT)
+        while True:
+            try:
+                answer = transport.get(Place(url), {}, lambda headers: None, "HEAD")
+                answer.finish()
+                status, headers = answer.response.status, answer.response.headers
+                if status in RETRIED:
+                    raise Cut(f"{origin(answer.place.url)[1]} answers {status}", retry_after(headers))
+            except Cut as cut:
+                patience.again(cut)
+                continue
+            # Some servers refuse HEAD: then the file is read, which says what is wrong if it is not there.
+            return number(headers, "Content-Length") if status == 200 and "Content-Encoding" not in headers else None
+
+    def _download(self, url: str, size: int | None, sha256: str) -> Download:
+        return Download(Transport(url), Item(shown(url), url, size, sha256), _refused, self._wait)
+
+
+def _refused(response: Response, place: Place) -> SourceFailed:
+    match response.status:
+        case 404 | 410:
+            return SourceFailed(
+                f"{shown(place.url)} is not there ({response.status})", hint="check the URL in the recipe"
+            )
+        case 401 | 403:
+            return SourceFailed(
+                f"{shown(place.url)} may not be read by everybody ({response.status})",
+                hint="no credentials are ever sent to a URL; download the file and use its folder as the model",
+            )
+    return SourceFailed(f"{shown(place.url)} answers {response.status}", hint="check the URL in the recipe")

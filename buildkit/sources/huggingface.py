@@ -1,0 +1,140 @@
+"""A model on a Hugging Face hub: listed by the hub's own library, streamed by ours, which writes to no disk."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from buildkit.errors import SourceFailed
+from buildkit.events import Emit, Warned, silent
+from buildkit.pin import File, Inventory
+from buildkit.sources import ahead, local
+from buildkit.sources.addresses import Place, shown
+from buildkit.sources.download import Download, Item
+from buildkit.sources.patience import Wait, sleep
+from buildkit.sources.refusals import Asked, refusal
+from buildkit.sources.selection import refuse_nothing, selected
+from buildkit.sources.token import Token, users_token
+from buildkit.sources.transfer import Response, Transport
+from buildkit.spec import HuggingFaceRef
+
+if TYPE_CHECKING:
+    from buildkit.sources.listing import Hub
+
+
+class HuggingFace:
+    """The files of a repository that a recipe selects.
+
+    ``token`` finds the token when it is first needed: by default as the hub's own library does. ``pinned`` fixes name and
+    commit to what an earlier run found. ``window`` is how many bytes may be in memory for files that are read ahead, all
+    together. ``wait`` sleeps that many seconds.
+    """
+
+    def __init__(
+        self,
+        ref: HuggingFaceRef,
+        endpoint: str,
+        token: Callable[[], Token | None] = users_token,
+        *,
+        pinned: Inventory | None = None,
+        window: int = ahead.WINDOW,
+        wait: Wait = sleep,
+        emit: Emit = silent,
+    ) -> None:
+        self.ref = ref
+        self.endpoint = endpoint.rstrip("/")
+        self.wait = wait
+        self._find_token = token
+        self._tokens: list[Token | None] = []
+        self._places = [(pinned.name, pinned.commit)] if pinned else []
+        self._window = ahead.Window(window)
+        self._emit = emit
+        self._lock = threading.RLock()
+        self._transport = Transport(self.endpoint, self._token)
+
+    def inventory(self) -> Inventory:
+        """Asks for the revision's commit and its files; raises SourceFailed, and InvalidInput where nothing is selected."""
+        from buildkit.sources.listing import pinned
+
+        hub = self._hub()
+        located = hub.locate()
+        entries = hub.files(located)
+        with self._lock:
+            self._places = [(located.name, located.commit)]
+        chosen = selected(entries, self.ref.include, self.ref.exclude, key=lambda entry: entry.path)
+        refuse_nothing(chosen, [entry.path for entry in entries], located.name)
+        return Inventory("huggingface", located.name, pinned(chosen, located.name), self.ref.revision, located.commit)
+
+    def open(self, file: File, start: int = 0) -> Iterator[bytes]:
+        """Yields a file's bytes from ``start`` on: from the hub library's cache where it is there, else from the hub."""
+        found = self.cached(file)
+        if found:
+            return local.blocks(found, file, start, f"{file.path} in the hub's cache")
+        return self._streamed(file, start)
+
+    def cached(self, file: File) -> Path | None:
+        """Where the hub's library already has the file on this disk, without asking anybody; None where it has not."""
+        from huggingface_hub import try_to_load_from_cache
+
+        name, commit = self.place()
+        found = try_to_load_from_cache(name, file.path, revision=commit)
+        try:
+            return Path(found) if isinstance(found, str) and os.stat(found).st_size == file.size else None
+        except OSError:
+            return None
+
+    def place(self) -> tuple[str, str]:
+        """The repository's name and the commit whose files are opened; asks the hub where nothing has pinned them yet."""
+        with self._lock:
+            if not self._places:
+                located = self._hub().locate()
+                self._places = [(located.name, located.commit)]
+            return self._places[0]
+
+    def token(self) -> Token | None:
+        """The token, where the hub may be told it: over TLS or on this machine."""
+        return self._transport.token()
+
+    def asked(self) -> Asked:
+        """What an error names."""
+        return Asked(self.endpoint, self.ref.hf, self.ref.revision, self.token() is not None)
+
+    def _streamed(self, file: File, start: int) -> Iterator[bytes]:
+        from huggingface_hub import constants
+
+        from buildkit.sources.listing import offline
+
+        if constants.is_offline_mode():
+            raise offline(f"{file.path} of {self.ref.hf} is not in the hub's cache")
+        name, commit = self.place()
+        url = f"{self.endpoint}/{name}/resolve/{commit}/{quote(file.path)}"
+        item = Item(f"{file.path} of {name}", url, file.size, file.sha256)
+        download = Download(self._transport, item, self._refused, self.wait)
+        yield from ahead.read(download, file.size, start, self._window)
+
+    def _refused(self, response: Response, place: Place) -> SourceFailed:
+        if place.trusted:
+            return refusal(self.asked(), response.status, response.headers)
+        return SourceFailed(
+            f"{shown(place.url)}, where the hub sends us, answers {response.status}", hint="run it again later"
+        )
+
+    def _hub(self) -> Hub:
+        from buildkit.sources.listing import Hub
+
+        token = self.token()
+        if self._token() and not token:
+            self._emit(
+                Warned("the Hugging Face token is not sent, since the hub is plain HTTP", "use https for the hub")
+            )
+        return Hub(self.asked(), token, self.wait)
+
+    def _token(self) -> Token | None:
+        with self._lock:
+            if not self._tokens:
+                self._tokens = [self._find_token()]
+            return self._tokens[0]

@@ -1,0 +1,84 @@
+"""What a hub's refusal means, told apart so that a person knows what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from buildkit.errors import SourceFailed
+from buildkit.sources.addresses import shown
+from buildkit.sources.selection import printable
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a hub was asked for, as an error names it."""
+
+    endpoint: str
+    repository: str
+    revision: str
+    with_token: bool
+
+    @property
+    def page(self) -> str:
+        """The model's page, for a browser."""
+        return f"{shown(self.endpoint)}/{self.repository}"
+
+
+def refusal(asked: Asked, status: int, headers: Mapping[str, str]) -> SourceFailed:
+    """The failure that a hub's answer means, by its ``X-Error-Code`` where it has one, else by its status."""
+    code = headers.get("X-Error-Code", "")
+    message = headers.get("X-Error-Message", "")
+    name = asked.repository
+    if code == "GatedRepo":
+        return SourceFailed(f"access to {name} is gated, and {_who(asked)} was not let in", hint=_gated_hint(asked))
+    if code == "RevisionNotFound":
+        return SourceFailed(
+            f"{name} has no revision {printable(asked.revision)!r}", hint=f"see {asked.page}/tree/main for its branches"
+        )
+    if code == "EntryNotFound":
+        return SourceFailed(
+            f"{name} has no such file in revision {asked.revision}", hint="run: modelpack lock --upgrade"
+        )
+    if "disabled" in message.lower():
+        return SourceFailed(f"the hub has disabled {name}", hint=f"{asked.page} may say why")
+    if status == 401 and "invalid credentials" in message.lower():
+        return SourceFailed(
+            "the hub does not know the token it was given", hint="set HF_TOKEN anew, or run: hf auth login"
+        )
+    if code == "RepoNotFound" or status in (401, 404):
+        return _missing(asked, told=bool(code) or status == 401)
+    if status == 403:
+        return SourceFailed(
+            f"{_who(asked)} may not read {name}",
+            hint="the token needs read access to this repository's content: check its permissions in the hub's settings",
+        )
+    return SourceFailed(
+        f"{shown(asked.endpoint)} answers {status} for {name}", hint="check the hub's address and its status page"
+    )
+
+
+def _missing(asked: Asked, told: bool) -> SourceFailed:
+    if not told:
+        return SourceFailed(
+            f"{shown(asked.endpoint)} has nothing for {asked.repository}, and does not answer like a hub",
+            hint="check the repository's name, and 'hub: {endpoint: ...}' in modelpack.yaml",
+        )
+    if asked.with_token:
+        return SourceFailed(
+            f"{asked.repository} is not on {shown(asked.endpoint)}, or it is private and this token may not see it",
+            hint="check the name, written ORG/NAME, and that the token has access to it",
+        )
+    return SourceFailed(
+        f"{asked.repository} is not on {shown(asked.endpoint)}, or it is private and no token was sent",
+        hint="check the name, written ORG/NAME; for a private model set HF_TOKEN or run: hf auth login",
+    )
+
+
+def _who(asked: Asked) -> str:
+    return "this token" if asked.with_token else "a visitor without a token"
+
+
+def _gated_hint(asked: Asked) -> str:
+    accept = f"accept the terms at {asked.page}"
+    return f"{accept} with the account the token is of" if asked.with_token else f"{accept}, and set HF_TOKEN"

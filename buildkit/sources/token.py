@@ -1,0 +1,50 @@
+"""A hub's access token, which shows itself only where it is sent."""
+
+from __future__ import annotations
+
+from buildkit.errors import InvalidInput, SourceFailed
+
+
+class Token:
+    """Text that is secret: its ``repr`` and ``str`` do not tell it, and it cannot be pickled."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        # What cannot stand in a header would be quoted in the HTTP library's own error.
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise InvalidInput(
+                "the Hugging Face token has characters that no token has",
+                hint="set HF_TOKEN again, or run: hf auth login",
+            ) from None
+        self._text = text
+
+    def reveal(self) -> str:
+        """The token itself, for a request to the hub that it belongs to."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Token(***)"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> str:
+        raise TypeError("a token is not written anywhere")
+
+
+def users_token() -> Token | None:
+    """The token that the hub's library would use (HF_TOKEN, ``hf auth login``, trusted publishing); None where there is none."""
+    import huggingface_hub
+    from huggingface_hub import constants, errors
+
+    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        return None
+    try:
+        text = huggingface_hub.get_token()
+    except (OSError, errors.OIDCError) as error:
+        # What such an error says may quote what it read, so only its kind is told.
+        raise SourceFailed(
+            f"the Hugging Face token cannot be read ({type(error).__name__})",
+            hint="run 'hf auth whoami' to see what is wrong, or set HF_TOKEN",
+        ) from None
+    return Token(text) if text else None

@@ -1,0 +1,105 @@
+"""The files of a folder: regular ones, links that stay inside followed, everything else refused by name."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit.errors import Problem
+from buildkit.sources.selection import printable
+
+_SNAPSHOT = re.compile(r"models--(?P<name>[^/\\]+)[/\\]snapshots[/\\]")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of a folder: its path inside, with forward slashes, and what the disk says of it."""
+
+    path: str
+    place: Path
+    status: os.stat_result
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Something in a folder that cannot be a model's file: its path inside, why, and whether it would hold files itself."""
+
+    path: str
+    problem: Problem
+    holds_files: bool
+
+
+def found(root: Path) -> Iterator[Found | Refused]:
+    """Every file under ``root``, and a Refused for whatever cannot be a model's file."""
+    return _folder(root, "", (os.path.realpath(root),))
+
+
+def _folder(folder: Path, inside: str, above: tuple[str, ...]) -> Iterator[Found | Refused]:
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        yield _refused(
+            inside.rstrip("/") or ".", f"this folder cannot be read: {error.strerror}", _RIGHTS, holds_files=True
+        )
+        return
+    for entry in listed:
+        path = f"{inside}{entry.name}"
+        if entry.name != ".git" and not f"/{path}".endswith("/.cache/huggingface"):
+            yield from _entry(entry, path, above)
+
+
+def _entry(entry: os.DirEntry[str], path: str, above: tuple[str, ...]) -> Iterator[Found | Refused]:
+    place = Path(entry.path)
+    try:
+        status = place.stat()
+        real = os.path.realpath(place, strict=True) if entry.is_symlink() or stat.S_ISDIR(status.st_mode) else ""
+    except OSError as error:
+        yield _unreadable(entry, path, error)
+        return
+    # A junction of Windows is a directory and no link, so every directory is looked at.
+    if real and not _is_inside(real, above[0]):
+        what = f"this link leaves the folder: it leads to {printable(real)}"
+        yield _refused(path, what, _leaving_hint(place), holds_files=stat.S_ISDIR(status.st_mode))
+    elif stat.S_ISDIR(status.st_mode) and real in above:
+        yield _refused(path, "this link leads to a folder that it is in itself", "remove the link", holds_files=True)
+    elif stat.S_ISDIR(status.st_mode):
+        yield from _folder(place, f"{path}/", (*above, real))
+    elif stat.S_ISREG(status.st_mode):
+        yield Found(path, place, status)
+    else:
+        yield _refused(
+            path, "this is a socket, a pipe or a device, and no file", "remove it, or leave it out with 'exclude'"
+        )
+
+
+def _is_inside(real: str, root: str) -> bool:
+    return real == root or real.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def _unreadable(entry: os.DirEntry[str], path: str, error: OSError) -> Refused:
+    if entry.is_symlink():
+        return _refused(path, "this link leads nowhere", "remove the link, or restore what it led to")
+    return _refused(path, f"this cannot be read: {error.strerror}", _RIGHTS)
+
+
+_RIGHTS = "give yourself the right to read it"
+
+
+def _refused(path: str, what: str, hint: str, *, holds_files: bool = False) -> Refused:
+    return Refused(path, Problem(printable(path), what, hint), holds_files)
+
+
+def _leaving_hint(place: Path) -> str:
+    snapshot = _SNAPSHOT.search(str(place))
+    if not snapshot:
+        return "put the file itself there, or leave the link out with 'exclude'"
+    name = snapshot["name"].replace("--", "/", 1)
+    return (
+        f"this folder is the hub's cache of {name}, which holds links only: write 'hf: {name}' in the recipe, "
+        f"or make a folder with: hf download {name} --local-dir DIR"
+    )

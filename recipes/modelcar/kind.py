@@ -1,0 +1,160 @@
+"""The kind ``modelcar``: what may be written in its recipe, and the image that is planned from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from buildkit.errors import InvalidInput, Problem
+from buildkit.oci.reference import Reference, is_repository
+from buildkit.pin import ImagePin, Inventory, Pins
+from buildkit.plain import shown
+from buildkit.plan import Plan
+from buildkit.spec import FolderRef, ImageRef, SourceRef, Spec
+from recipes.modelcar.layers import layered
+from recipes.modelcar.stages import PATH, USER, Stage, containerfile, obstacle
+
+BASE = ImageRef("registry.access.redhat.com/ubi9/ubi-micro:latest")
+BUILDER = ImageRef("registry.access.redhat.com/ubi9/python-312:latest")
+HUB = "https://huggingface.co"
+ENGINES = ("buildx", "podman")
+_ANNOTATION = "org.opencontainers.image."
+
+
+class ModelcarSpec(Spec):
+    """A model as an image: its files under /models, above a small base."""
+
+    builder_images: ClassVar[frozenset[str]] = frozenset({"builder"})
+
+    kind: Literal["modelcar"] = Field(description="The kind of recipe.")
+    model: SourceRef = Field(
+        description="Where the model is: hf://ORG/NAME@REVISION, ./FOLDER, a list of https URLs, or one of them as a mapping."
+    )
+    base: ImageRef = Field(
+        default=BASE,
+        description="What lies under the model: an image with a shell for KServe's modelcar, or 'scratch' for image volumes.",
+    )
+    layers: Literal["squashed", "per-file"] = Field(
+        default="squashed",
+        description="One layer for the whole model, or one for every file of 64 MiB and more and one for all the others.",
+    )
+    builder: ImageRef = Field(
+        default=BUILDER,
+        description="The image whose Python downloads the model where buildx or podman builds; never a part of the result.",
+    )
+
+    @property
+    def needs_builder(self) -> bool:
+        """Whether a Containerfile needs an image that runs something before there is a base that could."""
+        from_folder = isinstance(self.model, FolderRef)
+        return not from_folder or (self.base == "scratch" and self.layers == "per-file")
+
+    def images(self) -> Iterator[tuple[str, Reference]]:
+        """Every image that can be needed, by key."""
+        return ((key, image) for key, image in super().images() if key != "builder" or self.needs_builder)
+
+
+class Modelcar:
+    """Plans modelcars."""
+
+    name = "modelcar"
+    spec: type[Spec] = ModelcarSpec
+
+    def plan(self, spec: Spec, pins: Pins) -> Plan:
+        """Decides layers, config, annotations and the Containerfile; asks nothing; raises InvalidInput."""
+        if not isinstance(spec, ModelcarSpec):
+            raise TypeError(f"a modelcar is planned from a ModelcarSpec, and this is a {type(spec).__name__}")
+        inventory = pins.sources["model"]
+        _some_files(spec, inventory)
+        layers = layered(inventory.files, "model", per_file=spec.layers == "per-file")
+        base, builder = pins.images.get("base"), pins.images.get("builder")
+        known = _annotations(spec, inventory, base)
+        labels = known | spec.labels
+        in_archive = isinstance(spec.model, FolderRef) and base is None and len(layers) == 1
+        image = None if in_archive else builder if not isinstance(spec.model, FolderRef) or base is None else base
+        stage = Stage(spec.model, inventory, layers, image.reference if image else None, base.reference if base else None)
+        hindrance = obstacle(stage) if image or in_archive else _UNPINNED
+        return Plan(
+            name=spec.name,
+            base=base,
+            platforms=spec.targets,
+            process=_process(labels, base),
+            layers=layers,
+            annotations=_published(spec.labels) | known,
+            containerfile="" if hindrance else containerfile(spec.name, stage, labels),
+            context="." if isinstance(spec.model, FolderRef) and image else None,
+            archive=stage.archive if in_archive and not hindrance else None,
+            images=tuple({pin.reference: pin for pin in (base, image) if pin}.values()),
+            blocked=dict.fromkeys(ENGINES, hindrance) if hindrance else {},
+        )
+
+    def starter(self, name: str) -> Mapping[str, str]:
+        """A recipe to start from; raises InvalidInput where ``name`` cannot be an image's."""
+        if not is_repository(name):
+            problem = Problem(shown(name), "is not an image's name", "lower-case letters and digits, with . _ - and / between them")
+            raise InvalidInput("nothing was written", [problem])
+        return {"recipe.yaml": _STARTER.format(name=name, base=BASE)}
+
+
+_UNPINNED = "the image that downloads the model (the recipe's 'builder') is not pinned yet"
+
+
+def _some_files(spec: ModelcarSpec, inventory: Inventory) -> None:
+    if inventory.files:
+        return
+    patterns = [
+        f"{key}: {', '.join(map(shown, chosen))}" for key in ("include", "exclude") if (chosen := getattr(spec.model, key, ()))
+    ]
+    hint = f"what selects them is {'; '.join(patterns)}" if patterns else "put the model's files there"
+    raise InvalidInput(f"{inventory.name or 'the model'} has no files to take", hint=hint)
+
+
+def _annotations(spec: ModelcarSpec, inventory: Inventory, base: ImagePin | None) -> dict[str, str]:
+    """image-spec 1.1, annotations.md, "Pre-Defined Annotation Keys". The base's digest is the one that its tag has."""
+    found = {"title": spec.name}
+    if inventory.commit:
+        found |= {"source": f"{HUB}/{inventory.name}", "revision": inventory.commit}
+    if base:
+        reference = base.reference
+        found["base.name"] = f"{reference.name}:{reference.tag}" if reference.tag else str(reference)
+        found["base.digest"] = str(reference.digest)
+    return {f"{_ANNOTATION}{key}": found[key] for key in sorted(found)}
+
+
+def _published(labels: Mapping[str, str]) -> dict[str, str]:
+    """The recipe's labels that are annotations by their name, such as ``org.opencontainers.image.licenses``."""
+    return {key: value for key, value in labels.items() if key.startswith(_ANNOTATION)}
+
+
+def _process(labels: Mapping[str, str], base: ImagePin | None) -> dict[str, Any]:
+    process: dict[str, Any] = {"User": USER, "Labels": dict(sorted(labels.items()))}
+    return process if base else {**process, "Env": [f"PATH={PATH}"], "WorkingDir": "/"}
+
+
+_STARTER = """\
+# A model as an image: its files under /models. Build it with: modelpack build recipe.yaml
+kind: modelcar
+name: {name}
+
+# Where the model is. A hub's repository, with a branch, tag or commit; recipe.lock pins what it means:
+model:
+  hf: ibm-granite/granite-3.0-2b-instruct
+  revision: main
+  exclude: ["*.bin", "*.pth"]   # patterns; 'include' takes only what matches
+# or a folder beside this file:
+# model: ./models
+# or files by URL:
+# model:
+#   - {{url: "https://example.org/model.onnx", path: 1/model.onnx}}
+
+# What lies under the model. KServe's modelcar needs a shell; image volumes do not, and take 'scratch'.
+base: {base}
+
+tags: [latest]
+platforms: [linux/amd64]
+# layers: per-file   # a layer for every large file: parallel, and shared between versions
+"""
+
+modelcar = Modelcar()

@@ -1,0 +1,157 @@
+"""The Containerfile of a modelcar: how its stage comes by the files, and what an engine cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files as resources
+from itertools import groupby
+
+from buildkit.containerfile import LONGEST_LINE, copyable, render
+from buildkit.inputs import FolderRef, HuggingFaceRef, SourceRef
+from buildkit.oci.reference import Reference
+from buildkit.pin import Inventory
+from buildkit.plan import PlannedLayer
+
+HUB_LIBRARY = "huggingface_hub==2.4.0"
+"""What downloads inside a Containerfile build. A builder image that has just this version needs no package index."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What BuildKit and buildah set where a base sets none, ``scratch`` above all (BuildKit, util/system/path.go)."""
+ARCHIVE = "models.tar"
+USER = "1001"
+
+_LONGEST_COMMAND = 100_000
+"""Bytes of one RUN. Linux hands a program no argument above 128 KiB, and the whole line is one argument of ``sh -c``."""
+_MOST_COPIES = 60
+_MOST_RUNS = 80
+_MOST_LAYERS = 100
+"""docker stores an image, and a stage, of at most 125 layers; the base has some already."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a Containerfile is rendered from. ``image`` runs the stage that holds the files; None: an archive is added."""
+
+    reference: SourceRef
+    inventory: Inventory
+    layers: tuple[PlannedLayer, ...]
+    image: Reference | None
+    base: Reference | None
+
+    @property
+    def archive(self) -> str | None:
+        """The name of the tar that is added, where no stage can run anything."""
+        return ARCHIVE if self.image is None else None
+
+
+def containerfile(name: str, stage: Stage, labels: Mapping[str, str]) -> str:
+    """The Containerfile; raises InvalidInput for what cannot stand in one."""
+    roots = _roots(stage.layers)
+    template = (resources("recipes.modelcar") / "Containerfile.j2").read_text(encoding="utf-8")
+    return render(
+        template,
+        name=name,
+        source=stage.inventory.type,
+        archive=stage.archive,
+        stage=stage.image,
+        library=HUB_LIBRARY,
+        lists=[{"name": key, "chunks": list(_chunks(lines))} for key, lines in _lists(stage, roots).items()],
+        copies=_copies(stage),
+        repository=stage.inventory.name,
+        commit=stage.inventory.commit,
+        options=list(_options(stage.reference)),
+        fetch=_FETCH,
+        take="cp" if isinstance(stage.reference, FolderRef) else "mv",
+        base=stage.base or "scratch",
+        empty=stage.base is None,
+        path=PATH,
+        labels=labels,
+        roots=[] if stage.archive else roots,
+        user=USER,
+    )
+
+
+def obstacle(stage: Stage) -> str | None:
+    """Why no Containerfile builds this model, or None."""
+    if isinstance(stage.reference, FolderRef) and stage.image is not None and not copyable(stage.reference.path):
+        return f"a Containerfile cannot copy the folder {stage.reference.path!r}: its name has one of $ * ? [ ] \\"
+    if len(stage.layers) > _MOST_LAYERS:
+        return f"it would have {len(stage.layers)} layers, and docker stores at most 125: write 'layers: squashed'"
+    runs = sum(1 for lines in _lists(stage, _roots(stage.layers)).values() for _ in _chunks(lines)) if stage.image else 0
+    if runs > _MOST_RUNS:
+        return f"the names of its {len(stage.inventory.files)} files do not fit into a Containerfile"
+    return None
+
+
+def _roots(layers: Sequence[PlannedLayer]) -> list[str]:
+    """A folder of the stage for each layer: what is in it becomes the layer."""
+    return ["out"] if len(layers) == 1 else [f"out-{number}" for number in range(1, len(layers) + 1)]
+
+
+def _lists(stage: Stage, roots: Sequence[str]) -> dict[str, list[str]]:
+    """What the stage is told: files as ``ROOT/PROOF/SIZE/PATH``, and directories."""
+    rooted = list(zip(roots, stage.layers, strict=True))
+    lists = {
+        "files": [f"{root}/{one.file.proof}/{one.file.size}/{one.file.path}" for root, layer in rooted for one in layer.files],
+        "directories": [f"/{root}/{entry.name}" for root, layer in rooted for entry in layer.directories],
+    }
+    urls = [f"{file.url} {file.path}" for file in stage.inventory.files if file.url]
+    return {**lists, "urls": urls} if urls else lists
+
+
+def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:
+    """The lines in parts that one command can hold, however they have to be quoted."""
+    chunk: list[str] = []
+    size = 0
+    for line in lines:
+        length = len(line.encode()) + 4 * line.count("'") + 12
+        if chunk and size + length > _LONGEST_COMMAND:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(line)
+        size += length
+    if chunk:
+        yield chunk
+
+
+def _options(reference: SourceRef) -> Iterator[str]:
+    if isinstance(reference, HuggingFaceRef):
+        yield from (f"--include={pattern}" for pattern in reference.include)
+        yield from (f"--exclude={pattern}" for pattern in reference.exclude)
+
+
+def _copies(stage: Stage) -> list[list[str]]:
+    """What is copied from the recipe's folder: only the selected files where that can be written, else the whole folder."""
+    reference = stage.reference
+    if stage.image is None or not isinstance(reference, FolderRef):
+        return []
+    if reference.include or reference.exclude:
+        copies = list(_copies_by_folder([file.path for file in stage.inventory.files], reference.path))
+        if len(copies) <= _MOST_COPIES and all(copyable(path) for copy in copies for path in copy):
+            return copies
+    return [[f"{reference.path}/", "/download/"]]
+
+
+def _copies_by_folder(paths: Iterable[str], folder: str) -> Iterator[list[str]]:
+    def parent(path: str) -> str:
+        return path.rpartition("/")[0]
+
+    for directory, inside in groupby(sorted(paths, key=lambda path: (parent(path), path)), parent):
+        destination = f"/download/{directory}/" if directory else "/download/"
+        sources: list[str] = []
+        size = 0
+        for path in inside:
+            size += len(path.encode()) + len(folder.encode()) + path.count('"') + 8
+            if sources and size > LONGEST_LINE - 2 * len(destination.encode()) - 100:
+                yield [*sources, destination]
+                sources, size = [], len(path.encode()) + 8
+            sources.append(f"{folder}/{path}")
+        yield [*sources, destination]
+
+
+_FETCH = (
+    "import os, shutil, urllib.request as web; "
+    '[(os.makedirs(os.path.dirname(to), exist_ok=True), shutil.copyfileobj(web.urlopen(url, timeout=60), open(to, "wb")))'
+    ' for name in os.listdir("/lock/urls") for line in open("/lock/urls/" + name, encoding="utf-8")'
+    ' for url, path in [line.rstrip("\\n").split(" ", 1)] for to in ["/download/" + path]]'
+)
