@@ -1,0 +1,258 @@
+"""Stand-ins for the base images of the recipes, built here because no registry is reachable, and cached.
+
+``ubi9/ubi-micro`` is a static busybox; ``ubi9/python-312`` is a Debian with Python and ``hf``, shaped like the real
+one where a Containerfile can tell: user 1001, a home of its own, and a virtual environment under /opt/app-root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.live import oci_layout
+from tests.live.install import codename, mirror, program
+from tests.live.registry import LiveRegistry
+
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "live"
+SHELL_BASE = "ubi9/ubi-micro"
+PYTHON_BASE = "ubi9/python-312"
+PLATFORMS = ("linux/amd64", "linux/arm64")
+APP_ROOT = "opt/app-root"
+# Documentation and lists of packages, which no build reads.
+SUPERFLUOUS = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/info",
+    "var/lib/apt/lists",
+    "var/cache/apt",
+)
+
+
+class BaseImageError(Exception):
+    """A stand-in base could not be built or pushed; the message closes with what the failing command said."""
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """A base as an OCI layout on disk."""
+
+    repository: str
+    layout: Path
+
+    @property
+    def digest(self) -> str:
+        """The digest of the index over its platforms."""
+        index = json.loads((self.layout / "index.json").read_text(encoding="utf-8"))
+        return str(index["manifests"][0]["digest"])
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    done = subprocess.run(
+        command,
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise BaseImageError(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout[-4000:]}")
+
+
+def _static_busybox() -> Path:
+    """The static busybox.
+
+    Raises:
+        BaseImageError: there is none; the dynamic one would find no C library in its image.
+    """
+    found = program("busybox")
+    if found is None or b"/ld-linux" in Path(found).read_bytes():
+        raise BaseImageError("a static busybox is not installed (Debian package busybox-static)")
+    return Path(found)
+
+
+def _write(path: Path, text: str, mode: int = 0o644) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+
+
+def _shell_rootfs(rootfs: Path) -> dict[str, object]:
+    """Lay out a busybox system; gives the image's configuration."""
+    busybox = _static_busybox()
+    programs = rootfs / "usr" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("bin", "sbin"):
+        (rootfs / name).symlink_to("usr/bin")
+    (rootfs / "usr" / "sbin").symlink_to("bin")
+    shutil.copyfile(busybox, programs / "busybox")
+    (programs / "busybox").chmod(0o755)
+    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    for applet in set(applets) - {"busybox"}:
+        (programs / applet).symlink_to("busybox")
+    for name in ("dev", "proc", "sys", "run", "home", "mnt", "opt", "srv", "var/tmp", "tmp"):
+        (rootfs / name).mkdir(parents=True, exist_ok=True)
+    for name in ("tmp", "var/tmp"):
+        (rootfs / name).chmod(0o1777)
+    (rootfs / "root").mkdir(mode=0o550)
+    nobody = "nobody:x:65534:65534:Kernel Overflow User:/:/sbin/nologin\n"
+    _write(rootfs / "etc/passwd", f"root:x:0:0:root:/root:/bin/sh\n{nobody}")
+    _write(rootfs / "etc/group", "root:x:0:\nnobody:x:65534:\n")
+    _write(rootfs / "etc/os-release", 'ID="rhel"\nVERSION_ID="9.6"\nPRETTY_NAME="stand-in for ubi-micro"\n')
+    return {
+        "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "container=oci"],
+        "Cmd": ["/bin/sh"],
+        "Labels": {"name": SHELL_BASE, "version": "9.6", "vendor": "stand-in for Red Hat, Inc."},
+    }
+
+
+def _python_script(rootfs: Path, name: str, module: str, function: str) -> None:
+    """A console script as pip writes it, for the interpreter inside the image."""
+    lines = [
+        f"#!/{APP_ROOT}/bin/python3",
+        "import sys",
+        f"from {module} import {function}",
+        f"sys.exit({function}())",
+        "",
+    ]
+    _write(rootfs / APP_ROOT / "bin" / name, "\n".join(lines), 0o755)
+
+
+def _install_python_packages(rootfs: Path) -> None:
+    """Put pip and our own version of huggingface_hub into the image, with this machine's pip and its settings."""
+    site = next((rootfs / APP_ROOT / "lib").glob("python3.*")) / "site-packages"
+    version = site.parent.name.removeprefix("python")
+    tags = [f"--platform=manylinux_2_{minor}_{platform.machine()}" for minor in (34, 28, 17)]
+    wheels = ["--only-binary=:all:", f"--python-version={version}", "--implementation=cp", *tags]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(site)]
+    _run([*command, *wheels, "pip", f"huggingface_hub=={hub_version()}"])
+    shutil.rmtree(site / "bin", ignore_errors=True)  # scripts that name this machine's interpreter
+    for name in ("pip", "pip3"):
+        _python_script(rootfs, name, "pip._internal.cli.main", "main")
+    _python_script(rootfs, "hf", "huggingface_hub.cli.hf", "main")
+
+
+def _own(folder: Path, user: int, group: int) -> None:
+    """Give a tree to user and group, and the group what the user may: as UBI does, for OpenShift's random user."""
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, user, group, follow_symlinks=False)
+        if not path.is_symlink():
+            mode = path.stat().st_mode & 0o7777
+            path.chmod(mode | (mode & 0o700) >> 3)
+
+
+def _python_rootfs(rootfs: Path) -> dict[str, object]:
+    """Install a small Debian with Python; gives the image's configuration."""
+    suite = codename()
+    packages = "--include=python3,ca-certificates"
+    _run([program("debootstrap") or "debootstrap", "--variant=minbase", packages, suite, str(rootfs), mirror(suite)])
+    for marker in (rootfs / "usr/lib").glob("python3*/EXTERNALLY-MANAGED"):
+        marker.unlink()
+    _run(["chroot", str(rootfs), "python3", "-m", "venv", "--without-pip", f"/{APP_ROOT}"])
+    _install_python_packages(rootfs)
+    for name in SUPERFLUOUS:
+        shutil.rmtree(rootfs / name, ignore_errors=True)
+    with (rootfs / "etc/passwd").open("a", encoding="utf-8") as passwd:
+        passwd.write(f"default:x:1001:0:Default Application User:/{APP_ROOT}/src:/sbin/nologin\n")
+    (rootfs / APP_ROOT / "src").mkdir()
+    _own(rootfs / APP_ROOT, 1001, 0)
+    path = f"/{APP_ROOT}/src/.local/bin:/{APP_ROOT}/src/bin:/{APP_ROOT}/bin:/usr/local/sbin:/usr/local/bin"
+    return {
+        "User": "1001",
+        "WorkingDir": f"/{APP_ROOT}/src",
+        "Env": [
+            f"PATH={path}:/usr/sbin:/usr/bin:/sbin:/bin",
+            f"HOME=/{APP_ROOT}/src",
+            "PYTHONUNBUFFERED=1",
+            "container=oci",
+        ],
+        "Cmd": ["/bin/sh"],
+        "Labels": {"name": PYTHON_BASE, "version": "1", "vendor": "stand-in for Red Hat, Inc."},
+    }
+
+
+ROOTFS: Mapping[str, Callable[[Path], dict[str, object]]] = {SHELL_BASE: _shell_rootfs, PYTHON_BASE: _python_rootfs}
+
+
+def hub_version() -> str:
+    """The version of huggingface_hub that runs the tests, and so the one that is in the Python base."""
+    return importlib.metadata.version("huggingface_hub")
+
+
+def _key(repository: str) -> str:
+    """A hash over how a base is built: when it changes, the cached one is left alone and another is built."""
+    made_of = [repository, codename(), platform.machine(), hub_version() if repository == PYTHON_BASE else ""]
+    sources = [Path(__file__).read_bytes(), Path(oci_layout.__file__).read_bytes()]
+    return hashlib.sha256("\0".join(made_of).encode("utf-8") + b"\0".join(sources)).hexdigest()[:16]
+
+
+def _cache_folder() -> Path:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    ignore = CACHE.parent / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
+    return CACHE
+
+
+def build_base(repository: str) -> BaseImage:
+    """The base for a repository: from the cache, or built into it (the Python one takes a minute, and root).
+
+    Raises:
+        BaseImageError: a command failed; its output is in the message.
+    """
+    cached = _cache_folder() / f"{repository.replace('/', '-')}-{_key(repository)}"
+    if (cached / "index.json").exists():
+        return BaseImage(repository, cached)
+    with tempfile.TemporaryDirectory(prefix="building-", dir=CACHE) as work:
+        rootfs, layout = Path(work, "rootfs"), Path(work, "layout")
+        rootfs.mkdir(mode=0o755)
+        config = ROOTFS[repository](rootfs)
+        layer = oci_layout.write_layer(layout, rootfs)
+        oci_layout.write_layout(layout, layer, config, PLATFORMS)
+        try:
+            layout.rename(cached)
+        except OSError:  # another run was quicker; its result is as good
+            if not (cached / "index.json").exists():
+                raise
+    return BaseImage(repository, cached)
+
+
+def push_base(registry: LiveRegistry, repository: str) -> str:
+    """Push a base with skopeo, every platform, and give its reference: ``HOST/REPOSITORY:latest@sha256:…``.
+
+    Raises:
+        BaseImageError: building or pushing failed, or the registry holds other bytes than were pushed.
+    """
+    base = build_base(repository)
+    flags = ["--dest-creds", ":".join(registry.credentials)] if registry.credentials else ["--dest-no-creds"]
+    flags.append(f"--dest-tls-verify={'true' if registry.scheme == 'https' else 'false'}")
+    trusted = {"SSL_CERT_FILE": str(registry.ca_file)} if registry.ca_file else {}
+    target = f"{registry.host}/{repository}:latest"
+    source = f"oci:{base.layout}:latest"
+    skopeo = program("skopeo") or "skopeo"
+    _run([skopeo, "copy", "--quiet", "--all", "--preserve-digests", *flags, source, f"docker://{target}"], trusted)
+    stored = registry.manifest(repository, "latest").digest
+    if stored != base.digest:
+        raise BaseImageError(f"{target} is {stored} in the registry, and {base.digest} on disk")
+    return f"{target}@{stored}"
+
+
+def push_bases(registry: LiveRegistry, repositories: Sequence[str] = tuple(ROOTFS)) -> dict[str, str]:
+    """Push bases and give each repository's reference with its digest.
+
+    Raises:
+        BaseImageError: see ``push_base``.
+    """
+    return {repository: push_base(registry, repository) for repository in repositories}
