@@ -17,6 +17,8 @@ from buildkit.yaml_reader import Steps, sort_of
 Model = TypeVar("Model", bound=BaseModel)
 _SHOWN = 12
 """Keys that a hint lists."""
+_MOST = 100
+"""Problems that are told one by one."""
 
 
 def check(written: Written, model: type[Model], already: Iterable[tuple[Steps, Problem]] = (), hint: str = "") -> Model:
@@ -37,7 +39,8 @@ def refused(written: Written, found: Iterable[tuple[Steps, Problem]], hint: str 
     """The error that tells what was found in a file, from the top down, and nothing twice."""
     problems = dict.fromkeys(problem for _, problem in sorted(found, key=lambda one: _order(written, *one)))
     count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
-    return InvalidInput(f"{written.path} has {count}", problems, hint)
+    more = [Problem(str(written.path), f"{len(problems) - _MOST} more")] if len(problems) > _MOST else []
+    return InvalidInput(f"{written.path} has {count}", [*list(problems)[:_MOST], *more], hint)
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
@@ -128,7 +131,7 @@ def _wrong_type(value: object, wanted: type, written: Written, steps: Steps) -> 
         return f"must be a text; {place.text} without quotes is {sort_of(value)}", f'quote it: "{place.text}"'
     hint = ""
     if wanted is list and place is not None and place.text is not None:
-        hint = f"write [{place.text}]"
+        hint = f'write ["{place.text}"]'
     return f"must be {_NAMES.get(wanted, 'something else')}, and is {sort_of(value)}", hint
 
 
@@ -142,7 +145,8 @@ def _keys(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
 
 def _description(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
     fields = (one.model_fields.get(str(loc[-1])) for one in _models_at(loc[:-1], model))
-    return next((field.description for field in fields if field and field.description), "")
+    text = next((field.description for field in fields if field and field.description), "")
+    return text[:1].lower() + text[1:].rstrip(".")
 
 
 def _models_at(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[type[BaseModel]]:

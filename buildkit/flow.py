@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit import lock as locks
-from buildkit.build import Context
+from buildkit.build import Context, Engine
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import write_archive
 from buildkit.errors import InvalidInput
 from buildkit.lock import Lock
+from buildkit.oci.image import Image
 from buildkit.pin import Pins
 from buildkit.plan import Plan
 from buildkit.policy import Policy, asked, pin
@@ -50,17 +51,33 @@ def render(recipe: Recipe, world: World) -> Plan:
     return recipe.kind.plan(recipe.spec, pins)
 
 
-def build(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
-    """Builds the image and brings it where it is wanted; the lock is moved into place last."""
+@dataclass(frozen=True)
+class Made:
+    """An image that an engine made, before it goes anywhere, with the lock that it will have."""
+
+    plan: Plan
+    engine: Engine
+    images: tuple[Image, ...]
+    drafted: Lock
+
+
+def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
+    """Pins, plans, and has an engine make the image; the layers that the lock knows have their digests."""
     previous = locks.read(recipe.lock_path)
     pins = pin(recipe, previous, world, wanted.policy, builders=wanted.engine not in ("auto", "embedded"))
     plan = recipe.kind.plan(recipe.spec, pins)
     engine = choose(wanted.engine, plan)
     context = _context(recipe, pins, world, keep=wanted.registry is None)
     known = previous.layers if previous else {}
-    images = [engine.build(plan, platform, context).knowing(known) for platform in plan.platforms]
-    with Record(recipe, _draft(recipe, previous, pins), plan, engine) as record:
-        delivered = deliver(images, recipe.spec, wanted.registry, wanted.output, world, record)
+    images = tuple(engine.build(plan, platform, context).knowing(known) for platform in plan.platforms)
+    return Made(plan, engine, images, _draft(recipe, previous, pins))
+
+
+def build(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
+    """Builds the image and brings it where it is wanted; the lock is moved into place last."""
+    made = make(recipe, world, wanted)
+    with Record(recipe, made.drafted, made.plan, made.engine) as record:
+        delivered = deliver(made.images, recipe.spec, wanted.registry, wanted.output, world, record)
         record.commit()
     return delivered
 

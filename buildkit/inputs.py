@@ -111,17 +111,28 @@ class FolderRef(Selection):
         raise Refusal("is not a folder of its own", "put the model's files into a folder beside the recipe, and name that")
 
 
+def _sha256(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise Refusal(f"{shown(text)} is not a sha256", "write its 64 hexadecimal digits, in lower case")
+    return text
+
+
+Sha256 = Annotated[str, AfterValidator(_sha256), Field(json_schema_extra={"pattern": "^[0-9a-f]{64}$"})]
+
+
 class Download(Part):
     """One file from a URL."""
 
-    url: str = Field(pattern=_URL, description="Where the file is; https, or http on loopback.")
+    url: str = Field(json_schema_extra={"pattern": _URL}, description="Where the file is; https, or http on loopback.")
     path: RelativePath | None = Field(default=None, description="Where it goes inside the model; by default the URL's last part.")
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="What the file must hash to.")
+    sha256: Sha256 | None = Field(default=None, description="What the file must hash to.")
 
     @field_validator("url")
     @classmethod
     def _url(cls, text: str) -> str:
         parts = _split(text)
+        if parts.scheme not in ("https", "http"):
+            raise Refusal(f"{shown(text)} is not an https URL", "write https://")
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             raise Refusal("must be https; http is for loopback alone", "write https://")
         if parts.username is not None or parts.password is not None:
@@ -132,6 +143,8 @@ class Download(Part):
 
     @model_validator(mode="after")
     def _has_path(self) -> Self:
+        if not self.file_path:
+            raise Refusal("the URL ends in no file name", "give 'path'")
         try:
             relative_path(self.file_path)
         except ValueError as error:

@@ -9,7 +9,7 @@ _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories: control, format (invisible, and what turns the direction of text), surrogates, separators."""
 
 
-class Refusal(ValueError):  # noqa: N818 (a refusal is no error of the program)
+class Refusal(ValueError):
     """A value that a validator does not take: what is wrong with it, and what to do about it."""
 
     def __init__(self, what: str, hint: str = "") -> None:

@@ -81,12 +81,12 @@ class Plan:
 
     @property
     def digest(self) -> Digest:
-        """Covers content alone: never a path of this machine, never a clock."""
+        """Covers content alone: never a path of this machine, a clock, or the way a Containerfile gets there."""
         base = None if self.base is None else [str(self.base.reference), sorted(map(str, self.base.platforms.values()))]
         layers = [str(layer.key) for layer in self.layers]
         platforms = [str(platform) for platform in self.platforms]
         return Digest.of(
-            canonical([self.name, base, platforms, self.process, layers, dict(self.annotations), self.containerfile])
+            canonical([self.name, base, platforms, self.process, layers, dict(self.annotations), list(self.runs)])
         )
 
 

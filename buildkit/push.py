@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, cast
 
+from buildkit.cache import cache_folder
 from buildkit.errors import InvalidInput, Problem, RegistryFailed
+from buildkit.known import KnownLayers
 from buildkit.oci.archive import Archive
 from buildkit.oci.copy import JOBS, Sealing, place, publish, seal
 from buildkit.oci.image import Blob, Image, Pieces, Placed, Store
@@ -63,18 +65,28 @@ def push(images: Sequence[Image], repository: Reference, tags: Sequence[str], wo
     Where every tag already serves this very image nothing is sent.
     """
     store = world.repository(repository)
-    images = [image.knowing(remembered(store, tags[0])) if not image.is_known else image for image in images]
+    known = KnownLayers(cache_folder() / "layers")
+    images = _recognised(images, known, store, tags[0])
     references = tuple(f"{repository.name}:{tag}" for tag in tags)
     if all(image.is_known for image in images):
         sealing = seal(images)
         if all((served := store.resolve(tag)) and served.digest == sealing.digest for tag in tags):
             record.stage(sealing, images, references)
             return Delivered(references, sealing, tuple(images), unchanged=True)
-    placed = place(images, store, world.emit, world.stop)
+    placed = place(images, store, world.emit, world.stop, learned=known.learn)
     sealing = seal(placed)
     publish(sealing, store, tags, lambda: record.stage(sealing, placed, references))
     _check_served(store, repository, tags, sealing.digest)
     return Delivered(references, sealing, tuple(placed))
+
+
+def _recognised(images: Sequence[Image], known: KnownLayers, store: Store, tag: str) -> list[Image]:
+    """Images with the digests that this machine or the registry still knows, where the lock does not."""
+    unknown = [layer.blob.key for image in images for layer in image.layers if not layer.blob.digest]
+    if not unknown:
+        return list(images)
+    learned = {**remembered(store, tag), **known.of(unknown)}
+    return [image.knowing(learned) for image in images]
 
 
 def remembered(store: Store, tag: str) -> dict[str, Digest]:

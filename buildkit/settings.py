@@ -12,8 +12,7 @@ from buildkit.connections import is_loopback
 from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.reference import Reference
 from buildkit.plain import shown
-from buildkit.settings_file import DOCKER_HUB, ENDPOINT, PORT, SettingsFile, location, names_host
-from buildkit.settings_file import hub_endpoint
+from buildkit.settings_file import DOCKER_HUB, ENDPOINT, PORT, SettingsFile, hub_endpoint, location, names_host
 from buildkit.written import read
 
 FILE = "modelpack.yaml"

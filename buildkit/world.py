@@ -49,4 +49,4 @@ class World:
 
         ``pinned`` is what is locked: the files of that commit are opened, whatever the revision means by now.
         """
-        return open_source(reference, folder, self.settings, self.emit, keep=keep, pinned=pinned)
+        return open_source(reference, folder, self.settings, self.emit, keep=keep, pinned=pinned, wait=self.sleep or self.stop.wait)

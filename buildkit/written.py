@@ -12,7 +12,7 @@ from buildkit.errors import InvalidInput, Problem
 from buildkit.plain import shown
 from buildkit.yaml_reader import Flaw, Place, Reader, Steps, Unreadable
 
-LARGEST = 1024 * 1024
+LARGEST = 512 * 1024
 """Bytes of a file that is read at all."""
 
 
@@ -82,7 +82,7 @@ def _text(path: Path) -> str:
     except ValueError:
         raise _invalid(path, [Problem(shown(str(path)), "is not a path")]) from None
     if len(raw) > LARGEST:
-        raise _invalid(path, [Problem(str(path), "is larger than 1 MiB, too large to have been written by a person")])
+        raise _invalid(path, [Problem(str(path), "is larger than 512 KiB, which nobody writes by hand")])
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

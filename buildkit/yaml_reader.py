@@ -50,7 +50,7 @@ class Flaw:
     hint: str
 
 
-class Unreadable(Exception):  # noqa: N818 (of the file, not of the program)
+class Unreadable(Exception):
     """Reading ends here: what is wrong in which line."""
 
     def __init__(self, line: int, what: str, hint: str = "") -> None:
@@ -142,7 +142,7 @@ class Reader:
         elif event.anchor is not None:
             self._tell(event, steps, f"has the YAML anchor {shown(f'&{event.anchor}')}", "remove it, or quote the value")
         elif event.tag is not None:
-            self._tell(event, steps, f"has the YAML tag {shown(str(event.tag))}", "remove it, or quote the value")
+            self._tell(event, steps, f"has the YAML tag {shown(str(event.tag).replace('tag:yaml.org,2002:', '!!'))}", "remove it, or quote the value")
 
     def _tell(self, event: Any, steps: Steps, what: str, hint: str) -> None:
         self.flaws.append(Flaw(steps, _line(event), what, hint))
@@ -158,9 +158,10 @@ class Reader:
 
     def _tell_comments(self) -> None:
         """Steering characters that stand in no value: in a comment, or between keys."""
+        line, counted = 1, 0
         for position in self._positions:
             if position not in self._told:
-                line = self._text.count("\n", 0, position) + 1
+                line, counted = line + self._text.count("\n", counted, position), position
                 self.flaws.append(Flaw((), line, f"has {described(self._steering[position])}", "remove it"))
 
 
@@ -168,8 +169,10 @@ def _events(text: str) -> Iterator[Any]:
     try:
         yield from YAML(typ="safe", pure=True).parse(text)
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        what, hint = _explained(str(error.problem or error.context or "not YAML"))
+        problem = str(error.problem or error.context or "not YAML")
+        what, hint = _explained(problem)
+        begun = any(part in problem for part in _BEGUN)
+        mark = (error.context_mark if begun else None) or error.problem_mark or error.context_mark
         raise Unreadable(mark.line + 1 if mark else 1, what, hint) from None
     except (YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError, AssertionError) as error:
         raise Unreadable(1, f"is not YAML: {shown(str(error))}") from None
@@ -185,6 +188,8 @@ _EXPLAINED = (
     ("unknown escape character", "has a backslash that means nothing", "use single quotes, or write the backslash twice"),
     ("expected the node content", "ends where a value should be", ""),
 )
+_BEGUN = ("could not find expected ':'", "found unexpected end of stream", "expected ',' or")
+"""What is told at the line where it began, and not where the reader lost hope."""
 
 
 def _explained(problem: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from buildkit import __version__
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
+    from buildkit.flow import Wanted
     from buildkit.policy import Policy
     from buildkit.push import Delivered
     from buildkit.recipe import Recipe
@@ -72,6 +73,10 @@ def build(
     ] = None,
     locked: Locked = False,
     upgrade: Upgrade = False,
+    shard: Annotated[
+        str | None, typer.Option(help="Push only this machine's share of the layers; --assemble follows.", metavar="I/N")
+    ] = None,
+    assemble: Annotated[bool, typer.Option("--assemble", help="Write the manifest over what the shards pushed.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -84,8 +89,17 @@ def build(
 
     if push != (registry is not None):
         raise typer.BadParameter("--push and --registry go together: --push --registry R")
+    if (shard or assemble) and (not push or output or (shard and assemble)):
+        raise typer.BadParameter("--shard and --assemble go with --push, without --output, and one at a time")
     wanted = flow.Wanted(engine, _policy(locked, upgrade), registry, Output.parse(output) if output else None)
-    _each(recipes, as_json, quiet, lambda recipe, world: flow.build(recipe, world, wanted))
+    if shard:
+        _shards(recipes, shard, wanted, as_json, quiet)
+    elif assemble:
+        from buildkit import distribute
+
+        _each(recipes, as_json, quiet, lambda recipe, world: distribute.assemble(recipe, world, wanted))
+    else:
+        _each(recipes, as_json, quiet, lambda recipe, world: flow.build(recipe, world, wanted))
 
 
 @app.command()
@@ -186,6 +200,20 @@ def schema(kind: Annotated[str | None, typer.Argument(help="Only this kind.")] =
     from buildkit.recipe import schema as recipe_schema
 
     print(json.dumps(recipe_schema(kind), ensure_ascii=False, indent=2))
+
+
+def _shards(paths: Sequence[Path], text: str, wanted: Wanted, as_json: bool, quiet: bool) -> None:
+    """Pushes a shard of every recipe; what it prints are the layers' names, since no image is done yet."""
+    import os
+
+    from buildkit import distribute
+    from buildkit.shard import Shard
+
+    shard = Shard.parse(text, os.environ)
+    with session(as_json, quiet) as opened:
+        pushed = [distribute.push_shard(*opened.recipe(path), wanted, shard) for path in paths]
+    titles = [layer.blob.title for layers in pushed for layer in layers]
+    print(json.dumps(titles, ensure_ascii=False) if as_json else "\n".join(titles))
 
 
 def _policy(locked: bool, upgrade: bool) -> Policy:

@@ -12,6 +12,8 @@ def main() -> None:
     """Runs the command line and exits with its code: 0, 1, 2, 3, 70 or 130."""
     _speak_utf8()
     code = _run()
+    if code == INTERRUPTED:
+        print("interrupted: nothing was tagged, the lock is unchanged", file=sys.stderr)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -33,7 +35,6 @@ def _run() -> int:
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else FAILED
     except KeyboardInterrupt:
-        print("interrupted: nothing was tagged, the lock is unchanged", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         return FAILED

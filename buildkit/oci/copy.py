@@ -28,19 +28,46 @@ class Sealing:
         return self.document.digest
 
 
-def place(images: Sequence[Image], store: Store, emit: Emit, stop: Stop, jobs: int = JOBS) -> list[Image]:
+Learned = Callable[[str, Digest], None]
+"""Told a blob's key and digest as soon as the blob is in its place."""
+
+
+def place(
+    images: Sequence[Image],
+    store: Store,
+    emit: Emit,
+    stop: Stop,
+    jobs: int = JOBS,
+    learned: Learned = lambda key, digest: None,
+) -> list[Image]:
     """Puts every layer into the store, each once, and returns the images with all their digests known."""
-    blobs = {layer.blob.key: layer.blob for image in images for layer in image.layers}
+    placed = put_all([layer.blob for image in images for layer in image.layers], store, emit, stop, jobs, learned)
+    return [image.knowing(placed) for image in images]
+
+
+def put_all(
+    blobs: Sequence[Blob],
+    store: Store,
+    emit: Emit,
+    stop: Stop,
+    jobs: int = JOBS,
+    learned: Learned = lambda key, digest: None,
+) -> dict[str, Digest]:
+    """Puts blobs, several at a time and each once; returns their digests by key. Large ones begin first."""
+    distinct = sorted({blob.key: blob for blob in blobs}.values(), key=lambda blob: -blob.size)
 
     def put(blob: Blob) -> tuple[str, Digest]:
-        return blob.key, put_watched(blob, store, emit, stop)
+        digest = put_watched(blob, store, emit, stop)
+        if blob.digest is None:
+            learned(blob.key, digest)
+        return blob.key, digest
 
-    known = dict(each(list(blobs.values()), put, jobs, stop))
-    return [image.knowing(known) for image in images]
+    return dict(each(distinct, put, jobs, stop))
 
 
 def put_watched(blob: Blob, store: Store, emit: Emit, stop: Stop) -> Digest:
     """Puts one blob, telling ``emit`` how it goes, and gives up between two pieces when ``stop`` says so."""
+    stop.check()
     emit(Began(blob.key, blob.title or blob.key[:19], blob.size))
 
     def moved(amount: int) -> None:

@@ -6,7 +6,10 @@ import ipaddress
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
 
 from buildkit.connections import is_private
 from buildkit.errors import SourceFailed
@@ -25,15 +28,18 @@ class Place:
 
 
 def origin(url: str) -> Origin:
-    """Scheme, host and port; raises SourceFailed where the URL is none of http or https."""
+    """Scheme, host and port; raises SourceFailed where the URL is none of http or https.
+
+    Read by the library that also connects: two readers may see two hosts in one URL (``https://a\\@b/``), and the token
+    would go to the other one.
+    """
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme not in _PORTS or not parts.hostname:
+        parts = parse_url(url)
+    except LocationParseError:
+        parts = Url()
+    if parts.scheme not in _PORTS or not parts.host:
         raise SourceFailed(f"{shown(url)} is not an http or https URL")
-    return parts.scheme, parts.hostname.rstrip("."), _PORTS[parts.scheme] if port is None else port
+    return parts.scheme, parts.host.strip("[]").rstrip("."), _PORTS[parts.scheme] if parts.port is None else parts.port
 
 
 def shown(url: str) -> str:

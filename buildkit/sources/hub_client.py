@@ -128,7 +128,9 @@ class _Transport(httpx2.BaseTransport):
         where = origin(url)
         with self._lock:
             if where not in self._routes:
-                self._routes[where] = httpx2.HTTPTransport(verify=trusted(), proxy=proxy_for(url))
+                # Reading the certificates takes longer than all else here, and plain HTTP has no use for them.
+                verify = trusted() if where[0] == "https" else False
+                self._routes[where] = httpx2.HTTPTransport(verify=verify, proxy=proxy_for(url))
             return self._routes[where]
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from buildkit.plain import shown
 from buildkit.plan import Plan
 from buildkit.spec import FolderRef, ImageRef, SourceRef, Spec
 from recipes.modelcar.layers import layered
-from recipes.modelcar.stages import PATH, USER, Stage, containerfile, obstacle
+from recipes.modelcar.stages import PATH, USER, containerfile, obstacle, stage_of
 
 BASE = ImageRef("registry.access.redhat.com/ubi9/ubi-micro:latest")
 BUILDER = ImageRef("registry.access.redhat.com/ubi9/python-312:latest")
@@ -69,13 +69,11 @@ class Modelcar:
         inventory = pins.sources["model"]
         _some_files(spec, inventory)
         layers = layered(inventory.files, "model", per_file=spec.layers == "per-file")
-        base, builder = pins.images.get("base"), pins.images.get("builder")
+        base = None if spec.base == "scratch" else pins.images["base"]
         known = _annotations(spec, inventory, base)
         labels = known | spec.labels
-        in_archive = isinstance(spec.model, FolderRef) and base is None and len(layers) == 1
-        image = None if in_archive else builder if not isinstance(spec.model, FolderRef) or base is None else base
-        stage = Stage(spec.model, inventory, layers, image.reference if image else None, base.reference if base else None)
-        hindrance = obstacle(stage) if image or in_archive else _UNPINNED
+        stage = stage_of(spec.model, inventory, layers, base, pins.images.get("builder"))
+        hindrance = obstacle(stage)
         return Plan(
             name=spec.name,
             base=base,
@@ -84,9 +82,9 @@ class Modelcar:
             layers=layers,
             annotations=_published(spec.labels) | known,
             containerfile="" if hindrance else containerfile(spec.name, stage, labels),
-            context="." if isinstance(spec.model, FolderRef) and image else None,
-            archive=stage.archive if in_archive and not hindrance else None,
-            images=tuple({pin.reference: pin for pin in (base, image) if pin}.values()),
+            context="." if stage.from_folder and stage.image else None,
+            archive=stage.archive,
+            images=tuple({pin.reference: pin for pin in (base, stage.image) if pin}.values()),
             blocked=dict.fromkeys(ENGINES, hindrance) if hindrance else {},
         )
 
@@ -96,9 +94,6 @@ class Modelcar:
             problem = Problem(shown(name), "is not an image's name", "lower-case letters and digits, with . _ - and / between them")
             raise InvalidInput("nothing was written", [problem])
         return {"recipe.yaml": _STARTER.format(name=name, base=BASE)}
-
-
-_UNPINNED = "the image that downloads the model (the recipe's 'builder') is not pinned yet"
 
 
 def _some_files(spec: ModelcarSpec, inventory: Inventory) -> None:

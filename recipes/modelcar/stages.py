@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.resources import files as resources
 from itertools import groupby
 
 from buildkit.containerfile import LONGEST_LINE, copyable, render
 from buildkit.inputs import FolderRef, HuggingFaceRef, SourceRef
-from buildkit.oci.reference import Reference
-from buildkit.pin import Inventory
+from buildkit.pin import ImagePin, Inventory
+from buildkit.plain import shown
 from buildkit.plan import PlannedLayer
+from recipes.modelcar.layers import LARGE
+from recipes.modelcar.many import PROGRAM, Many, proven_together
 
 HUB_LIBRARY = "huggingface_hub==2.4.0"
 """What downloads inside a Containerfile build. A builder image that has just this version needs no package index."""
@@ -23,64 +26,96 @@ USER = "1001"
 _LONGEST_COMMAND = 100_000
 """Bytes of one RUN. Linux hands a program no argument above 128 KiB, and the whole line is one argument of ``sh -c``."""
 _MOST_COPIES = 60
-_MOST_RUNS = 80
+_MOST_LISTED = 800_000
+"""Bytes of lists in a Containerfile. BuildKit's build definition repeats them four times and may have 4 MiB."""
 _MOST_LAYERS = 100
 """docker stores an image, and a stage, of at most 125 layers; the base has some already."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a Containerfile is rendered from. ``image`` runs the stage that holds the files; None: an archive is added."""
+    """What a Containerfile is rendered from: the model, its layers, and the images of the stage and of the result.
+
+    Where no ``image`` can run a stage, an archive of the layer is added instead.
+    """
 
     reference: SourceRef
     inventory: Inventory
     layers: tuple[PlannedLayer, ...]
-    image: Reference | None
-    base: Reference | None
+    image: ImagePin | None
+    base: ImagePin | None
+
+    @property
+    def from_folder(self) -> bool:
+        """Whether the files lie beside the recipe."""
+        return isinstance(self.reference, FolderRef)
 
     @property
     def archive(self) -> str | None:
-        """The name of the tar that is added, where no stage can run anything."""
-        return ARCHIVE if self.image is None else None
+        """The name of the tar that is added, if one is."""
+        return ARCHIVE if self.image is None and self.from_folder and len(self.layers) == 1 else None
+
+    @cached_property
+    def is_long(self) -> bool:
+        """Whether the files do not fit into a Containerfile one by one."""
+        return sum(map(_length, (line for lines in _lists(self).values() for line in lines))) > _MOST_LISTED
+
+
+def stage_of(
+    reference: SourceRef, inventory: Inventory, layers: tuple[PlannedLayer, ...], base: ImagePin | None, builder: ImagePin | None
+) -> Stage:
+    """The stage that fits a model: its folder is copied where the base has a shell, all else needs the builder image."""
+    if not isinstance(reference, FolderRef):
+        return Stage(reference, inventory, layers, builder, base)
+    stage = Stage(reference, inventory, layers, base or builder, base)
+    unlisted = base is None or stage.is_long or not copyable(reference.path)
+    return replace(stage, image=None) if unlisted and len(layers) == 1 else stage
 
 
 def containerfile(name: str, stage: Stage, labels: Mapping[str, str]) -> str:
     """The Containerfile; raises InvalidInput for what cannot stand in one."""
-    roots = _roots(stage.layers)
+    many = _many(stage) if stage.is_long and stage.image else None
     template = (resources("recipes.modelcar") / "Containerfile.j2").read_text(encoding="utf-8")
     return render(
         template,
         name=name,
         source=stage.inventory.type,
         archive=stage.archive,
-        stage=stage.image,
+        stage=stage.image.reference if stage.image else None,
         library=HUB_LIBRARY,
-        lists=[{"name": key, "chunks": list(_chunks(lines))} for key, lines in _lists(stage, roots).items()],
+        lists=[] if many else [{"name": key, "chunks": list(_chunks(lines))} for key, lines in _lists(stage).items()],
+        many=many,
+        program=PROGRAM.splitlines(),
         copies=_copies(stage),
         repository=stage.inventory.name,
         commit=stage.inventory.commit,
         options=list(_options(stage.reference)),
         fetch=_FETCH,
-        take="cp" if isinstance(stage.reference, FolderRef) else "mv",
-        base=stage.base or "scratch",
+        take="cp" if stage.from_folder else "mv",
+        base=stage.base.reference if stage.base else "scratch",
         empty=stage.base is None,
         path=PATH,
         labels=labels,
-        roots=[] if stage.archive else roots,
+        roots=[] if stage.archive else _roots(stage.layers),
         user=USER,
     )
 
 
 def obstacle(stage: Stage) -> str | None:
     """Why no Containerfile builds this model, or None."""
-    if isinstance(stage.reference, FolderRef) and stage.image is not None and not copyable(stage.reference.path):
-        return f"a Containerfile cannot copy the folder {stage.reference.path!r}: its name has one of $ * ? [ ] \\"
+    if stage.image is None:
+        return None if stage.archive else "the image that downloads the model (the recipe's 'builder') is not pinned yet"
+    if isinstance(stage.reference, FolderRef) and not copyable(stage.reference.path):
+        return f"with 'layers: per-file' it would copy the folder {shown(stage.reference.path)}, whose name reads as a pattern"
     if len(stage.layers) > _MOST_LAYERS:
         return f"it would have {len(stage.layers)} layers, and docker stores at most 125: write 'layers: squashed'"
-    runs = sum(1 for lines in _lists(stage, _roots(stage.layers)).values() for _ in _chunks(lines)) if stage.image else 0
-    if runs > _MOST_RUNS:
-        return f"the names of its {len(stage.inventory.files)} files do not fit into a Containerfile"
+    if stage.is_long and not isinstance(stage.reference, HuggingFaceRef):
+        return f"a Containerfile has no room for {len(stage.inventory.files)} files of this sort"
     return None
+
+
+def _many(stage: Stage) -> Many:
+    return proven_together(stage.inventory.files, LARGE if len(stage.layers) > 1 else 0)
 
 
 def _roots(layers: Sequence[PlannedLayer]) -> list[str]:
@@ -88,9 +123,9 @@ def _roots(layers: Sequence[PlannedLayer]) -> list[str]:
     return ["out"] if len(layers) == 1 else [f"out-{number}" for number in range(1, len(layers) + 1)]
 
 
-def _lists(stage: Stage, roots: Sequence[str]) -> dict[str, list[str]]:
-    """What the stage is told: files as ``ROOT/PROOF/SIZE/PATH``, and directories."""
-    rooted = list(zip(roots, stage.layers, strict=True))
+def _lists(stage: Stage) -> dict[str, list[str]]:
+    """What the stage is told: files as ``ROOT/PROOF/SIZE/PATH``, directories, and where files come from."""
+    rooted = list(zip(_roots(stage.layers), stage.layers, strict=True))
     lists = {
         "files": [f"{root}/{one.file.proof}/{one.file.size}/{one.file.path}" for root, layer in rooted for one in layer.files],
         "directories": [f"/{root}/{entry.name}" for root, layer in rooted for entry in layer.directories],
@@ -104,7 +139,7 @@ def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:
     chunk: list[str] = []
     size = 0
     for line in lines:
-        length = len(line.encode()) + 4 * line.count("'") + 12
+        length = _length(line)
         if chunk and size + length > _LONGEST_COMMAND:
             yield chunk
             chunk, size = [], 0
@@ -112,6 +147,11 @@ def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:
         size += length
     if chunk:
         yield chunk
+
+
+def _length(line: str) -> int:
+    """Bytes of a line as it is quoted."""
+    return len(line.encode()) + 4 * line.count("'") + 12
 
 
 def _options(reference: SourceRef) -> Iterator[str]:

@@ -10,6 +10,7 @@ import contextlib
 import socket
 import socketserver
 import ssl
+import sys
 import threading
 import time
 import traceback
@@ -97,29 +98,36 @@ class _Listener(socketserver.ThreadingTCPServer):
         self._lock = threading.Lock()
         super().__init__(address, _Connection)
 
-    def process_request_thread(self, request: object, client_address: object) -> None:
+    def process_request(self, request: object, client_address: object) -> None:
         assert isinstance(request, socket.socket)
+        thread = threading.Thread(target=self._serve, args=(request, client_address), daemon=True)
+        with self._lock:
+            self._open[thread] = request
+        thread.start()
+
+    def _serve(self, connection: socket.socket, client_address: object) -> None:
         with contextlib.suppress(OSError):
-            request = self._secured(request)
-            with self._lock:
-                self._open[threading.current_thread()] = request
-            if self.server.stopping.is_set():
-                request.shutdown(socket.SHUT_RDWR)
-            super().process_request_thread(request, client_address)
+            if self._tls is not None:
+                connection = self._secured(connection, self._tls)
+            self.process_request_thread(connection, client_address)
         with self._lock:
             self._open.pop(threading.current_thread(), None)
 
-    def _secured(self, connection: socket.socket) -> socket.socket:
-        if self._tls is None:
-            return connection
+    def _secured(self, connection: socket.socket, tls: ssl.SSLContext) -> socket.socket:
+        """The connection with TLS; where it can be disconnected before its handshake is done, which may be never."""
+        secured = tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        with self._lock:
+            self._open[threading.current_thread()] = secured
         try:
-            return self._tls.wrap_socket(connection, server_side=True)
+            secured.do_handshake()
         except OSError:
-            connection.close()
+            secured.close()
             raise
+        return secured
 
     def handle_error(self, request: object, client_address: object) -> None:
-        self.server.errors.append(RuntimeError(traceback.format_exc()))
+        if not isinstance(sys.exception(), ConnectionError):
+            self.server.errors.append(RuntimeError(traceback.format_exc()))
 
     def disconnect_all(self, deadline: float = 5.0) -> None:
         until = time.monotonic() + deadline

@@ -178,8 +178,9 @@ def test_a_dead_target_looks_dead(peer: Peer) -> None:
     free = socket.create_server(("127.0.0.1", 0))
     port = free.getsockname()[1]
     free.close()
-    with FaultProxy("127.0.0.1", port) as proxy, connect(proxy) as client, pytest.raises(ConnectionResetError):
-        client.recv(1)
+    with FaultProxy("127.0.0.1", port) as proxy, pytest.raises(ConnectionResetError):
+        with connect(proxy) as client:
+            client.recv(1)
 
 
 def test_requests_pass_between_a_client_and_a_registry() -> None:

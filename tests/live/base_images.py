@@ -28,6 +28,7 @@ SHELL_BASE = "ubi9/ubi-micro"
 PYTHON_BASE = "ubi9/python-312"
 PLATFORMS = ("linux/amd64", "linux/arm64")
 APP_ROOT = "opt/app-root"
+PLATFORM_FILE = "etc/platform"  # says, in each platform's image, which one it is
 # Documentation and lists of packages, which no build reads.
 SUPERFLUOUS = (
     "usr/share/doc",
@@ -206,6 +207,13 @@ def _cache_folder() -> Path:
     return CACHE
 
 
+def _platform_layer(layout: Path, work: Path, name: str) -> oci_layout.Layer:
+    """A layer that tells the platforms apart, whose system is the same: an image on the wrong base must be seen."""
+    folder = work / name.replace("/", "-")
+    _write(folder / PLATFORM_FILE, f"{name}\n")
+    return oci_layout.write_layer(layout, folder)
+
+
 def build_base(repository: str) -> BaseImage:
     """The base for a repository: from the cache, or built into it (the Python one takes a minute, and root).
 
@@ -219,8 +227,9 @@ def build_base(repository: str) -> BaseImage:
         rootfs, layout = Path(work, "rootfs"), Path(work, "layout")
         rootfs.mkdir(mode=0o755)
         config = ROOTFS[repository](rootfs)
-        layer = oci_layout.write_layer(layout, rootfs)
-        oci_layout.write_layout(layout, layer, config, PLATFORMS)
+        system = oci_layout.write_layer(layout, rootfs)
+        layers = {platform: (system, _platform_layer(layout, Path(work), platform)) for platform in PLATFORMS}
+        oci_layout.write_layout(layout, layers, config)
         try:
             layout.rename(cached)
         except OSError:  # another run was quicker; its result is as good

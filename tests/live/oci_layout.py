@@ -87,39 +87,40 @@ def _write_json(layout: Path, document: Mapping[str, object], media_type: str) -
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
 
 
-def _write_manifest(layout: Path, layer: Layer, config: Mapping[str, object], platform: str) -> dict[str, object]:
+def _write_manifest(
+    layout: Path, layers: Sequence[Layer], config: Mapping[str, object], platform: str
+) -> dict[str, object]:
     os_name, _, architecture = platform.partition("/")
     document = {
         "os": os_name,
         "architecture": architecture,
         "created": "1970-01-01T00:00:00Z",
         "config": config,
-        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
-        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "modelpack live tests"}],
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
+        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "modelpack live tests"} for _ in layers],
     }
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": _write_json(layout, document, CONFIG),
-        "layers": [layer.descriptor],
+        "layers": [layer.descriptor for layer in layers],
     }
     descriptor = _write_json(layout, manifest, MANIFEST)
     return {**descriptor, "platform": {"os": os_name, "architecture": architecture}}
 
 
-def write_layout(layout: Path, layer: Layer, config: Mapping[str, object], platforms: Sequence[str]) -> str:
-    """Write one image per platform, all of the same layer, under one index tagged ``latest``.
+def write_layout(layout: Path, layers: Mapping[str, Sequence[Layer]], config: Mapping[str, object]) -> str:
+    """Write one image per platform under one index tagged ``latest``.
 
     Args:
-        layout: the folder that ``write_layer`` has put the layer into.
-        layer: the only layer.
+        layout: the folder that ``write_layer`` has put the layers into.
+        layers: for each platform (``os/architecture``) its layers, lowest first.
         config: the ``config`` part of the image configuration (User, Env, Cmd …).
-        platforms: ``os/architecture`` each.
 
     Returns:
         The digest of the index.
     """
-    manifests = [_write_manifest(layout, layer, config, platform) for platform in platforms]
+    manifests = [_write_manifest(layout, stack, config, platform) for platform, stack in layers.items()]
     index = _write_json(layout, {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}, INDEX)
     named = {**index, "annotations": {"org.opencontainers.image.ref.name": "latest"}}
     (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}), encoding="utf-8")

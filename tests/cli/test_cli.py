@@ -1,0 +1,218 @@
+"""The command as a person or a pipeline meets it: its words, streams and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.faults import Stall
+from tests.test_flow import FILES, Place, place  # noqa: F401
+
+COMMANDS = ("build", "push", "lock", "render", "inspect", "init", "schema")
+
+
+def modelpack(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "buildkit", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
+    )
+
+
+def check_explained(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    """One error, said in words, with nothing on stdout and no traceback."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error:") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr, f"{word!r} is not in:\n{done.stderr}"
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_fits_eighty_columns_and_has_an_example(command: str) -> None:
+    """Help that wraps is not read, and an example is what is copied."""
+    done = modelpack(*([command] if command else []), "--help", COLUMNS="80", TERM="dumb")
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "Example:" in done.stdout or not command
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """Completion and help must answer at once: no engine, hub or registry library may be imported for them."""
+    script = "import sys; sys.argv = ['modelpack', '--help']\nfrom buildkit.cli.main import main\ntry: main()\nexcept SystemExit: pass\n"
+    script += "heavy = {'huggingface_hub', 'python_on_whales', 'oras', 'pydantic', 'ruamel', 'urllib3', 'jinja2'} & set(sys.modules)\n"
+    done = subprocess.run([sys.executable, "-c", script + "assert not heavy, heavy"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_stdout_is_only_references(place: Place) -> None:  # noqa: F811
+    """``$(modelpack build …)`` must be usable as it is."""
+    path = str(place.recipe(tags=["v1", "v2"]).path)
+    registry = f"{place.registry.address}/models"
+    done = modelpack("build", path, "--push", "--registry", registry)
+    assert done.returncode == 0, done.stderr
+    digest = place.registry.tags["models/granite"]["v1"]
+    assert done.stdout == f"{registry}/granite:v1@{digest}\n{registry}/granite:v2@{digest}\n"
+    assert "error" not in done.stderr
+    quiet = modelpack("build", path, "--push", "--registry", registry, "--quiet")
+    assert (quiet.stdout, quiet.stderr) == (done.stdout, "")
+
+
+def test_json_is_json_on_both_streams(place: Place) -> None:  # noqa: F811
+    """A pipeline parses the result from stdout and the progress from stderr."""
+    done = modelpack("build", str(place.recipe().path), "--push", "--registry", f"{place.registry.address}/models", "--json")
+    (result,) = json.loads(done.stdout)
+    assert result["digest"] == place.registry.tags["models/granite"]["v1"]
+    assert result["references"] == [f"{place.registry.address}/models/granite:v1@{result['digest']}"]
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {"began", "moved", "ended"} <= {event["event"] for event in events}
+
+
+def test_drift_is_exit_code_three(place: Place) -> None:  # noqa: F811
+    """A pipeline tells drift from failure by the exit code, and a person reads what moved."""
+    path = str(place.recipe().path)
+    assert modelpack("lock", path).returncode == 0
+    place.hub.add("org/granite", {**FILES, "config.json": b"{}", "new.txt": b"new"})
+    done = modelpack("build", path, "--locked")
+    check_explained(done, 3, "config.json changed", "new.txt is new", "hint: take what moved with: modelpack lock --upgrade")
+    told = modelpack("lock", path)
+    assert told.returncode == 0
+    assert "warning: granite: model: config.json changed" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ({"model": "hf://org/absent"}, ["org/absent"]),
+        ({"model": "hf://org/granite@nothing"}, ["nothing", "hint:"]),
+        ({"base": "127.0.0.1:9/base:latest"}, ["127.0.0.1:9", "hint:"]),
+        ({"platforms": ["linux/s390x"]}, ["linux/s390x", "it has linux/amd64"]),
+        ({"model": "./nowhere"}, ["nowhere", "hint:"]),
+    ],
+)
+def test_what_is_not_there_is_one_error_with_a_hint(place: Place, recipe: Mapping[str, object], words: list[str]) -> None:  # noqa: F811
+    """The person must see which of the names in the recipe is the wrong one."""
+    path = str(place.recipe(**recipe).path)
+    check_explained(modelpack("build", path), 1, *words)
+    assert not place.lock.exists()
+
+
+def test_all_problems_of_a_recipe_at_once(place: Place) -> None:  # noqa: F811
+    """Whoever mends a recipe wants to mend it once."""
+    path = place.folder / "recipe.yaml"
+    path.write_text("kind: modelcar\r\nname: Granite\r\nmodle: ./models\r\ntags: [1.0]\r\n")
+    done = modelpack("build", str(path))
+    check_explained(done, 1, "recipe.yaml:2", "recipe.yaml:3", "recipe.yaml:4", "model")
+    assert not place.lock.exists()
+
+
+def test_wrong_usage_is_exit_code_two(place: Place) -> None:  # noqa: F811
+    """A typing mistake must not look like a failed build."""
+    path = str(place.recipe().path)
+    for arguments in (["build", path, "--push"], ["build", path, "--locked", "--upgrade"], ["build"], ["nothing"], ["push"]):
+        assert modelpack(*arguments).returncode == 2, arguments
+
+
+def test_one_recipe_that_fails_does_not_keep_the_others_back(place: Place, tmp_path: Path) -> None:  # noqa: F811
+    """A fleet of fifty must not wait for the one with a typing mistake."""
+    good = str(place.recipe().path)
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("kind: nothing\n")
+    done = modelpack("build", str(bad), good)
+    assert done.returncode == 1
+    assert done.stdout.startswith("granite:v1@sha256:")
+    assert "there is no kind" in done.stderr
+
+
+def test_interrupted_nothing_is_tagged_and_the_lock_is_as_it_was(place: Place) -> None:  # noqa: F811
+    """Ctrl-C in the middle of an upload: exit code 130, sessions deleted, lock untouched, and the next run works."""
+    path = str(place.recipe().path)
+    assert modelpack("lock", path).returncode == 0
+    before = place.lock.read_bytes()
+    release = threading.Event()
+    place.registry.faults.add(Stall(200_000, until=release, side="request"), method="PATCH", times=1)
+    command = [sys.executable, "-m", "buildkit", "build", path, "--push", "--registry", f"{place.registry.address}/models"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    place.registry.faults.wait()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    release.set()
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    assert "interrupted" in err
+    assert not place.registry.tags.get("models/granite")
+    assert place.lock.read_bytes() == before
+    assert modelpack("build", path, "--push", "--registry", f"{place.registry.address}/models").returncode == 0
+    assert place.model_files() == FILES
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_is_explained_and_nothing_is_tagged(place: Place, tmp_path: Path) -> None:  # noqa: F811
+    """What cannot be locked is not published, and half a file is not left."""
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(small)], check=True)
+    try:
+        path = place.recipe().path
+        for file in (path, place.folder / "modelpack.yaml"):
+            shutil.copy(file, small)
+        filled = subprocess.run(["dd", "if=/dev/zero", f"of={small}/rest"], capture_output=True, check=False)
+        assert filled.returncode, "the disk is not full, so that this proves nothing"
+        done = modelpack("build", str(small / path.name), "--push", "--registry", f"{place.registry.address}/models")
+        check_explained(done, 1, "No space left on device")
+        assert not place.registry.tags.get("models/granite")
+        assert sorted(file.name for file in small.iterdir()) == ["modelpack.yaml", "recipe.yaml", "rest"]
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_init_writes_what_builds_and_replaces_nothing(tmp_path: Path) -> None:
+    """The first file must be right, and a second ``init`` must not eat the first one's changes."""
+    done = modelpack("init", "modelcar", "my model", cwd=tmp_path)
+    assert done.stdout.strip() == str(Path("my model") / "recipe.yaml")
+    recipe = tmp_path / "my model" / "recipe.yaml"
+    assert "name: my-model" in recipe.read_text()
+    recipe.write_text("changed")
+    check_explained(modelpack("init", "modelcar", "my model", cwd=tmp_path), 1, "is there already")
+    assert recipe.read_text() == "changed"
+
+
+def test_inspect_says_what_is_inside(place: Place, tmp_path: Path) -> None:  # noqa: F811
+    """Layers, sizes, user and where each part came from, at any width and as JSON."""
+    path = str(place.recipe().path)
+    out = str(tmp_path / "out")
+    assert modelpack("build", path, "--output", f"oci:{out}").returncode == 0
+    for columns in ("80", "200"):
+        done = modelpack("inspect", f"oci:{out}", COLUMNS=columns)
+        for word in ("linux/amd64", "model", "User: 1001", "org.opencontainers.image.base.name"):
+            assert word in done.stdout, done.stdout + done.stderr
+    document = json.loads(modelpack("inspect", f"oci:{out}", "--json").stdout)
+    assert [layer["origin"] for layer in document["images"][0]["layers"]] == ["base", "model"]
+    check_explained(modelpack("inspect", f"oci:{tmp_path}"), 1, "not an OCI layout")
+
+
+def test_push_without_a_recipe_takes_what_is_here(place: Place) -> None:  # noqa: F811
+    """In a folder of locked recipes ``modelpack push`` means all of them."""
+    recipe = place.recipe().path
+    (place.folder / "second.yaml").write_text(recipe.read_text().replace('"granite"', '"second"'))
+    (place.folder / "first.yaml").write_text(recipe.read_text().replace('"granite"', '"first"'))
+    recipe.unlink()
+    assert modelpack("build", "first.yaml", "second.yaml", cwd=place.folder).returncode == 0
+    done = modelpack("push", "--registry", f"{place.registry.address}/models", cwd=place.folder)
+    assert done.returncode == 0, done.stderr
+    assert set(place.registry.tags) >= {"models/first", "models/second"}
