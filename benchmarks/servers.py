@@ -45,9 +45,19 @@ class BenchRegistry:
         """What the tag ``v1`` of a repository serves."""
         return self._live.manifest(repository, "v1").digest
 
-    def blobs_sent(self) -> int:
-        """Uploads of blobs that were finished so far."""
-        return sum(one.method == "PUT" and "/blobs/uploads/" in one.path for one in self._live.requests())
+    def move_base(self, number: int) -> None:
+        """Puts another base under the same tag: the amd64 one with one more layer of 1 MiB."""
+        layer = b"".join(tar([("moved", os.devnull, 0)])) + Synthetic(1 << 20, number).read(0, 1 << 20)
+        index = json.loads((self._template_manifest()).content)
+        chosen = next(one for one in index["manifests"] if one["platform"]["architecture"] == "amd64")
+        manifest = json.loads(self._live.manifest(SHELL_BASE, chosen["digest"]).content)
+        config = json.loads(self._live.blob(SHELL_BASE, manifest["config"]["digest"]))
+        manifest["layers"].append(sent := send(self.host, SHELL_BASE, len(layer), [layer]))
+        config["rootfs"]["diff_ids"].append(sent["digest"])
+        config["history"] = [*config.get("history", []), {"created_by": f"update {number}"}]
+        raw = json.dumps(config).encode()
+        manifest["config"] |= {**send(self.host, SHELL_BASE, len(raw), [raw]), "mediaType": manifest["config"]["mediaType"]}
+        put_manifest(self.host, SHELL_BASE, "latest", manifest)
 
     def counted(self) -> Sample:
         """What moved so far."""

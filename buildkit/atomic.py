@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -31,7 +32,9 @@ class AtomicFile:
 
     def discard(self) -> None:
         """Leaves nothing behind, unless the file was kept."""
-        self.file.close()
+        # What is still in the buffer does not fit on a full disk, and is not wanted any more either.
+        with contextlib.suppress(OSError):
+            self.file.close()
         self._temporary.unlink(missing_ok=True)
 
     def __exit__(self, *failure: object) -> None:

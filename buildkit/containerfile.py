@@ -20,8 +20,8 @@ from buildkit.plain import described, hidden, shown
 
 LONGEST_LINE = 65_000
 """Bytes. BuildKit and buildah refuse a line above 65,535 (Go's bufio.Scanner)."""
-_PATTERNS = "$*?[]\\"
-"""What COPY reads as a variable, a pattern or an escape, whatever the quotes."""
+_PATTERNS = "$*?[]\\\"'"
+"""What COPY reads as a variable, a pattern, an escape or a quote of its own, even inside the JSON form."""
 
 
 class Quoted(str):

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, Protocol, cast
 
 from buildkit.cache import cache_folder
 from buildkit.errors import InvalidInput, Problem, RegistryFailed
+from buildkit.events import Said
 from buildkit.known import KnownLayers
 from buildkit.oci.archive import Archive
 from buildkit.oci.copy import JOBS, Sealing, place, publish, seal
@@ -20,6 +21,7 @@ from buildkit.oci.reference import Digest, Reference
 from buildkit.plan import KEY
 from buildkit.registries.profiles import check, profile_of
 from buildkit.spec import Spec
+from buildkit.tally import Tally, forecast
 from buildkit.world import World
 
 Form = Literal["oci", "oci-archive", "docker-archive"]
@@ -73,7 +75,10 @@ def push(images: Sequence[Image], repository: Reference, tags: Sequence[str], wo
         if all((served := store.resolve(tag)) and served.digest == sealing.digest for tag in tags):
             record.stage(sealing, images, references)
             return Delivered(references, sealing, tuple(images), unchanged=True)
-    placed = place(images, store, world.emit, world.stop, learned=known.learn)
+    world.emit(Said(forecast(repository.name, images)))
+    tally = Tally(world.emit)
+    placed = place(images, store, tally.emit, world.stop, learned=known.learn)
+    world.emit(Said(tally.summary(repository.name)))
     sealing = seal(placed)
     publish(sealing, store, tags, lambda: record.stage(sealing, placed, references))
     _check_served(store, repository, tags, sealing.digest)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 from buildkit.errors import ModelpackError
 from buildkit.events import Began, Emit, Ended, Event, Moved, Said, Warned
+from buildkit.tally import human
 
 _EVERY_SECONDS = 10.0
 """How often a plain line tells how far a long transfer is."""
@@ -43,15 +44,6 @@ def printable(text: str) -> str:
 def coloured() -> bool:
     """Whether stderr is a terminal that wants colour (NO_COLOR, TERM=dumb and CI are heeded)."""
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def size(amount: float) -> str:
-    """Bytes for a person, in powers of 1000 as registries and disks count them."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.2f} TB"
 
 
 @contextmanager
@@ -119,17 +111,17 @@ class PlainLines:
         now = self._clock()
         if now - work.told >= _EVERY_SECONDS:
             work.told = now
-            of = f" of {size(work.total)}" if work.total else ""
-            self._write(f"  {printable(work.label)}: {size(work.done)}{of}, {size(work.done / max(now - work.began, 0.001))}/s")
+            of = f" of {human(work.total)}" if work.total else ""
+            self._write(f"  {printable(work.label)}: {human(work.done)}{of}, {human(work.done / max(now - work.began, 0.001))}/s")
 
     def _ended(self, key: str, outcome: str) -> None:
         work = self._works.pop(key, None)
         if work is None:
             return
         seconds = self._clock() - work.began
-        rate = f", {size(work.done / seconds)}/s" if work.done and seconds > 1 else ""
-        amount = size(work.total if work.total is not None else work.done)
-        self._write(f"  {printable(work.label)}: {outcome} ({amount}{rate})")
+        rate = f", {human(work.done / seconds)}/s" if work.done and seconds > 1 else ""
+        size = human(work.total if work.total is not None else work.done)
+        self._write(f"  {printable(work.label)}: {outcome} ({size}{rate})")
 
 
 @contextmanager
@@ -168,7 +160,7 @@ def _bars() -> Iterator[Emit]:
                 case Ended(key, outcome) if key in tasks:
                     label, total = labels.pop(key)
                     shown.remove_task(tasks.pop(key))
-                    console.print(escape(f"  {printable(label)}: {outcome} ({size(total or 0)})"))
+                    console.print(escape(f"  {printable(label)}: {outcome} ({human(total or 0)})"))
                 case Said(text):
                     console.print(escape(printable(text)))
                 case Warned(text, hint):

@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from buildkit.cli.render import printable, size
+from buildkit.cli.render import printable
 from buildkit.inspect import Seen, SeenImage
+from buildkit.tally import human
 
 _SHOWN_KEYS = ("User", "Entrypoint", "Cmd", "WorkingDir", "Env", "ExposedPorts")
 
@@ -23,7 +24,7 @@ def show_image(seen: Seen) -> None:
 
 
 def _show_platform(image: SeenImage, console: Console) -> None:
-    console.print(f"[bold]{escape(image.platform)}[/]  {size(sum(layer.descriptor.size for layer in image.layers))}")
+    console.print(f"[bold]{escape(image.platform)}[/]  {human(sum(layer.descriptor.size for layer in image.layers))}")
     table = Table(box=None, pad_edge=False, show_edge=False, expand=False)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("layer", no_wrap=True)
@@ -31,7 +32,7 @@ def _show_platform(image: SeenImage, console: Console) -> None:
     table.add_column("from", overflow="fold")
     for layer in image.layers:
         form = layer.descriptor.media_type.rpartition(".")[2]
-        table.add_row(size(layer.descriptor.size), layer.descriptor.digest[:19], form, escape(printable(layer.origin)))
+        table.add_row(human(layer.descriptor.size), layer.descriptor.digest[:19], form, escape(printable(layer.origin)))
     console.print(table)
     for key in _SHOWN_KEYS:
         if image.config.process.get(key):

@@ -83,9 +83,8 @@ class Folder:
         """What the recipe would take if it could; what holds files of unknown names counts unless it is excluded."""
         refused = [item for item in everything if isinstance(item, Refused)]
         files = selected([item for item in refused if not item.holds_files], self._include, self._exclude, key=_path)
-        return files + selected(
-            [item for item in refused if item.holds_files], (), self._exclude, key=lambda item: f"{item.path}/"
-        )
+        folders = selected([item for item in refused if item.holds_files], (), self._exclude, key=_path)
+        return files + selected(folders, (), self._exclude, key=lambda item: f"{item.path}/")
 
 
 class _Stopped(Exception):

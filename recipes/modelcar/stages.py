@@ -106,7 +106,7 @@ def obstacle(stage: Stage) -> str | None:
     if stage.image is None:
         return None if stage.archive else "the image that downloads the model (the recipe's 'builder') is not pinned yet"
     if isinstance(stage.reference, FolderRef) and not copyable(stage.reference.path):
-        return f"with 'layers: per-file' it would copy the folder {shown(stage.reference.path)}, whose name reads as a pattern"
+        return f"with 'layers: per-file' it would copy the folder {shown(stage.reference.path)}, whose name a COPY cannot hold"
     if len(stage.layers) > _MOST_LAYERS:
         return f"it would have {len(stage.layers)} layers, and docker stores at most 125: write 'layers: squashed'"
     if stage.is_long and not isinstance(stage.reference, HuggingFaceRef):

@@ -258,6 +258,17 @@ def push_base(registry: LiveRegistry, repository: str) -> str:
     return f"{target}@{stored}"
 
 
+def platform_reference(registry: LiveRegistry, repository: str, platform_name: str) -> str:
+    """A pushed base pinned to one platform's own manifest: ``HOST/REPOSITORY:latest@sha256:…``.
+
+    podman 4.3 runs ``FROM --platform=$BUILDPLATFORM`` on the target's platform, so that a stage which must run here
+    is sure to only when its digest is that of this platform's manifest, and not that of the index.
+    """
+    index = json.loads(registry.manifest(repository, "latest").content)
+    found = {f"{one['platform']['os']}/{one['platform']['architecture']}": one["digest"] for one in index["manifests"]}
+    return f"{registry.host}/{repository}:latest@{found[platform_name]}"
+
+
 def push_bases(registry: LiveRegistry, repositories: Sequence[str] = tuple(ROOTFS)) -> dict[str, str]:
     """Push bases and give each repository's reference with its digest.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import shutil
 import subprocess
 import tempfile
@@ -70,7 +69,7 @@ def remove_tree(folder: Path) -> None:
 def _short_folder() -> Iterator[Path]:
     """A folder whose name is short: the path of a unix socket has at most 108 bytes (unix(7)).
 
-    podman does not fail where its run folder's name is long: ``podman run`` then waits 20 s for what it cannot hear.
+    Nor does podman fail where its run folder has a long name: `podman run` was seen to take 20 s more there.
     """
     folder = Path(tempfile.mkdtemp(prefix="mp", dir="/tmp"))
     try:
@@ -158,16 +157,18 @@ def start_docker(folder: Path, *mirrors: str, containerd_store: bool = False) ->
             yield Docker(environment, socket, log)
 
 
-def _within(limit: int, most: int) -> int:
-    """A value for a resource limit that this process may hand on."""
-    _, hard = resource.getrlimit(limit)
+def _within(name: str, most: int) -> int:
+    """A value for a resource limit (``RLIMIT_…``) that this process may hand on."""
+    import resource  # not on every system, and these files must be importable where no engine is
+
+    _, hard = resource.getrlimit(getattr(resource, name))
     return most if hard == resource.RLIM_INFINITY else min(hard, most)
 
 
 def _containers_conf(folder: Path, run: Path) -> str:
     """containers.conf(5), with what podman needs on a machine with hybrid cgroups, low limits or no systemd."""
-    files = _within(resource.RLIMIT_NOFILE, MOST_OPEN_FILES)
-    processes = _within(resource.RLIMIT_NPROC, MOST_PROCESSES)
+    files = _within("RLIMIT_NOFILE", MOST_OPEN_FILES)
+    processes = _within("RLIMIT_NPROC", MOST_PROCESSES)
     ulimits = [f"nofile={files}:{files}", f"nproc={processes}:{processes}"]
     engine = ['events_logger = "file"', 'lock_type = "file"', f'tmp_dir = "{run / "tmp"}"']
     if program("runc"):

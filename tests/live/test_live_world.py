@@ -6,6 +6,7 @@ import http.server
 import io
 import json
 import os
+import platform
 import socket
 import subprocess
 import tarfile
@@ -20,7 +21,16 @@ from typing import cast
 import pytest
 
 from tests.live import registry as registry_module
-from tests.live.base_images import PLATFORMS, PYTHON_BASE, SHELL_BASE, build_base, hub_version, push_bases
+from tests.live.base_images import (
+    PLATFORM_FILE,
+    PLATFORMS,
+    PYTHON_BASE,
+    SHELL_BASE,
+    build_base,
+    hub_version,
+    platform_reference,
+    push_bases,
+)
 from tests.live.daemons import tail
 from tests.live.engines import podman_environment as own_podman
 from tests.live.engines import start_docker
@@ -29,13 +39,15 @@ from tests.live.token_server import TokenServer
 
 pytestmark = pytest.mark.live
 
+HERE = "linux/arm64" if platform.machine() in ("aarch64", "arm64") else "linux/amd64"
 SECRET = "not-to-be-found-in-any-layer"
 # What the product's Containerfiles do: a stage that fetches, with a secret; a stage that is only the base and the files.
 CONTAINERFILE = """\
 ARG BASE={base}
-FROM --platform=$BUILDPLATFORM {base} AS fetch
+FROM {fetch} AS fetch
 RUN --mount=type=secret,id=token,required=false \\
     mkdir -p /out/models/sub && wc -c < /run/secrets/token > /out/models/length.txt && echo hi > /out/models/sub/weights.bin && \\
+    cp /{platform_file} /out/models/built-on && \\
     find /out -mindepth 1 -exec touch -h -d @0 {{}} + && \\
     find /out/models -type f -exec chmod 0444 {{}} + && find /out/models -type d -exec chmod 0555 {{}} +
 FROM ${{BASE}}
@@ -93,11 +105,17 @@ def build(engine: Engine, folder: Path, text: str, image: str, *flags: str) -> N
     run(*engine.build, "--file", str(folder / "Containerfile"), "--tag", image, *flags, str(context))
 
 
-def build_and_push(engine: Engine, folder: Path, base: str, image: str, *flags: str) -> None:
+def two_stages(registry: LiveRegistry, base: str) -> str:
+    """The Containerfile, its first stage pinned to the manifest of the platform that the tests run on."""
+    fetch = platform_reference(registry, SHELL_BASE, HERE)
+    return CONTAINERFILE.format(base=base, fetch=fetch, platform_file=PLATFORM_FILE)
+
+
+def build_and_push(engine: Engine, folder: Path, registry: LiveRegistry, base: str, image: str, *flags: str) -> None:
     """Build the two-stage Containerfile with its secret, and push it."""
     secret = folder / "secret"
     secret.write_text(SECRET, encoding="utf-8")
-    build(engine, folder, CONTAINERFILE.format(base=base), image, "--secret", f"id=token,src={secret}", *flags)
+    build(engine, folder, two_stages(registry, base), image, "--secret", f"id=token,src={secret}", *flags)
     run(engine.name, "push", image)
 
 
@@ -108,12 +126,22 @@ def entries(layer: bytes) -> dict[str, tuple[int, int, int, float]]:
         return {member.name: (member.mode & 0o7777, member.uid, member.gid, member.mtime) for member in tar}
 
 
+def text_of(layers: Sequence[bytes], name: str) -> str:
+    """The content of the one file of that name in gzip layers."""
+    for layer in layers:
+        with tarfile.open(fileobj=io.BytesIO(zlib.decompress(layer, wbits=31))) as tar:
+            found = tar.extractfile(name) if name in tar.getnames() else None
+            if found is not None:
+                return found.read().decode("utf-8")
+    raise AssertionError(f"no layer holds {name}")
+
+
 def test_engine_builds_two_stages_with_a_secret_and_runs_them(
     engine: Engine, live_registry: LiveRegistry, shell_base: str, tmp_path: Path
 ) -> None:
     """Nothing built by this engine could be trusted: stages, secrets, owners or an arbitrary user do not work here."""
     image = engine.image(live_registry, "two-stages")
-    build_and_push(engine, tmp_path, shell_base, image)
+    build_and_push(engine, tmp_path, live_registry, shell_base, image)
     shown = run(
         engine.name,
         "run",
@@ -132,6 +160,7 @@ def test_engine_builds_two_stages_with_a_secret_and_runs_them(
     layer = live_registry.blob(repository, manifest["layers"][-1]["digest"])
     assert entries(layer) == {
         "models": (0o555, 1001, 0, 0),
+        "models/built-on": (0o444, 1001, 0, 0),
         "models/length.txt": (0o444, 1001, 0, 0),
         "models/sub": (0o555, 1001, 0, 0),
         "models/sub/weights.bin": (0o444, 1001, 0, 0),
@@ -146,7 +175,9 @@ def test_engine_builds_the_same_image_twice(
     repository = f"{engine.name}/twice"
     digests = set()
     for tag in ("first", "second"):
-        build_and_push(engine, tmp_path, shell_base, f"{live_registry.host}/{repository}:{tag}", "--no-cache")
+        build_and_push(
+            engine, tmp_path, live_registry, shell_base, f"{live_registry.host}/{repository}:{tag}", "--no-cache"
+        )
         digests.add(live_registry.manifest(repository, tag).digest)
     assert len(digests) == 1
 
@@ -156,11 +187,14 @@ def test_engine_cross_builds_one_platform(
 ) -> None:
     """An image for arm64 could not be built on amd64, though only files are copied into it."""
     image = engine.image(live_registry, "arm64")
-    build_and_push(engine, tmp_path, shell_base, image, "--platform", "linux/arm64")
+    build_and_push(engine, tmp_path, live_registry, shell_base, image, "--platform", "linux/arm64")
     repository = f"{engine.name}/arm64"
     manifest = json.loads(live_registry.manifest(repository, "v1").content)
     config = json.loads(live_registry.blob(repository, manifest["config"]["digest"]))
     assert config["architecture"] == "arm64"
+    layers = [live_registry.blob(repository, layer["digest"]) for layer in manifest["layers"]]
+    assert text_of(layers, PLATFORM_FILE) == "linux/arm64\n", "it says arm64, and lies on another platform's base"
+    assert text_of(layers, "models/built-on") == f"{HERE}\n", "the stage would not run here with a real arm64 base"
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -206,7 +240,7 @@ def test_skopeo_and_umoci_read_what_is_in_the_registry(
 ) -> None:
     """The independent readers could not be asked whether an image of ours is well formed."""
     image = engine.image(live_registry, "read")
-    build_and_push(engine, tmp_path, shell_base, image)
+    build_and_push(engine, tmp_path, live_registry, shell_base, image)
     run(skopeo, "copy", "--src-tls-verify=false", f"docker://{image}", f"oci:{tmp_path / 'layout'}:v1")
     run(umoci, "unpack", "--image", f"{tmp_path / 'layout'}:v1", str(tmp_path / "bundle"))
     weights = tmp_path / "bundle" / "rootfs" / "models" / "sub" / "weights.bin"
@@ -398,10 +432,12 @@ def test_buildx_reaches_a_registry_under_its_real_name(
 
 
 @pytest.mark.usefixtures("docker_containerd_environment")
-def test_buildx_with_containerd_store_writes_a_layout_for_two_platforms(shell_base: str, tmp_path: Path) -> None:
+def test_buildx_with_containerd_store_writes_a_layout_for_two_platforms(
+    live_registry: LiveRegistry, shell_base: str, tmp_path: Path
+) -> None:
     """The one setup in which a dockerd alone builds for two platforms could not be tried."""
     (tmp_path / "context").mkdir()
-    (tmp_path / "Containerfile").write_text(CONTAINERFILE.format(base=shell_base), encoding="utf-8")
+    (tmp_path / "Containerfile").write_text(two_stages(live_registry, shell_base), encoding="utf-8")
     (tmp_path / "secret").write_text(SECRET, encoding="utf-8")
     flags = ["--provenance=false", "--platform", ",".join(PLATFORMS), "--secret", f"id=token,src={tmp_path / 'secret'}"]
     output = f"type=oci,tar=false,dest={tmp_path / 'layout'}"

@@ -31,7 +31,13 @@ class Model:
     waits: list[float] = field(default_factory=list)
 
     def source(
-        self, *, token: str | None = None, pinned: Inventory | None = None, revision: str = "main", hf: str = NAME, window: int = 1 << 26
+        self,
+        *,
+        token: str | None = None,
+        pinned: Inventory | None = None,
+        revision: str = "main",
+        hf: str = NAME,
+        window: int = 1 << 26,
     ) -> HuggingFace:
         return HuggingFace(
             HuggingFaceRef(hf=hf, revision=revision),

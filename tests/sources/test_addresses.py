@@ -72,7 +72,9 @@ def test_a_hub_on_a_private_address_may_redirect_to_another() -> None:
 
 
 def test_public_hosts_are_not_private() -> None:
-    assert not any(is_internal(host) for host in ("huggingface.co", "8.8.8.8", "2606:4700::1111", "a.b", "localhost.example"))
+    assert not any(
+        is_internal(host) for host in ("huggingface.co", "8.8.8.8", "2606:4700::1111", "a.b", "localhost.example")
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,9 @@ def test_content_range(text: str, expected: Part | None) -> None:
     assert content_range({"Content-Range": text}) == expected
 
 
-@pytest.mark.parametrize(("text", "expected"), [("12", 12), ("-1", None), ("1_0", None), ("", None), ("٣", None), ("9" * 5000, None)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("12", 12), ("-1", None), ("1_0", None), ("", None), ("٣", None), ("9" * 5000, None)]
+)
 def test_numbers_in_headers(text: str, expected: int | None) -> None:
     assert number({"Content-Length": text}, "Content-Length") == expected
 

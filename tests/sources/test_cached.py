@@ -76,7 +76,9 @@ def test_a_cached_file_of_another_size_is_not_believed(model: Model) -> None:
     """A damaged cache must cost a download, not the build."""
     source = model.source()
     file = named(source.inventory(), "config.json")
-    path = huggingface_hub.hf_hub_download(NAME, file.path, revision=model.commit, endpoint=model.hub.endpoint, token=False)
+    path = huggingface_hub.hf_hub_download(
+        NAME, file.path, revision=model.commit, endpoint=model.hub.endpoint, token=False
+    )
     os.truncate(path, 10)
     assert content(source, file) == SMALL
 
@@ -84,13 +86,19 @@ def test_a_cached_file_of_another_size_is_not_believed(model: Model) -> None:
 def test_damage_in_the_cache_is_found(model: Model) -> None:
     source = model.source()
     file = named(source.inventory(), "config.json")
-    path = Path(huggingface_hub.hf_hub_download(NAME, file.path, revision=model.commit, endpoint=model.hub.endpoint, token=False))
+    path = Path(
+        huggingface_hub.hf_hub_download(
+            NAME, file.path, revision=model.commit, endpoint=model.hub.endpoint, token=False
+        )
+    )
     path.write_bytes(bytes(file.size))
     assert file.git_oid in str(failure(lambda: list(proven(source, file))))
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("action", [Cut(10_000), Short(10_000, honest=False), Status(503), Status(429, {"Retry-After": "0"})])
+@pytest.mark.parametrize(
+    "action", [Cut(10_000), Short(10_000, honest=False), Status(503), Status(429, {"Retry-After": "0"})]
+)
 def test_a_download_into_the_cache_survives_what_streaming_survives(
     model: Model, path: str, action: Cut | Short | Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,8 +173,13 @@ def test_a_full_disk_says_how_much_is_needed_and_where(model: Model, monkeypatch
     assert "3,000,000 bytes" in str(error) and constants.HF_HUB_CACHE in str(error) and "--push" in error.hint
 
 
-@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "no room"), (errno.EACCES, "may not be written"), (errno.EIO, "cannot be read")])
-def test_a_disk_that_fails_in_the_middle_is_told_apart(model: Model, number: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "no room"), (errno.EACCES, "may not be written"), (errno.EIO, "cannot be read")],
+)
+def test_a_disk_that_fails_in_the_middle_is_told_apart(
+    model: Model, number: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*arguments: object, **options: object) -> None:
         raise OSError(number, os.strerror(number))
 

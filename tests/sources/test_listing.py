@@ -79,7 +79,9 @@ def test_patterns_that_leave_nothing_say_what_there_is(model: Model) -> None:
 
 
 @pytest.mark.parametrize("where", ["/api/models", TREE])
-@pytest.mark.parametrize("action", [Status(429, {"Retry-After": "3"}), Status(503, {"Retry-After": "3"}), Hangup(), Cut(5)])
+@pytest.mark.parametrize(
+    "action", [Status(429, {"Retry-After": "3"}), Status(503, {"Retry-After": "3"}), Hangup(), Cut(5)]
+)
 def test_a_busy_hub_is_asked_again(model: Model, action: Status | Hangup | Cut, where: str) -> None:
     model.hub.faults.add(action, path=where, times=3)
     assert len(model.source().inventory().files) == 2
@@ -164,7 +166,16 @@ def test_a_disabled_repository_is_told_apart(model: Model) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [b"<!doctype html><title>Log in to the network</title>", b"", b"[]", b"null", b"3", b'{"a": 1}', b"{" * 50_000, b'{"id": 3, "sha": null}'],
+    [
+        b"<!doctype html><title>Log in to the network</title>",
+        b"",
+        b"[]",
+        b"null",
+        b"3",
+        b'{"a": 1}',
+        b"{" * 50_000,
+        b'{"id": 3, "sha": null}',
+    ],
 )
 @pytest.mark.parametrize("where", ["/api/models", TREE])
 def test_what_is_no_hub_is_an_explained_failure(model: Model, answer: bytes, where: str) -> None:
@@ -206,13 +217,29 @@ def test_a_listing_without_end_is_an_explained_failure(model: Model, monkeypatch
 
 def listed(model: Model, *entries: dict[str, object]) -> Model:
     document = [{"type": "file", "oid": OID, "size": 1, **entry} for entry in entries]
-    model.hub.faults.add(Status(200, {"Content-Type": "application/json"}, json.dumps(document).encode()), path=TREE, times=None)
+    model.hub.faults.add(
+        Status(200, {"Content-Type": "application/json"}, json.dumps(document).encode()), path=TREE, times=None
+    )
     return model
 
 
 @pytest.mark.parametrize(
     "path",
-    ["../evil", "/etc/passwd", "a/../../b", "a//b", "./a", "a\\b", "C:/x", "~/x", "a\nFROM evil", "a\x1b[2J", "a\u202egpj", "", "a\u0000b"],
+    [
+        "../evil",
+        "/etc/passwd",
+        "a/../../b",
+        "a//b",
+        "./a",
+        "a\\b",
+        "C:/x",
+        "~/x",
+        "a\nFROM evil",
+        "a\x1b[2J",
+        "a\u202egpj",
+        "",
+        "a\u0000b",
+    ],
 )
 def test_a_path_that_could_do_harm_is_refused_by_name(model: Model, path: str) -> None:
     """A hub must not be able to write outside the model's folder, or into the Containerfile."""
@@ -240,7 +267,9 @@ def test_two_sizes_of_a_file_are_refused(model: Model) -> None:
     assert "two sizes" in str(failure(listed(model, {"path": "a", "lfs": lfs}).source().inventory))
 
 
-@pytest.mark.parametrize("entry", [{"oid": "x" * 40}, {"oid": None}, {"lfs": {"oid": "sha256:1", "size": 1, "pointerSize": 1}}])
+@pytest.mark.parametrize(
+    "entry", [{"oid": "x" * 40}, {"oid": None}, {"lfs": {"oid": "sha256:1", "size": 1, "pointerSize": 1}}]
+)
 def test_what_is_no_digest_is_refused(model: Model, entry: dict[str, object]) -> None:
     assert "no digest" in str(failure(listed(model, {"path": "a", **entry}).source().inventory))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from threading import Event
 from dataclasses import replace
+from threading import Event
 
 import pytest
 
@@ -28,7 +28,11 @@ def place(where: str, size: int) -> int:
 
 def body(path: str) -> dict[str, str]:
     """Where the bytes of a file come from: the small one from the hub itself, the large one from its storage."""
-    return {"origin": "hub", "path": "resolve/", "method": "GET"} if path == "config.json" else {"origin": "cdn", "method": "GET"}
+    return (
+        {"origin": "hub", "path": "resolve/", "method": "GET"}
+        if path == "config.json"
+        else {"origin": "cdn", "method": "GET"}
+    )
 
 
 def ready(model: Model, path: str) -> tuple[HuggingFace, File]:
@@ -44,7 +48,11 @@ def test_a_cut_is_resumed_from_the_byte_where_it_happened(model: Model, path: st
     at = place(where, file.size)
     model.hub.faults.add(Cut(at), **body(path))
     assert b"".join(proven(source, file)) == PATHS[path]
-    asked = [request for request in model.hub.requests if request.origin == body(path)["origin"] and "resolve" in request.path or request.origin == "cdn"]
+    asked = [
+        request
+        for request in model.hub.requests
+        if (request.origin == body(path)["origin"] and "resolve" in request.path) or request.origin == "cdn"
+    ]
     assert model.hub.faults.fired, "the cut did not happen, so this test showed nothing"
     ranges = [request.headers.get("range") for request in asked if request.origin == body(path)["origin"]]
     assert ranges == [None, f"bytes={at}-" if at else None], "the transfer began again from another byte"
@@ -61,7 +69,9 @@ def test_many_cuts_that_each_bring_something_are_survived(model: Model, path: st
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("action", [Cut(0), Hangup(), Short(1000, honest=False), Status(500)])
-def test_a_transfer_without_progress_is_given_up(model: Model, path: str, action: Cut | Hangup | Short | Status) -> None:
+def test_a_transfer_without_progress_is_given_up(
+    model: Model, path: str, action: Cut | Hangup | Short | Status
+) -> None:
     """A dead hub must end the build with its reason, not hold it for ever."""
     source, file = ready(model, path)
     model.hub.faults.add(action, times=None, **body(path))
@@ -93,7 +103,9 @@ def test_a_body_that_ends_early_is_resumed(model: Model, path: str, by: int) -> 
 
 @pytest.mark.parametrize("action", [Short(7), Long(7)])
 @pytest.mark.parametrize("path", PATHS)
-def test_another_size_than_pinned_fails_at_once_with_both_numbers(model: Model, path: str, action: Short | Long) -> None:
+def test_another_size_than_pinned_fails_at_once_with_both_numbers(
+    model: Model, path: str, action: Short | Long
+) -> None:
     """A file that was replaced must be named with both sizes, without retrying and without downloading it."""
     source, file = ready(model, path)
     told = file.size + (7 if isinstance(action, Long) else -7)
@@ -205,7 +217,11 @@ def test_a_server_that_ignores_ranges_is_read_from_the_start(model: Model, path:
     """Where a server sends the whole file again, what was seen is skipped and not sent twice."""
     source, file = ready(model, path)
     model.hub.faults.add(Cut(file.size // 2), **body(path))
-    model.hub.faults.add(Status(200, {"Content-Length": str(file.size)}, PATHS[path]), when=lambda asked: "range" in asked.headers, **body(path))
+    model.hub.faults.add(
+        Status(200, {"Content-Length": str(file.size)}, PATHS[path]),
+        when=lambda asked: "range" in asked.headers,
+        **body(path),
+    )
     assert content(source, file) == PATHS[path]
 
 
@@ -222,7 +238,9 @@ def test_a_part_that_was_not_asked_for_is_refused(model: Model, headers: dict[st
     """A proxy that answers with another part would otherwise put bytes in the wrong place."""
     source, file = ready(model, "config.json")
     model.hub.faults.add(Cut(20_000), **body("config.json"))
-    model.hub.faults.add(Status(206, headers, bytes(10)), when=lambda asked: "range" in asked.headers, **body("config.json"))
+    model.hub.faults.add(
+        Status(206, headers, bytes(10)), when=lambda asked: "range" in asked.headers, **body("config.json")
+    )
     assert "another part" in str(failure(lambda: content(source, file)))
 
 
@@ -269,7 +287,9 @@ def test_an_empty_file_is_a_file(model: Model) -> None:
     assert list(proven(source, file)) == []
 
 
-@pytest.mark.parametrize("path", ["a b.json", "ünï/çødé.json", "100%.json", "a#b?c=d.json", "$(x) 'y'.json", "a+b&c.json"])
+@pytest.mark.parametrize(
+    "path", ["a b.json", "ünï/çødé.json", "100%.json", "a#b?c=d.json", "$(x) 'y'.json", "a+b&c.json"]
+)
 def test_names_are_quoted(model: Model, path: str) -> None:
     model.hub.add(NAME, {path: SMALL})
     source, file = ready(model, path)
@@ -286,7 +306,9 @@ def test_a_redirect_to_a_private_address_is_refused(model: Model, monkeypatch: p
     """A hub on the internet must not make a build machine ask its cloud's metadata service."""
     source, file = ready(model, "config.json")
     real = transfer.next_hop
-    monkeypatch.setattr(transfer, "next_hop", lambda place, location, home: real(place, location, "https://huggingface.co"))
+    monkeypatch.setattr(
+        transfer, "next_hop", lambda place, location, home: real(place, location, "https://huggingface.co")
+    )
     model.hub.faults.add(Redirect("http://169.254.169.254/latest/meta-data"), **body("config.json"))
     assert "169.254.169.254" in str(failure(lambda: content(source, file)))
 
@@ -320,8 +342,12 @@ def test_random_faults_end_in_the_file_or_in_one_error(model: Model) -> None:
         model.hub.faults.clear()
         for _ in range(chance.randint(1, 7)):
             at = chance.randrange(file.size)
-            action = chance.choice([Cut(at), Short(at + 1, honest=False), Status(503), Hangup(), Status(403), Corrupt(at), Long(at + 1)])
-            model.hub.faults.add(action, origin=chance.choice(["cdn", "cdn", "hub"]), path="^(?!/api)", times=chance.randint(1, 6))
+            action = chance.choice(
+                [Cut(at), Short(at + 1, honest=False), Status(503), Hangup(), Status(403), Corrupt(at), Long(at + 1)]
+            )
+            model.hub.faults.add(
+                action, origin=chance.choice(["cdn", "cdn", "hub"]), path="^(?!/api)", times=chance.randint(1, 6)
+            )
         try:
             outcomes.add(b"".join(proven(source, file)) == LARGE)
         except SourceFailed as error:

@@ -82,7 +82,10 @@ def test_not_when_the_hub_redirects_its_listing(model: Model, path: str) -> None
 def test_not_when_the_next_page_is_elsewhere(model: Model) -> None:
     """The hub's library sends the token to wherever a page's Link leads."""
     with Hub() as other:
-        link = {"Link": f'<{other.endpoint}/api/models/{NAME}/tree/main>; rel="next"', "Content-Type": "application/json"}
+        link = {
+            "Link": f'<{other.endpoint}/api/models/{NAME}/tree/main>; rel="next"',
+            "Content-Type": "application/json",
+        }
         model.hub.faults.add(Status(200, link, b"[]"), path="/tree/")
         assert "must not get the token" in str(failure(model.source(token=SECRET).inventory))
         assert other.requests == ()
@@ -92,7 +95,9 @@ def test_it_is_not_sent_in_the_clear() -> None:
     """Plain HTTP beyond this machine would show the token to everybody on the way."""
     events: list[Event] = []
     ref = HuggingFaceRef(hf=NAME)
-    source = HuggingFace(ref, "http://hub.example", lambda: Token(SECRET), emit=events.append, wait=lambda seconds: None)
+    source = HuggingFace(
+        ref, "http://hub.example", lambda: Token(SECRET), emit=events.append, wait=lambda seconds: None
+    )
     assert source.token() is None
     source._hub()
     assert isinstance(events[0], Warned) and "not sent" in events[0].text

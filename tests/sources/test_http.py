@@ -1,0 +1,194 @@
+"""Files from URLs: read once to be pinned, never with a token, and through whatever a server does."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from buildkit.events import Began, Ended, Event, Moved
+from buildkit.inputs import Download, UrlsRef
+from buildkit.pin import proven
+from buildkit.settings import Settings
+from buildkit.sources import open_source
+from buildkit.sources.http import Http
+from tests.fakes.content import Bytes
+from tests.fakes.faults import AddHeader, Cut, DropHeader, Hangup, Long, Redirect, Short, Status
+from tests.fakes.http_message import Incoming, Response, ranged_response
+from tests.fakes.http_server import Server
+from tests.sources.conftest import LARGE, SMALL, content, failure
+
+FILES = {"/models/mobilenet.onnx": LARGE, "/labels.txt": SMALL, "/a%20b.txt": b"spaced", "/empty": b""}
+SHA256 = {path: hashlib.sha256(data).hexdigest() for path, data in FILES.items()}
+
+
+def serve(request: Incoming) -> Response:
+    if request.path not in FILES:
+        return Response(404)
+    data = FILES[request.path]
+    return ranged_response(request, Bytes(data), (("ETag", f'"{hashlib.sha256(data).hexdigest()[:8]}"'),))
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(serve, origin="files") as running:
+        yield running
+    assert running.errors == []
+
+
+def source(
+    server: Server, *named: dict[str, str], waits: list[float] | None = None, emit: list[Event] | None = None
+) -> Http:
+    urls = [Download.model_validate({**one, "url": server.url + one["url"]}) for one in named]
+    return Http(
+        urls, wait=[].append if waits is None else waits.append, emit=[].append if emit is None else emit.append
+    )
+
+
+def test_a_file_is_pinned_by_reading_it_once(server: Server) -> None:
+    inventory = source(
+        server, {"url": "/models/mobilenet.onnx"}, {"url": "/a%20b.txt", "path": "1/labels.txt"}
+    ).inventory()
+    assert [(file.path, file.size, file.sha256) for file in inventory.files] == [
+        ("1/labels.txt", 6, SHA256["/a%20b.txt"]),
+        ("mobilenet.onnx", len(LARGE), SHA256["/models/mobilenet.onnx"]),
+    ]
+    assert (inventory.type, inventory.name) == ("http", "127.0.0.1")
+    assert [request.method for request in server.log.requests] == ["GET", "GET"]
+
+
+def test_a_known_sha256_saves_the_download(server: Server) -> None:
+    """A rebuild asks for the size alone; the bytes are proven when they are packed."""
+    named = {"url": "/models/mobilenet.onnx", "sha256": SHA256["/models/mobilenet.onnx"]}
+    assert source(server, named).inventory().files[0].size == len(LARGE)
+    assert [request.method for request in server.log.requests] == ["HEAD"]
+
+
+@pytest.mark.parametrize("action", [Status(405), Status(403), Status(404), DropHeader("Content-Length")])
+def test_a_server_that_does_not_tell_the_size_is_read(server: Server, action: Status | DropHeader) -> None:
+    server.faults.add(action, method="HEAD", times=None)
+    named = {"url": "/labels.txt", "sha256": SHA256["/labels.txt"]}
+    assert source(server, named).inventory().files[0].size == len(SMALL)
+
+
+def test_another_sha256_than_the_recipes_names_the_url_and_both(server: Server) -> None:
+    server.faults.add(Status(405), method="HEAD", times=None)
+    error = failure(source(server, {"url": "/labels.txt", "sha256": "0" * 64}).inventory)
+    assert f"{server.url}/labels.txt" in str(error) and "0" * 64 in str(error) and SHA256["/labels.txt"] in str(error)
+
+
+def test_a_wrong_sha256_that_was_believed_is_found_when_the_file_is_packed(server: Server) -> None:
+    http = source(server, {"url": "/labels.txt", "sha256": "0" * 64})
+    error = failure(lambda: list(proven(http, http.inventory().files[0])))
+    assert "0" * 64 in str(error) and SHA256["/labels.txt"] in str(error)
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_what_is_read_is_what_was_pinned(server: Server, path: str) -> None:
+    http = source(server, {"url": path})
+    assert b"".join(proven(http, http.inventory().files[0])) == FILES[path]
+
+
+@pytest.mark.parametrize("at", [0, 1, 1_500_000, 2_999_999])
+def test_a_cut_is_resumed_while_pinning_and_while_reading(server: Server, at: int) -> None:
+    http = source(server, {"url": "/models/mobilenet.onnx"})
+    server.faults.add(Cut(at), method="GET")
+    file = http.inventory().files[0]
+    assert file.sha256 == SHA256["/models/mobilenet.onnx"]
+    server.faults.add(Cut(at), method="GET")
+    assert content(http, file) == LARGE
+    assert len(server.faults.fired) == 2
+
+
+def test_a_file_that_changes_between_two_connections_is_not_put_together_from_both(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sha256 would be pinned as if such a file had ever been there."""
+    other = bytes(len(LARGE))
+    server.faults.add(Cut(1_000_000), method="GET")
+    changed = Status(200, {"ETag": '"other"', "Content-Length": str(len(other))}, other)
+    server.faults.add(
+        changed,
+        method="GET",
+        when=lambda asked: asked.headers.get("if-range") == f'"{SHA256["/models/mobilenet.onnx"][:8]}"',
+    )
+    assert "changed on the server" in str(failure(source(server, {"url": "/models/mobilenet.onnx"}).inventory))
+
+
+@pytest.mark.parametrize("action", [Short(7), Long(7)])
+def test_another_size_than_pinned_is_told_with_both(server: Server, action: Short | Long) -> None:
+    http = source(server, {"url": "/labels.txt"})
+    file = http.inventory().files[0]
+    server.faults.add(action, method="GET", times=None)
+    error = failure(lambda: content(http, file))
+    assert "40,000" in str(error) and f"{40_000 + (7 if isinstance(action, Long) else -7):,}" in str(error)
+
+
+def test_an_unknown_length_is_read_to_its_end(server: Server) -> None:
+    server.faults.add(DropHeader("Content-Length"), method="GET")
+    server.faults.add(AddHeader("Connection", "close"), method="GET")
+    server.faults.add(Short(0, honest=False), method="GET")
+    assert source(server, {"url": "/empty"}).inventory().files[0].size == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(404, "is not there"), (410, "is not there"), (401, "by everybody"), (403, "by everybody"), (418, "answers 418")],
+)
+def test_refusals_are_told_apart(server: Server, status: int, words: str) -> None:
+    server.faults.add(Status(status), times=None)
+    error = failure(source(server, {"url": "/labels.txt"}).inventory)
+    assert words in str(error) and f"{server.url}/labels.txt" in str(error) and error.hint
+
+
+@pytest.mark.parametrize("action", [Hangup(), Status(503)])
+def test_a_server_that_is_down_is_given_up(server: Server, action: Hangup | Status) -> None:
+    waits: list[float] = []
+    server.faults.add(action, times=None)
+    for named in ({"url": "/labels.txt"}, {"url": "/labels.txt", "sha256": SHA256["/labels.txt"]}):
+        assert "5 tries" in str(failure(source(server, named, waits=waits).inventory))
+    assert len(waits) == 8
+
+
+def test_redirects_are_followed(server: Server) -> None:
+    server.faults.add(Redirect("/models/mobilenet.onnx", 302), path="labels")
+    assert source(server, {"url": "/labels.txt"}).inventory().files[0].size == len(LARGE)
+
+
+def test_no_credentials_are_ever_sent(server: Server, monkeypatch: pytest.MonkeyPatch, private_home: Path) -> None:
+    """A URL of a recipe is anybody's server."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    (private_home / ".netrc").write_text("machine 127.0.0.1 login me password hf_secret")
+    http = source(server, {"url": "/labels.txt"}, {"url": "/empty", "sha256": SHA256["/empty"]})
+    for file in http.inventory().files:
+        list(proven(http, file))
+    assert server.log.requests
+    assert not any(
+        "hf_secret" in str(request.headers) or "authorization" in request.headers for request in server.log.requests
+    )
+
+
+def test_a_secret_in_a_query_is_not_shown(server: Server) -> None:
+    server.faults.add(Status(403), times=None)
+    assert "sig" not in str(failure(source(server, {"url": "/labels.txt?sig=secret"}).inventory))
+
+
+def test_progress_is_told(server: Server) -> None:
+    events: list[Event] = []
+    source(server, {"url": "/labels.txt"}, emit=events).inventory()
+    assert events[0] == Began("download labels.txt", "labels.txt", None)
+    assert events[-1] == Ended("download labels.txt", "read")
+    assert sum(event.amount for event in events if isinstance(event, Moved)) == len(SMALL)
+
+
+def test_nothing_is_written_to_disk(server: Server, private_home: Path, tmp_path: Path) -> None:
+    http = source(server, {"url": "/labels.txt"})
+    content(http, http.inventory().files[0])
+    assert list(private_home.rglob("*")) == list(tmp_path.rglob("*")) == []
+
+
+def test_open_source_takes_urls(server: Server, tmp_path: Path) -> None:
+    ref = UrlsRef(urls=(Download(url=f"{server.url}/empty"),))
+    assert open_source(ref, tmp_path, Settings(), lambda event: None).inventory().files[0].size == 0
