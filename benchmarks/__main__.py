@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import report, work
 from benchmarks.ground import prepared
+from benchmarks.measure import BenchmarkError
 from benchmarks.works import WORKS
 
 ENGINES = ("podman", "docker")
@@ -64,7 +65,12 @@ def _storage(folder: Path, storage: str, asked: argparse.Namespace) -> int:
             made = WORKS[name].make(ground)
             print(f"## {made.title}; registry on {storage}", flush=True)
             runs = work.Runs(asked.runs, asked.engine_runs or asked.runs)
-            samples = work.run(made, runs, ground.counters, lambda line: print(line, file=sys.stderr, flush=True))
+            try:
+                samples = work.run(made, runs, ground.counters, lambda line: print(line, file=sys.stderr, flush=True))
+            except BenchmarkError as error:
+                print(f"\n{error}\n")
+                missed += 1
+                continue
             print(f"\n{report.table(made, samples)}\n")
             for line, is_missed in report.verdicts(made, samples):
                 missed += is_missed

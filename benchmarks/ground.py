@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
@@ -77,6 +78,14 @@ class Ground:
 
     def modelpack(self, recipe: Path, *options: str, cache: Path | None = None, namespace: str = "bench") -> Command:
         """``modelpack build --push`` of a recipe's folder, with a cache that is empty unless one is given."""
+        push = ("--push", "--registry", f"{self.registry.host}/{namespace}", "--quiet")
+        return self._modelpack("build", recipe, (*push, *options), cache)
+
+    def lock(self, recipe: Path) -> Command:
+        """``modelpack lock`` of a recipe's folder."""
+        return self._modelpack("lock", recipe, ("--quiet",), None)
+
+    def _modelpack(self, command: str, recipe: Path, options: tuple[str, ...], cache: Path | None) -> Command:
         place = cache or self.fresh("cache")
         environment = _clean() | {
             "MODELPACK_CACHE_DIR": str(place),
@@ -84,8 +93,7 @@ class Ground:
             "DOCKER_CONFIG": str(place / "docker"),
         }
         program = str(Path(sys.executable).with_name("modelpack"))
-        push = ("--push", "--registry", f"{self.registry.host}/{namespace}", "--quiet")
-        return Command((program, "build", ".", *push, *options), recipe, environment)
+        return Command((program, command, ".", *options), recipe, environment)
 
     def reference(self, source: Path | str, *options: str, repository: str = REPOSITORY) -> Command:
         """The reference uploader over a folder or a URL."""
@@ -104,8 +112,6 @@ class Ground:
 
     def forget(self, name: str) -> None:
         """Empties an engine's store, so that its next build is as cold as the first."""
-        import subprocess
-
         engine = self.engines[name]
         prune = {"podman": [["rmi", "--all", "--force"]], "docker": [["system", "prune", "--all", "--force"]]}
         environment = {key: value for key, value in _clean().items() if key not in ELSEWHERE} | dict(engine.environment)

@@ -131,6 +131,7 @@ def nothing_changed(ground: Ground) -> Work:
 def machines(ground: Ground) -> Work:
     """16 shards by four processes that know nothing of each other, and the manifest by one of them."""
     recipe = ground.recipe(ground.publish(ground.shards(2, 16), "bench/sixteen"))
+    measured(ground.lock(recipe), ())
     alone, together = "one process", f"{PROCESSES} processes"
     digests: dict[str, str] = {}
 

@@ -69,6 +69,12 @@ def location(answer: HTTPResponse) -> str:
     return f"{where.path}?{where.query}"
 
 
+def put_manifest(host: str, repository: str, tag: str, manifest: dict[str, object]) -> None:
+    registry, kind = HTTPConnection(host), {"Content-Type": str(manifest["mediaType"])}
+    registry.request("PUT", f"/v2/{repository}/manifests/{tag}", json.dumps(manifest), kind)
+    location(registry.getresponse())
+
+
 def push(source: str, host: str, repository: str, jobs: int, one_layer: bool) -> None:
     if source.startswith("http"):
         with urlopen(source) as answer:
@@ -86,11 +92,8 @@ def push(source: str, host: str, repository: str, jobs: int, one_layer: bool) ->
     diff_ids = [layer["digest"] for layer in sent]
     config = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": diff_ids}}).encode()
     described = {**send(host, repository, len(config), [config]), "mediaType": f"{OCI}config.v1+json"}
-    kind = f"{OCI}manifest.v1+json"
-    manifest = json.dumps({"schemaVersion": 2, "mediaType": kind, "config": described, "layers": sent})
-    registry = HTTPConnection(host)
-    registry.request("PUT", f"/v2/{repository}/manifests/v1", manifest, {"Content-Type": kind})
-    location(registry.getresponse())
+    manifest = {"schemaVersion": 2, "mediaType": f"{OCI}manifest.v1+json", "config": described, "layers": sent}
+    put_manifest(host, repository, "v1", manifest)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import re
 import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from benchmarks.measure import Sample, counter_of
+from benchmarks.reference import put_manifest, send
+from tests.fakes.content import Synthetic
 from tests.fakes.hub import Hub
 from tests.live.base_images import SHELL_BASE, push_base
 from tests.live.registry import READER, LiveRegistry, start_registry
@@ -33,7 +38,7 @@ class BenchRegistry:
         self._live = live
         self._process = _process_of(folder)
         self._template = folder / "template"
-        push_base(live, SHELL_BASE)
+        self._index = push_base(live, SHELL_BASE).rpartition("@")[2]
         shutil.copytree(self.storage, self._template)
 
     def reset(self) -> None:
@@ -47,8 +52,8 @@ class BenchRegistry:
 
     def move_base(self, number: int) -> None:
         """Puts another base under the same tag: the amd64 one with one more layer of 1 MiB."""
-        layer = b"".join(tar([("moved", os.devnull, 0)])) + Synthetic(1 << 20, number).read(0, 1 << 20)
-        index = json.loads((self._template_manifest()).content)
+        layer = _layer(Synthetic(1 << 20, number).read(0, 1 << 20))
+        index = json.loads(self._live.manifest(SHELL_BASE, self._index).content)
         chosen = next(one for one in index["manifests"] if one["platform"]["architecture"] == "amd64")
         manifest = json.loads(self._live.manifest(SHELL_BASE, chosen["digest"]).content)
         config = json.loads(self._live.blob(SHELL_BASE, manifest["config"]["digest"]))
@@ -88,6 +93,15 @@ def bench_registry(folder: Path, storage: Storage) -> Iterator[BenchRegistry]:
             yield BenchRegistry(live, place)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _layer(content: bytes) -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as archive:
+        member = tarfile.TarInfo("usr/share/update")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return written.getvalue()
 
 
 def _process_of(folder: Path) -> int:

@@ -65,13 +65,14 @@ def paths(named: Iterable[object], name: str = "a path") -> Quoted:
     checked = [_checked(text, name) for text in named]
     for text in checked:
         if not copyable(text):
-            raise _refused(name, text, f"a COPY cannot name a path that has one of {' '.join(_PATTERNS)}")
+            raise _refused(name, text, f"a COPY cannot name a path with one of {' '.join(_PATTERNS)}, or with spaces at an end")
     return Quoted(json.dumps(checked, ensure_ascii=False))
 
 
 def copyable(path: str) -> bool:
     """Whether a COPY can name this path and mean only it."""
-    return not any(character in path for character in _PATTERNS)
+    trimmed = all(part == part.strip() for part in path.split("/"))
+    return trimmed and not any(character in path for character in _PATTERNS)
 
 
 def word(text: object, name: str = "a value") -> Quoted:

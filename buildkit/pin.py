@@ -75,7 +75,9 @@ class Pins:
 
 
 class Source(Protocol):
-    """A place that holds a model's files."""
+    """A place that holds a model's files. ``distant``: opening one costs a round trip, so that several are opened at once."""
+
+    distant: bool
 
     def inventory(self) -> Inventory:
         """What the source holds now. Asks the source; raises SourceFailed or InvalidInput."""

@@ -148,7 +148,7 @@ def test_copied_paths_are_those_paths(named: list[str]) -> None:
     assert json.loads(paths([*named, "/x/"])) == [*named, "/x/"]
 
 
-@pytest.mark.parametrize("path", ["a$b", "a*", "a?", "[a]", "a]", "a\\b", "it's", 'a"b'])
+@pytest.mark.parametrize("path", ["a$b", "a*", "a?", "[a]", "a]", "a\\b", "it's", 'a"b', "a ", "a /b"])
 def test_a_path_that_copy_would_expand_is_refused(path: str) -> None:
     """COPY reads a pattern or a variable whatever the quotes, and copies something else."""
     assert not copyable(path)

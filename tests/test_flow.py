@@ -377,3 +377,21 @@ def test_a_password_of_the_registry_shows_nowhere(place: Place, monkeypatch: pyt
     assert b"s3cret-word" not in place.lock.read_bytes() + str(place.events).encode()
     assert Digest(place.registry.tags["models/granite"]["v1"])
     assert isinstance(place.registry.auth, Auth)
+
+
+def test_many_small_files_are_fetched_side_by_side_and_stay_in_order(place: Place) -> None:
+    """A tokenizer of a thousand files must not cost a thousand round trips one after the other, nor lose one."""
+    files = {f"part/{number:04}.txt": f"content {number}".encode() * 50 for number in range(400)}
+    place.hub.add("org/many", files)
+    place.build(place.recipe(model="hf://org/many"))
+    assert place.model_files() == files
+
+
+def test_a_small_file_that_is_wrong_is_named(place: Place) -> None:
+    """A file that is read ahead is proven like any other."""
+    files = {f"{number:03}.txt": b"content" * 50 for number in range(40)}
+    place.hub.add("org/many", files)
+    place.hub.faults.add(Corrupt(3), path="/resolve/.*/033.txt", times=None)
+    with pytest.raises(ModelpackError, match=r"033\.txt"):
+        place.build(place.recipe(model="hf://org/many"))
+    assert not place.registry.tags.get("models/granite")

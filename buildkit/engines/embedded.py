@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from buildkit.build import Context
+from buildkit.engines.prefetch import Prefetch
 from buildkit.errors import Problem, RegistryFailed, SourceFailed
 from buildkit.oci import tar
 from buildkit.oci.image import EPOCH, Blob, Image, Layer, Pieces, Store
@@ -113,8 +114,11 @@ def layer_stream(layers: tuple[PlannedLayer, ...], context: Context) -> Pieces:
         planned = files[entry.name]
         return proven(context.sources[planned.source], planned.file)
 
+    ordered = [entries[name] for name in sorted(entries)]
+    distant = any(context.sources[file.source].distant for file in files.values())
     try:
-        yield from tar.stream([entries[name] for name in sorted(entries)], content)
+        with Prefetch(ordered if distant else (), content) as prefetch:
+            yield from tar.stream(ordered, prefetch.content)
     except ValueError as error:
         raise SourceFailed(str(error), hint="the source changed since it was locked; take it with --upgrade") from None
 

@@ -22,6 +22,8 @@ _POLL_SECONDS = 0.2
 class Folder:
     """The files of a folder that a recipe selects. ``name`` is the folder as the recipe writes it."""
 
+    distant = False
+
     def __init__(
         self,
         path: Path,

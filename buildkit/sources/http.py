@@ -20,6 +20,8 @@ from buildkit.spec import Download as Named
 class Http:
     """Files from URLs, each under the path that the recipe gives it."""
 
+    distant = True
+
     def __init__(
         self, urls: Sequence[Named], *, window: int = ahead.WINDOW, wait: Wait = sleep, emit: Emit = silent
     ) -> None:

@@ -34,6 +34,8 @@ class HuggingFace:
     together. ``wait`` sleeps that many seconds.
     """
 
+    distant = True
+
     def __init__(
         self,
         ref: HuggingFaceRef,

@@ -15,6 +15,7 @@ from buildkit.inputs import HuggingFaceRef
 from buildkit.pin import File, Inventory, Source
 from buildkit.sources.huggingface import HuggingFace
 from buildkit.sources.token import Token
+from tests.fakes.faults import Action, Asked
 from tests.fakes.hub import Hub
 
 NAME = "org/model"
@@ -47,6 +48,20 @@ class Model:
             wait=self.waits.append,
             window=window,
         )
+
+    def hurt(
+        self,
+        path: str,
+        action: Action,
+        *,
+        skip: int = 0,
+        times: int | None = 1,
+        when: Callable[[Asked], bool] | None = None,
+    ) -> None:
+        """Switches a fault on for the bytes of a file: small ones come from the hub itself, large ones from its storage."""
+        small = path == "config.json"
+        where, place = ("hub", "/resolve/") if small else ("cdn", "")
+        self.hub.faults.add(action, method="GET", origin=where, path=place, skip=skip, times=times, when=when)
 
 
 @pytest.fixture(autouse=True)

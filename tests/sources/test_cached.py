@@ -106,8 +106,7 @@ def test_a_download_into_the_cache_survives_what_streaming_survives(
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     source = CachedHuggingFace(model.source())
     file = named(source.inventory(), path)
-    where = {"origin": "cdn"} if path != "config.json" else {"path": "/resolve/"}
-    model.hub.faults.add(action, method="GET", **where)
+    model.hurt(path, action)
     if isinstance(action, Status) and action.code == 503:
         assert "503" in str(failure(lambda: content(source, file)))
     assert content(source, file) == PATHS[path]
@@ -122,8 +121,7 @@ def test_a_download_that_cannot_be_had_is_an_explained_failure(
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     source = CachedHuggingFace(model.source())
     file = named(source.inventory(), path)
-    where = {"origin": "cdn"} if path != "config.json" else {"path": "/resolve/"}
-    model.hub.faults.add(action, method="GET", times=None, **where)
+    model.hurt(path, action, times=None)
     error = failure(lambda: content(source, file))
     assert path in str(error) or NAME in str(error)
     assert error.hint

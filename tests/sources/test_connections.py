@@ -5,12 +5,12 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator
 
+import huggingface_hub
 import pytest
 
 from buildkit.errors import SourceFailed
 from buildkit.inputs import Download, HuggingFaceRef
 from buildkit.pin import File, Inventory
-from buildkit.sources import hub_client
 from buildkit.sources.cached import CachedHuggingFace
 from buildkit.sources.http import Http
 from buildkit.sources.huggingface import HuggingFace
@@ -40,7 +40,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     # The library's client lives as long as the process, with the certificates and proxies of its first use.
-    hub_client.huggingface_hub.close_session()
+    huggingface_hub.close_session()
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ WAYS = ["listing", "stream", "library", "url", "size"]
 @pytest.mark.parametrize("way", WAYS)
 def test_a_certificate_that_nobody_signed_is_refused_with_the_way_out(secure: Server, way: str) -> None:
     """Somebody in between must not be able to hand us a model, and behind a company's proxy the hint saves the day."""
-    error = failure(lambda: ways(secure.url)[way]())
+    error = failure(ways(secure.url)[way])
     assert "certificate of 127.0.0.1 cannot be verified" in str(error) and "SSL_CERT_FILE" in error.hint
     assert secure.log.requests == ()
 
@@ -106,7 +106,7 @@ def test_a_proxy_that_the_environment_names_is_used(way: str, monkeypatch: pytes
     """In many companies the proxy is the only way out."""
     with Server(lambda request: Response(403), origin="proxy") as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        error = failure(lambda: ways("https://hub.example")[way]())
+        error = failure(ways("https://hub.example")[way])
     assert {(request.method, request.path) for request in proxy.log.requests} == {("CONNECT", "hub.example:443")}
     assert error.hint
 

@@ -42,9 +42,9 @@ def source(
     server: Server, *named: dict[str, str], waits: list[float] | None = None, emit: list[Event] | None = None
 ) -> Http:
     urls = [Download.model_validate({**one, "url": server.url + one["url"]}) for one in named]
-    return Http(
-        urls, wait=[].append if waits is None else waits.append, emit=[].append if emit is None else emit.append
-    )
+    slept: list[float] = [] if waits is None else waits
+    told: list[Event] = [] if emit is None else emit
+    return Http(urls, wait=slept.append, emit=told.append)
 
 
 def test_a_file_is_pinned_by_reading_it_once(server: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -215,7 +216,7 @@ def test_a_listing_without_end_is_an_explained_failure(model: Model, monkeypatch
     assert "without end" in str(failure(model.source().inventory))
 
 
-def listed(model: Model, *entries: dict[str, object]) -> Model:
+def listed(model: Model, *entries: Mapping[str, object]) -> Model:
     document = [{"type": "file", "oid": OID, "size": 1, **entry} for entry in entries]
     model.hub.faults.add(
         Status(200, {"Content-Type": "application/json"}, json.dumps(document).encode()), path=TREE, times=None

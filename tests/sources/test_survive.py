@@ -11,28 +11,18 @@ import pytest
 from buildkit import connections
 from buildkit.errors import SourceFailed
 from buildkit.pin import File, proven
-from buildkit.sources import transfer
+from buildkit.sources.addresses import Place, next_hop
 from buildkit.sources.huggingface import HuggingFace
-from tests.fakes.faults import AddHeader, Corrupt, Cut, DropHeader, Hangup, Long, Redirect, Short, Stall, Status
+from tests.fakes.faults import Action, AddHeader, Corrupt, Cut, DropHeader, Hangup, Long, Redirect, Short, Stall, Status
 from tests.fakes.hub import Hub
 from tests.sources.conftest import LARGE, NAME, SMALL, Model, content, failure, named
 
 PATHS = {"config.json": SMALL, "weights/model.safetensors": LARGE}
 WHERE = ["start", "second", "middle", "last"]
-RESOLVE = "resolve/|/cdn|signed|link"
 
 
 def place(where: str, size: int) -> int:
     return {"start": 0, "second": 1, "middle": size // 2, "last": size - 1}[where]
-
-
-def body(path: str) -> dict[str, str]:
-    """Where the bytes of a file come from: the small one from the hub itself, the large one from its storage."""
-    return (
-        {"origin": "hub", "path": "resolve/", "method": "GET"}
-        if path == "config.json"
-        else {"origin": "cdn", "method": "GET"}
-    )
 
 
 def ready(model: Model, path: str) -> tuple[HuggingFace, File]:
@@ -46,15 +36,12 @@ def test_a_cut_is_resumed_from_the_byte_where_it_happened(model: Model, path: st
     """A reset connection must cost a moment, and neither the file nor a byte twice."""
     source, file = ready(model, path)
     at = place(where, file.size)
-    model.hub.faults.add(Cut(at), **body(path))
+    model.hurt(path, Cut(at))
     assert b"".join(proven(source, file)) == PATHS[path]
-    asked = [
-        request
-        for request in model.hub.requests
-        if (request.origin == body(path)["origin"] and "resolve" in request.path) or request.origin == "cdn"
-    ]
     assert model.hub.faults.fired, "the cut did not happen, so this test showed nothing"
-    ranges = [request.headers.get("range") for request in asked if request.origin == body(path)["origin"]]
+    there = ("hub", "/resolve/") if path == "config.json" else ("cdn", "")
+    asked = [request for request in model.hub.requests if request.origin == there[0] and there[1] in request.path]
+    ranges = [request.headers.get("range") for request in asked]
     assert ranges == [None, f"bytes={at}-" if at else None], "the transfer began again from another byte"
 
 
@@ -62,7 +49,7 @@ def test_a_cut_is_resumed_from_the_byte_where_it_happened(model: Model, path: st
 def test_many_cuts_that_each_bring_something_are_survived(model: Model, path: str) -> None:
     """A bad line that gives a piece at a time must still deliver: only tries without progress are counted."""
     source, file = ready(model, path)
-    model.hub.faults.add(Cut(file.size // 20), times=15, **body(path))
+    model.hurt(path, Cut(file.size // 20), times=15)
     assert content(source, file) == PATHS[path]
     assert len(model.hub.faults.fired) == 15
 
@@ -74,7 +61,7 @@ def test_a_transfer_without_progress_is_given_up(
 ) -> None:
     """A dead hub must end the build with its reason, not hold it for ever."""
     source, file = ready(model, path)
-    model.hub.faults.add(action, times=None, **body(path))
+    model.hurt(path, action, times=None)
     error = failure(lambda: content(source, file))
     assert path in str(error) and "5 tries" in str(error) and error.hint
     assert len(model.waits) >= 4 and model.waits[-4:] == sorted(model.waits[-4:]), "the waits did not grow"
@@ -86,7 +73,7 @@ def test_a_silent_peer_is_a_cut(model: Model, path: str, where: str, monkeypatch
     """A connection that goes silent must be dropped and resumed, else a build hangs for a night."""
     monkeypatch.setattr(connections, "READ_SECONDS", 0.3)
     source, file = ready(model, path)
-    model.hub.faults.add(Stall(place(where, file.size), Event()), **body(path))
+    model.hurt(path, Stall(place(where, file.size), Event()))
     assert content(source, file) == PATHS[path]
     assert model.hub.faults.fired
 
@@ -96,7 +83,7 @@ def test_a_silent_peer_is_a_cut(model: Model, path: str, where: str, monkeypatch
 def test_a_body_that_ends_early_is_resumed(model: Model, path: str, by: int) -> None:
     """A peer that closes before the promised length must not leave a short file in the image."""
     source, file = ready(model, path)
-    model.hub.faults.add(Short(by, honest=False), **body(path))
+    model.hurt(path, Short(by, honest=False))
     assert content(source, file) == PATHS[path]
     assert model.hub.faults.fired
 
@@ -109,7 +96,7 @@ def test_another_size_than_pinned_fails_at_once_with_both_numbers(
     """A file that was replaced must be named with both sizes, without retrying and without downloading it."""
     source, file = ready(model, path)
     told = file.size + (7 if isinstance(action, Long) else -7)
-    model.hub.faults.add(action, times=None, **body(path))
+    model.hurt(path, action, times=None)
     error = failure(lambda: content(source, file))
     assert f"{told:,}" in str(error) and f"{file.size:,}" in str(error) and path in str(error)
     assert model.waits == [], "a wrong size is no passing fault, and was retried"
@@ -132,7 +119,7 @@ def test_another_content_announced_by_the_hub_is_caught_before_the_download(mode
 @pytest.mark.parametrize("path", PATHS)
 def test_bytes_beyond_the_promised_length_never_reach_the_image(model: Model, path: str) -> None:
     source, file = ready(model, path)
-    model.hub.faults.add(Long(100, honest=False), **body(path))
+    model.hurt(path, Long(100, honest=False))
     assert content(source, file) == PATHS[path]
     assert content(source, file) == PATHS[path], "the leftover bytes spoiled the next answer on the connection"
 
@@ -142,8 +129,8 @@ def test_bytes_beyond_the_promised_length_never_reach_the_image(model: Model, pa
 def test_a_longer_body_without_a_length_fails(model: Model, path: str, by: int) -> None:
     """Without Content-Length only counting tells that a body is too long."""
     source, file = ready(model, path)
-    model.hub.faults.add(Long(by, honest=False), times=None, **body(path))
-    model.hub.faults.add(DropHeader("Content-Length"), times=None, **body(path))
+    model.hurt(path, Long(by, honest=False), times=None)
+    model.hurt(path, DropHeader("Content-Length"), times=None)
     error = failure(lambda: content(source, file))
     assert f"{file.size:,}" in str(error) and path in str(error)
 
@@ -153,7 +140,7 @@ def test_a_longer_body_without_a_length_fails(model: Model, path: str, by: int) 
 def test_wrong_bytes_are_named_with_both_digests(model: Model, path: str, where: str) -> None:
     """One flipped byte must stop the push and say which file it was."""
     source, file = ready(model, path)
-    model.hub.faults.add(Corrupt(place(where, file.size)), times=None, **body(path))
+    model.hurt(path, Corrupt(place(where, file.size)), times=None)
     error = failure(lambda: list(proven(source, file)))
     assert path in str(error) and (file.sha256 or file.git_oid) in str(error)
     assert model.hub.faults.fired
@@ -166,21 +153,21 @@ def test_retry_after_is_obeyed(model: Model, path: str, after: str, status: int)
     """A hub that asks for seven seconds must get them, or it will block us."""
     source, file = ready(model, path)
     headers = {"Retry-After": after, "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}
-    model.hub.faults.add(Status(status, headers), times=2, **body(path))
+    model.hurt(path, Status(status, headers), times=2)
     assert content(source, file) == PATHS[path]
     assert model.waits == [7.0, 7.0]
 
 
 def test_a_retry_after_of_hours_is_told_and_not_waited_for(model: Model) -> None:
     source, file = ready(model, "config.json")
-    model.hub.faults.add(Status(429, {"Retry-After": "7200"}), **body("config.json"))
+    model.hurt("config.json", Status(429, {"Retry-After": "7200"}))
     assert "7,200 s" in str(failure(lambda: content(source, file)))
     assert model.waits == []
 
 
 def test_the_hubs_own_rate_limit_header_is_obeyed(model: Model) -> None:
     source, file = ready(model, "config.json")
-    model.hub.faults.add(Status(429, {"RateLimit": '"resolvers";r=0;t=42'}), **body("config.json"))
+    model.hurt("config.json", Status(429, {"RateLimit": '"resolvers";r=0;t=42'}))
     assert content(source, file) == SMALL
     assert model.waits == [42.0]
 
@@ -216,11 +203,9 @@ def test_links_that_never_work_end_with_the_storage_named(model: Model) -> None:
 def test_a_server_that_ignores_ranges_is_read_from_the_start(model: Model, path: str) -> None:
     """Where a server sends the whole file again, what was seen is skipped and not sent twice."""
     source, file = ready(model, path)
-    model.hub.faults.add(Cut(file.size // 2), **body(path))
-    model.hub.faults.add(
-        Status(200, {"Content-Length": str(file.size)}, PATHS[path]),
-        when=lambda asked: "range" in asked.headers,
-        **body(path),
+    model.hurt(path, Cut(file.size // 2))
+    model.hurt(
+        path, Status(200, {"Content-Length": str(file.size)}, PATHS[path]), when=lambda asked: "range" in asked.headers
     )
     assert content(source, file) == PATHS[path]
 
@@ -237,25 +222,23 @@ def test_a_server_that_ignores_ranges_is_read_from_the_start(model: Model, path:
 def test_a_part_that_was_not_asked_for_is_refused(model: Model, headers: dict[str, str]) -> None:
     """A proxy that answers with another part would otherwise put bytes in the wrong place."""
     source, file = ready(model, "config.json")
-    model.hub.faults.add(Cut(20_000), **body("config.json"))
-    model.hub.faults.add(
-        Status(206, headers, bytes(10)), when=lambda asked: "range" in asked.headers, **body("config.json")
-    )
+    model.hurt("config.json", Cut(20_000))
+    model.hurt("config.json", Status(206, headers, bytes(10)), when=lambda asked: "range" in asked.headers)
     assert "another part" in str(failure(lambda: content(source, file)))
 
 
 def test_a_part_of_a_file_of_another_size_is_refused(model: Model) -> None:
     source, file = ready(model, "config.json")
-    model.hub.faults.add(Cut(20_000), **body("config.json"))
+    model.hurt("config.json", Cut(20_000))
     part = Status(206, {"Content-Range": "bytes 20000-50000/50001"}, bytes(30_001))
-    model.hub.faults.add(part, when=lambda asked: "range" in asked.headers, **body("config.json"))
+    model.hurt("config.json", part, when=lambda asked: "range" in asked.headers)
     error = failure(lambda: content(source, file))
     assert "50,001" in str(error) and "40,000" in str(error)
 
 
 def test_a_compressed_answer_is_refused(model: Model) -> None:
     source, file = ready(model, "config.json")
-    model.hub.faults.add(AddHeader("Content-Encoding", "gzip"), **body("config.json"))
+    model.hurt("config.json", AddHeader("Content-Encoding", "gzip"))
     assert "gzip" in str(failure(lambda: content(source, file)))
 
 
@@ -298,18 +281,19 @@ def test_names_are_quoted(model: Model, path: str) -> None:
 
 def test_redirects_in_circles_end(model: Model) -> None:
     source, file = ready(model, "config.json")
-    model.hub.faults.add(Redirect(f"/{NAME}/resolve/{model.commit}/config.json"), times=None, **body("config.json"))
+    model.hurt("config.json", Redirect(f"/{NAME}/resolve/{model.commit}/config.json"), times=None)
     assert "redirects" in str(failure(lambda: content(source, file)))
 
 
 def test_a_redirect_to_a_private_address_is_refused(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub on the internet must not make a build machine ask its cloud's metadata service."""
     source, file = ready(model, "config.json")
-    real = transfer.next_hop
-    monkeypatch.setattr(
-        transfer, "next_hop", lambda place, location, home: real(place, location, "https://huggingface.co")
-    )
-    model.hub.faults.add(Redirect("http://169.254.169.254/latest/meta-data"), **body("config.json"))
+
+    def public(place: Place, location: str, home: str) -> Place:
+        return next_hop(place, location, "https://huggingface.co")
+
+    monkeypatch.setattr("buildkit.sources.transfer.next_hop", public)
+    model.hurt("config.json", Redirect("http://169.254.169.254/latest/meta-data"))
     assert "169.254.169.254" in str(failure(lambda: content(source, file)))
 
 
@@ -337,14 +321,13 @@ def test_random_faults_end_in_the_file_or_in_one_error(model: Model) -> None:
     """Whatever happens on the line, nothing but the file or a SourceFailed comes out."""
     source, file = ready(model, "weights/model.safetensors")
     chance = random.Random(5)
-    outcomes = set()
+    outcomes: set[bool | None] = set()
     for _ in range(60):
         model.hub.faults.clear()
         for _ in range(chance.randint(1, 7)):
             at = chance.randrange(file.size)
-            action = chance.choice(
-                [Cut(at), Short(at + 1, honest=False), Status(503), Hangup(), Status(403), Corrupt(at), Long(at + 1)]
-            )
+            actions: list[Action] = [Cut(at), Short(at + 1, honest=False), Status(503), Hangup()]
+            action = chance.choice([*actions, Status(403), Corrupt(at), Long(at + 1)])
             model.hub.faults.add(
                 action, origin=chance.choice(["cdn", "cdn", "hub"]), path="^(?!/api)", times=chance.randint(1, 6)
             )
