@@ -47,8 +47,9 @@ def render(recipe: Recipe, world: World) -> Plan:
     """Pins everything that a Containerfile build needs, and plans: the plan holds the Containerfile."""
     previous = locks.read(recipe.lock_path)
     pins = pin(recipe, previous, world, Policy.KEEP, builders=True)
+    plan = recipe.kind.plan(recipe.spec, pins)
     _written(recipe, previous, pins)
-    return recipe.kind.plan(recipe.spec, pins)
+    return plan
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import (
@@ -55,9 +56,20 @@ def _image(text: str) -> str:
     return text
 
 
+Items = TypeVar("Items", bound=Sequence[Any])
+
+
+def some(items: Items) -> Items:
+    """Refuses a list with nothing in it. A minimum of pydantic's would count only the items that are right."""
+    if not items:
+        raise Refusal("must not be empty")
+    return items
+
+
+AT_LEAST_ONE: dict[str, Any] = {"minItems": 1}
 Plain = Annotated[str, AfterValidator(plain)]
 RelativePath = Annotated[str, AfterValidator(relative_path)]
-Patterns = tuple[Annotated[str, Field(min_length=1), AfterValidator(plain)], ...]
+Patterns = tuple[Annotated[str, Field(json_schema_extra={"minLength": 1}), AfterValidator(some), AfterValidator(plain)], ...]
 
 
 class Part(BaseModel):
@@ -184,7 +196,7 @@ OneDownload = Annotated[Download, BeforeValidator(lambda value: {"url": value} i
 class UrlsRef(Part):
     """Files from URLs."""
 
-    urls: tuple[OneDownload, ...] = Field(min_length=1, description="The files.")
+    urls: Annotated[tuple[OneDownload, ...], AfterValidator(some)] = Field(json_schema_extra=AT_LEAST_ONE, description="The files.")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

@@ -9,7 +9,19 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, field_validator
 
 from buildkit.errors import InvalidInput
-from buildkit.inputs import Download, FolderRef, HuggingFaceRef, ImageRef, Part, Plain, RelativePath, SourceRef, UrlsRef
+from buildkit.inputs import (
+    AT_LEAST_ONE,
+    Download,
+    FolderRef,
+    HuggingFaceRef,
+    ImageRef,
+    Part,
+    Plain,
+    RelativePath,
+    SourceRef,
+    UrlsRef,
+    some,
+)
 from buildkit.oci.reference import Platform, Reference, is_repository, is_tag
 from buildkit.plain import Refusal, plain, relative_path, shown
 
@@ -79,11 +91,11 @@ class Spec(Part):
 
     kind: str = Field(description="The kind of recipe.")
     name: str = Field(description="The image's name: the last part of its repository.")
-    tags: Annotated[tuple[ImageTag, ...], AfterValidator(_distinct)] = Field(
-        default=("latest",), min_length=1, description="The tags that a push moves."
+    tags: Annotated[tuple[ImageTag, ...], AfterValidator(some), AfterValidator(_distinct)] = Field(
+        default=("latest",), json_schema_extra=AT_LEAST_ONE, description="The tags that a push moves."
     )
-    platforms: Annotated[tuple[PlatformName, ...], AfterValidator(_distinct)] = Field(
-        default=("linux/amd64",), min_length=1, description="What the image is built for: os/architecture."
+    platforms: Annotated[tuple[PlatformName, ...], AfterValidator(some), AfterValidator(_distinct)] = Field(
+        default=("linux/amd64",), json_schema_extra=AT_LEAST_ONE, description="What the image is built for: os/architecture."
     )
     labels: dict[Label, LabelValue] = Field(default_factory=dict, description="Labels of the image; they win over our own.")
 

@@ -54,17 +54,20 @@ def read(path: Path, empty_hint: str = "") -> Written:
 
     What does not hinder reading (a key that is there twice, a control character) is gathered in ``flaws``.
     """
-    text = _text(path)
+    reader = Reader(_text(path))
+    content, worst = None, None
     try:
-        reader = Reader(text)
         content = reader.document()
     except Unreadable as error:
-        raise _invalid(path, [Problem(f"{path}:{error.line}", error.what, error.hint)]) from None
-    if content is None:
-        raise _invalid(path, [Problem(str(path), "is empty", empty_hint)])
+        worst = Problem(f"{path}:{error.line}", error.what, error.hint)
+    written = Written(path, content if isinstance(content, dict) else {}, reader.places, tuple(reader.flaws))
+    if worst is None and content is not None and not isinstance(content, dict):
+        worst = Problem(f"{path}:1", "must hold keys and values", "write KEY: VALUE lines")
+    elif worst is None and content is None and not reader.flaws:
+        worst = Problem(str(path), "is empty", empty_hint)
     if not isinstance(content, dict):
-        raise _invalid(path, [Problem(f"{path}:1", "must hold keys and values", "write KEY: VALUE lines")])
-    return Written(path, content, reader.places, tuple(reader.flaws))
+        raise _invalid(path, [*map(written.problem, written.flaws), *([worst] if worst else [])])
+    return written
 
 
 def _invalid(path: Path, problems: list[Problem]) -> InvalidInput:

@@ -77,6 +77,12 @@ class Reader:
 
     def document(self) -> Any:
         """The one document of the file, as plain values; None where the file is empty."""
+        try:
+            return self._document()
+        finally:
+            self._tell_comments()
+
+    def _document(self) -> Any:
         events = _events(self._text)
         content = None
         for event in events:
@@ -86,7 +92,6 @@ class Reader:
                 if event.version or event.tags:
                     raise Unreadable(_line(event), "has a YAML directive above this line", "remove the line that begins with %")
                 content = self._value(next(events), events, ())
-        self._tell_comments()
         return content
 
     def _value(self, event: Any, events: Iterator[Any], steps: Steps) -> Any:
@@ -166,8 +171,9 @@ class Reader:
 
 
 def _events(text: str) -> Iterator[Any]:
+    yaml = YAML(typ="safe", pure=True)
     try:
-        yield from YAML(typ="safe", pure=True).parse(text)
+        yield from yaml.parse(text)
     except MarkedYAMLError as error:
         problem = str(error.problem or error.context or "not YAML")
         what, hint = _explained(problem)
@@ -175,7 +181,7 @@ def _events(text: str) -> Iterator[Any]:
         mark = (error.context_mark if begun else None) or error.problem_mark or error.context_mark
         raise Unreadable(mark.line + 1 if mark else 1, what, hint) from None
     except (YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError, AssertionError) as error:
-        raise Unreadable(1, f"is not YAML: {shown(str(error))}") from None
+        raise Unreadable(yaml.reader.line + 1, f"is not YAML: {shown(str(error))}") from None
 
 
 _EXPLAINED = (

@@ -301,7 +301,7 @@ def test_a_registry_that_is_down_is_one_error(place: Place) -> None:
     """A registry that does not listen must be named, and the lock stay as it was."""
     flow.lock(place.recipe(), place.world(), Policy.KEEP)
     before = place.lock.read_bytes()
-    with pytest.raises(ModelpackError, match=r"127\.0\.0\.1:9 does not answer"):
+    with pytest.raises(ModelpackError, match=r"127\.0\.0\.1:9 cannot be reached: Connection refused"):
         flow.build(place.recipe(), place.world(), flow.Wanted("embedded", registry="127.0.0.1:9/models"))
     assert place.lock.read_bytes() == before
 

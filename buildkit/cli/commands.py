@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,11 +32,11 @@ app = typer.Typer(
 )
 
 Recipes = Annotated[
-    list[Path], typer.Argument(help="Recipes, or folders that hold a recipe.yaml.", metavar="RECIPE...", show_default=False)
+    list[Path], typer.Argument(help="Recipes, or folders that hold a recipe.yaml.", metavar="RECIPE", show_default=False)
 ]
 OptionalRecipes = Annotated[
     list[Path] | None,
-    typer.Argument(help="Recipes; without one recipe.yaml, else every locked recipe here.", metavar="[RECIPE...]"),
+    typer.Argument(help="Recipes; without one recipe.yaml, else every locked recipe here.", metavar="RECIPE"),
 ]
 OneRecipe = Annotated[
     Path, typer.Argument(help="A recipe, or a folder that holds a recipe.yaml.", metavar="RECIPE", show_default=False)
@@ -47,6 +48,15 @@ Upgrade = Annotated[bool, typer.Option("--upgrade", help="Take what every input 
 RegistryName = Annotated[
     str | None, typer.Option("--registry", help="A registry of modelpack.yaml, or HOST/PREFIX.", metavar="R")
 ]
+
+
+class EngineName(StrEnum):
+    """The engines that can be asked for."""
+
+    auto = "auto"
+    embedded = "embedded"
+    buildx = "buildx"
+    podman = "podman"
 
 
 def _version(wanted: bool) -> None:
@@ -65,7 +75,7 @@ def modelpack(
 @app.command()
 def build(
     recipes: Recipes,
-    engine: Annotated[str, typer.Option(help="auto, embedded, buildx or podman.")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="What builds; auto takes the first that can.")] = EngineName.auto,
     push: Annotated[bool, typer.Option("--push", help="Push to --registry; models go there without touching the disk.")] = False,
     registry: RegistryName = None,
     output: Annotated[
@@ -91,7 +101,7 @@ def build(
         raise typer.BadParameter("--push and --registry go together: --push --registry R")
     if (shard or assemble) and (not push or output or (shard and assemble)):
         raise typer.BadParameter("--shard and --assemble go with --push, without --output, and one at a time")
-    wanted = flow.Wanted(engine, _policy(locked, upgrade), registry, Output.parse(output) if output else None)
+    wanted = flow.Wanted(engine.value, _policy(locked, upgrade), registry, Output.parse(output) if output else None)
     if shard:
         _shards(recipes, shard, wanted, as_json, quiet)
     elif assemble:
@@ -117,7 +127,7 @@ def push(recipes: OptionalRecipes = None, registry: RegistryName = None, as_json
 
 @app.command()
 def lock(recipes: Recipes, locked: Locked = False, upgrade: Upgrade = False, quiet: Quiet = False) -> None:
-    """Pin what a recipe names: the model's commit and files, the base's digest.
+    """Pin what recipes name: commits, files, digests.
 
     Without options what is locked stays, and what moved meanwhile is told. Example: modelpack lock recipe.yaml --upgrade
     """
@@ -159,7 +169,7 @@ def inspect(
     image: Annotated[str, typer.Argument(help="A reference, or oci:DIR.", metavar="REF|oci:DIR", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Show an image's layers, sizes, config, and where each part came from.
+    """Show what is in an image, and from where.
 
     Example: modelpack inspect oci:build/image
     """

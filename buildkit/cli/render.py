@@ -20,14 +20,19 @@ _EVERY_SECONDS = 10.0
 
 
 def show_error(error: ModelpackError) -> None:
-    """``error:``, the problems indented, a blank line, ``hint:``. The same with and without colour."""
+    """``error:``, the problems indented, a blank line, ``hint:``. The same with and without colour.
+
+    Where there are several problems each has its own hint behind it, so that nobody has to guess which is whose.
+    """
     red, plain = ("\033[1;31m", "\033[0m") if coloured() else ("", "")
     lines = [f"{red}error:{plain} {error.what}"]
     hints = [error.hint] if error.hint else []
+    several = len(error.problems) > 1
     for problem in error.problems:
-        lines += [f"  {line}" for line in str(problem).splitlines()]
-        if problem.hint and problem.hint not in hints:
-            hints.append(problem.hint)
+        own = f" ({problem.hint})" if several and problem.hint else ""
+        lines += [f"  {line}" for line in f"{problem}{own}".splitlines()]
+        if not several and problem.hint and problem.hint not in hints:
+            hints.insert(0, problem.hint)
     if hints:
         lines.append("")
         lines += [f"hint: {hint}" for hint in hints]

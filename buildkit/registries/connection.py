@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
@@ -11,7 +12,7 @@ from typing import cast
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
 
 from buildkit import connections
 from buildkit.errors import ModelpackError, RegistryFailed
@@ -33,11 +34,15 @@ Answer = urllib3.BaseHTTPResponse
 
 
 class Lost(Exception):
-    """A request that may be made again: the connection broke, or the registry is busy. ``wait`` in seconds, if it said."""
+    """A request that may be made again: the connection broke, or the registry is busy. ``wait`` in seconds, if it said.
 
-    def __init__(self, what: str, wait: float | None = None) -> None:
+    ``absent``: nobody listened at all.
+    """
+
+    def __init__(self, what: str, wait: float | None = None, *, absent: bool = False) -> None:
         super().__init__(what)
         self.wait = wait
+        self.absent = absent
 
 
 class Connection:
@@ -56,6 +61,7 @@ class Connection:
         self.origin = f"{'http' if plain_http(host) else 'https'}://{api}"
         self.sleep = sleep
         self._plain_http = plain_http
+        self._answered = False
         self._pools: dict[str, urllib3.PoolManager] = {}
         self.authority = Authority(self.origin, credentials or (lambda: find(host)), self._pool, plain_http)
 
@@ -70,7 +76,7 @@ class Connection:
             try:
                 return self.once(method, where, scope, headers=headers, body=body)
             except Lost as lost:
-                if attempt == TRIES - 1:
+                if attempt == TRIES - 1 or (lost.absent and not self._answered and attempt):
                     raise self.unreachable(lost) from None
                 self.pause(attempt, lost)
         raise AssertionError("unreachable")
@@ -132,8 +138,9 @@ class Connection:
 
     def unreachable(self, lost: Lost) -> RegistryFailed:
         """The failure after the last try."""
+        problem = "cannot be reached" if lost.absent else "does not answer as it should"
         return RegistryFailed(
-            f"{self.host} does not answer as it should: {lost}",
+            f"{self.host} {problem}: {lost}",
             hint="check that the registry is up and that this machine reaches it, then run the same command again",
         )
 
@@ -166,6 +173,7 @@ class Connection:
                 preload_content=False,
                 decode_content=False,
             )
+            self._answered = True
             return answer, authorised.get("Authorization", "")
         except Refused as refused:
             raise self.refused(refused.status if refused.status in (401, 403) else 403, scope, b"") from None
@@ -175,7 +183,8 @@ class Connection:
                 hint="name the certificate authority's file in SSL_CERT_FILE",
             ) from None
         except (HTTPError, OSError) as error:
-            raise Lost(f"{urlsplit(url).netloc}: {_reason(error)}") from None
+            absent = isinstance(error, NewConnectionError)
+            raise Lost(_reason(error), absent=absent) from None
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         parts = urlsplit(url)
@@ -218,4 +227,5 @@ def explained(body: bytes) -> str:
 def _reason(error: BaseException) -> str:
     inner = getattr(error, "reason", None) or error
     text = str(inner.args[-1] if isinstance(inner, Exception) and inner.args else inner)
-    return text.rpartition(">: ")[2][:300]
+    text = re.sub(r"^.*(?:new connection|>): ", "", text)
+    return re.sub(r"\[Errno -?\d+\] ", "", text)[:300]
