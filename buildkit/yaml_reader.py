@@ -42,12 +42,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Flaw:
-    """Something in a line that does not hinder reading, and the steps of the value that has it."""
+    """Something in a line that does not hinder reading, and the steps of the value that has it.
+
+    ``enough``: whatever else is said of that value would only follow from it.
+    """
 
     steps: Steps
     line: int
     what: str
     hint: str
+    enough: bool = True
 
 
 class Unreadable(Exception):
@@ -118,7 +122,9 @@ class Reader:
             self._check(event, (*steps, key))
             if key in content:
                 first = self.places[(*steps, key)].line
-                self._tell(event, (*steps, key), f"is there twice, first in line {first}", "remove one of them")
+                self.flaws.append(
+                    Flaw((*steps, key), _line(event), f"is there twice, first in line {first}", "remove one of them", enough=False)
+                )
                 places, self.places = self.places, {}
                 self._value(next(events), events, (*steps, key))
                 self.places = places
@@ -171,9 +177,11 @@ class Reader:
 
 
 def _events(text: str) -> Iterator[Any]:
-    yaml = YAML(typ="safe", pure=True)
+    line = 1
     try:
-        yield from yaml.parse(text)
+        for event in YAML(typ="safe", pure=True).parse(text):
+            line = event.end_mark.line + 1
+            yield event
     except MarkedYAMLError as error:
         problem = str(error.problem or error.context or "not YAML")
         what, hint = _explained(problem)
@@ -181,7 +189,7 @@ def _events(text: str) -> Iterator[Any]:
         mark = (error.context_mark if begun else None) or error.problem_mark or error.context_mark
         raise Unreadable(mark.line + 1 if mark else 1, what, hint) from None
     except (YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError, AssertionError) as error:
-        raise Unreadable(yaml.reader.line + 1, f"is not YAML: {shown(str(error))}") from None
+        raise Unreadable(line, f"is not YAML: {shown(str(error))}") from None
 
 
 _EXPLAINED = (

@@ -24,6 +24,7 @@ from buildkit.recipe import Recipe, load
 from buildkit.settings import find
 from buildkit.world import World
 from tests.fakes.faults import Corrupt, Cut, Status
+from tests.fakes.content import Synthetic
 from tests.fakes.hub import Hub
 from tests.fakes.registry import OCI_INDEX, OCI_MANIFEST, Account, Auth, Registry
 
@@ -395,3 +396,34 @@ def test_a_small_file_that_is_wrong_is_named(place: Place) -> None:
     with pytest.raises(ModelpackError, match=r"033\.txt"):
         place.build(place.recipe(model="hf://org/many"))
     assert not place.registry.tags.get("models/granite")
+
+
+def test_no_layer_is_larger_than_the_recipe_says(place: Place) -> None:
+    """A registry with a limit must get layers below it, with every file in exactly one of them."""
+    files = {f"{number:02}.bin": os.urandom(700_000) for number in range(6)}
+    place.hub.add("org/many", files)
+    limit = 2 * 1024 * 1024
+    place.build(place.recipe(model="hf://org/many", max_layer_size="2 MiB"))
+    manifest, _ = place.served()
+    assert len(manifest.layers) == 4
+    assert all(layer.size <= limit for layer in manifest.layers)
+    assert place.model_files() == files
+
+
+def test_a_file_that_is_larger_than_a_layer_is_named(place: Place) -> None:
+    """A file cannot be split: the person must raise the limit or leave the file out, before a byte moves."""
+    place.hub.add("org/one", {"large.bin": os.urandom(1_200_000)})
+    with pytest.raises(ModelpackError) as raised:
+        place.build(place.recipe(model="hf://org/one", max_layer_size=1_100_000))
+    assert "large.bin" in str(raised.value)
+    assert not [request for request in place.hub.requests if "/resolve/" in request.path]
+
+
+def test_what_a_registry_would_refuse_is_refused_before_the_first_byte(place: Place) -> None:
+    """A hundred gigabytes must not be sent to be refused at the end."""
+    place.hub.add("org/large", {"shard.safetensors": Synthetic(11 * 2**30), "config.json": b"{}"})
+    recipe = place.recipe(model="hf://org/large", base="scratch")
+    with pytest.raises(ModelpackError, match=r"ghcr.*would refuse") as raised:
+        flow.build(recipe, place.world(), flow.Wanted("embedded", registry="ghcr.io/me"))
+    assert str(10 * 2**30) in str(raised.value)
+    assert not [request for request in place.hub.requests if "/resolve/" in request.path]

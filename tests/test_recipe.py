@@ -161,7 +161,7 @@ def test_everything_is_told_at_once(write: Write) -> None:
         ('model: ./x\ntags: ["a\\0"]', "4: tags[0]: has the control character U+0000"),
         ("model: ./x\0", "3: model: has the control character U+0000"),
         ("model: ./\u200bx", "3: model: has the invisible character U+200B"),
-        ("model: ./x\u2028tags: [a]", "3: has the invisible character U+2028"),
+        ("model: ./x\u2028tags: [a]", "3: model: has the invisible character U+2028"),
         ('model: ./x\n"a\\u0085": 1', "4: 'a\\x85': has the control character U+0085"),
     ],
 )  # fmt: skip

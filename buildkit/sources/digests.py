@@ -61,7 +61,7 @@ class DigestCache:
                 written.keep(self._place)
 
 
-def sha256(place: Path, moved: Callable[[int], None]) -> str:
+def sha256(place: str, moved: Callable[[int], None]) -> str:
     """Reads a file and returns its sha256; ``moved`` hears of every block and may raise to stop. Raises OSError."""
     digest = hashlib.sha256()
     buffer = bytearray(_BLOCK)

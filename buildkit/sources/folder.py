@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from buildkit.errors import InvalidInput, SourceFailed
@@ -38,6 +39,7 @@ class Folder:
         self._include = include
         self._exclude = exclude
         self._emit = emit
+        self._folders: dict[str, bool] = {}
 
     def inventory(self) -> Inventory:
         """Lists and hashes the files; raises InvalidInput with everything that cannot be taken, and SourceFailed."""
@@ -53,13 +55,25 @@ class Folder:
 
     def open(self, file: File, start: int = 0) -> Iterator[bytes]:
         """Yields a file's bytes from ``start`` on; raises SourceFailed where it is gone, unreadable or of another size."""
-        place = self.path.joinpath(*file.path.split("/"))
+        parent, _, name = file.path.rpartition("/")
+        folder = os.path.join(self.path, *parent.split("/"))
         what = f"{file.path} in {self.name}"
+        place = os.path.join(folder, name)
         # What was checked when the folder was pinned may have been replaced by a link since.
-        root = os.path.realpath(self.path)
-        if not os.path.realpath(place).startswith(root.rstrip(os.sep) + os.sep):
+        if not self._is_inside(folder) or (
+            os.path.islink(place) and not walk.is_inside(os.path.realpath(place), self._root)
+        ):
             raise SourceFailed(f"{what} is a link that leaves the folder", hint="it was not when the folder was pinned")
         yield from local.blocks(place, file, start, what)
+
+    @cached_property
+    def _root(self) -> str:
+        return os.path.realpath(self.path)
+
+    def _is_inside(self, folder: str) -> bool:
+        if folder not in self._folders:
+            self._folders[folder] = walk.is_inside(os.path.realpath(folder), self._root)
+        return self._folders[folder]
 
     def _found(self) -> list[Found]:
         if not self.path.is_dir():
@@ -146,7 +160,7 @@ class _Hashing:
         what = f"{printable(file.path)} in {self._name}"
         try:
             digest = sha256(file.place, lambda amount: self._moved(key, amount))
-            now = file.place.stat()
+            now = os.stat(file.place)
         except OSError as error:
             raise local.unreadable(what, error) from None
         before = file.status

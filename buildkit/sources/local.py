@@ -15,7 +15,7 @@ BLOCK = 1024 * 1024
 _CHANGED = "it was changed after it was pinned; run 'modelpack lock' again"
 
 
-def blocks(path: Path, file: File, start: int, what: str) -> Iterator[bytes]:
+def blocks(path: str | Path, file: File, start: int, what: str) -> Iterator[bytes]:
     """Yields the file's bytes from ``start`` on in blocks of 1 MiB; raises SourceFailed."""
     try:
         # A pipe in the file's place would block when it is opened.

@@ -20,7 +20,7 @@ class Found:
     """A file of a folder: its path inside, with forward slashes, and what the disk says of it."""
 
     path: str
-    place: Path
+    place: str
     status: os.stat_result
 
 
@@ -35,10 +35,10 @@ class Refused:
 
 def found(root: Path) -> Iterator[Found | Refused]:
     """Every file under ``root``, and a Refused for whatever cannot be a model's file."""
-    return _folder(root, "", (os.path.realpath(root),))
+    return _folder(str(root), "", (os.path.realpath(root),))
 
 
-def _folder(folder: Path, inside: str, above: tuple[str, ...]) -> Iterator[Found | Refused]:
+def _folder(folder: str, inside: str, above: tuple[str, ...]) -> Iterator[Found | Refused]:
     try:
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
@@ -54,15 +54,15 @@ def _folder(folder: Path, inside: str, above: tuple[str, ...]) -> Iterator[Found
 
 
 def _entry(entry: os.DirEntry[str], path: str, above: tuple[str, ...]) -> Iterator[Found | Refused]:
-    place = Path(entry.path)
+    place = entry.path  # A Path for each of twenty thousand files would take longer than the disk does.
     try:
-        status = place.stat()
+        status = os.stat(place)
         real = os.path.realpath(place, strict=True) if entry.is_symlink() or stat.S_ISDIR(status.st_mode) else ""
     except OSError as error:
         yield _unreadable(entry, path, error)
         return
     # A junction of Windows is a directory and no link, so every directory is looked at.
-    if real and not _is_inside(real, above[0]):
+    if real and not is_inside(real, above[0]):
         what = f"this link leaves the folder: it leads to {printable(real)}"
         yield _refused(path, what, _leaving_hint(place), holds_files=stat.S_ISDIR(status.st_mode))
     elif stat.S_ISDIR(status.st_mode) and real in above:
@@ -77,7 +77,9 @@ def _entry(entry: os.DirEntry[str], path: str, above: tuple[str, ...]) -> Iterat
         )
 
 
-def _is_inside(real: str, root: str) -> bool:
+def is_inside(real: str, root: str) -> bool:
+    """Whether a path is the folder ``root`` or below it; both as ``os.path.realpath`` writes them."""
+    real, root = os.path.normcase(real), os.path.normcase(root)
     return real == root or real.startswith(root.rstrip(os.sep) + os.sep)
 
 
@@ -94,8 +96,8 @@ def _refused(path: str, what: str, hint: str, *, holds_files: bool = False) -> R
     return Refused(path, Problem(printable(path), what, hint), holds_files)
 
 
-def _leaving_hint(place: Path) -> str:
-    snapshot = _SNAPSHOT.search(str(place))
+def _leaving_hint(place: str) -> str:
+    snapshot = _SNAPSHOT.search(place)
     if not snapshot:
         return "put the file itself there, or leave the link out with 'exclude'"
     name = snapshot["name"].replace("--", "/", 1)

@@ -12,6 +12,7 @@ from buildkit.oci.reference import Reference, is_repository
 from buildkit.pin import ImagePin, Inventory, Pins
 from buildkit.plain import shown
 from buildkit.plan import Plan
+from buildkit.sizes import Size
 from buildkit.spec import FolderRef, ImageRef, SourceRef, Spec
 from recipes.modelcar.layers import layered
 from recipes.modelcar.stages import PATH, USER, containerfile, obstacle, stage_of
@@ -39,6 +40,10 @@ class ModelcarSpec(Spec):
     layers: Literal["squashed", "per-file"] = Field(
         default="squashed",
         description="One layer for the whole model, or one for every file of 64 MiB and more and one for all the others.",
+    )
+    max_layer_size: Size | None = Field(
+        default=None,
+        description="No layer is larger: bytes, or a number with kB, MB, GB, TB, KiB, MiB, GiB or TiB. A file is never split.",
     )
     builder: ImageRef = Field(
         default=BUILDER,
@@ -68,7 +73,7 @@ class Modelcar:
             raise TypeError(f"a modelcar is planned from a ModelcarSpec, and this is a {type(spec).__name__}")
         inventory = pins.sources["model"]
         _some_files(spec, inventory)
-        layers = layered(inventory.files, "model", per_file=spec.layers == "per-file")
+        layers = layered(inventory.files, "model", per_file=spec.layers == "per-file", largest=spec.max_layer_size)
         base = None if spec.base == "scratch" else pins.images["base"]
         known = _annotations(spec, inventory, base)
         labels = known | spec.labels

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from buildkit.errors import InvalidInput, Problem
+from buildkit.oci import tar
 from buildkit.oci.tar import Entry
 from buildkit.pin import File
 from buildkit.plain import relative_path, shown
@@ -26,14 +27,48 @@ _WHITEOUT = ".wh."
 """image-spec 1.1, layer.md, "Whiteouts": such a name deletes a file instead of being one."""
 
 
-def layered(files: Sequence[File], source: str, *, per_file: bool) -> tuple[PlannedLayer, ...]:
-    """The layers for a model's files; raises InvalidInput naming every file that cannot be in an image."""
+def layered(files: Sequence[File], source: str, *, per_file: bool, largest: int | None = None) -> tuple[PlannedLayer, ...]:
+    """The layers for a model's files, none of them of more than ``largest`` bytes.
+
+    Raises InvalidInput naming every file that cannot be in an image, or in a layer.
+    """
     _check(files)
+    _check_sizes(files, largest)
     if not per_file:
-        return (_layer("model", files, source),)
+        return tuple(_bundles("model", files, source, largest))
     small = [file for file in files if file.size < LARGE]
     large = [_layer(file.path, [file], source) for file in files if file.size >= LARGE]
-    return tuple([_layer("small files", small, source), *large] if small else large)
+    return (*_bundles("small files", small, source, largest), *large)
+
+
+def _bundles(title: str, files: Sequence[File], source: str, largest: int | None) -> Iterator[PlannedLayer]:
+    """As few layers as the limit allows, each with neighbouring files: what belongs together changes together."""
+    bundles: list[list[File]] = []
+    room = 0
+    for file in sorted(files, key=lambda file: file.path):
+        needed = _room(file)
+        if not bundles or (largest is not None and needed > room):
+            bundles.append([])
+            room = (largest or 0) - tar.length(())
+        bundles[-1].append(file)
+        room -= needed
+    for number, bundle in enumerate(bundles, 1):
+        yield _layer(title if len(bundles) == 1 else f"{title} {number} of {len(bundles)}", bundle, source)
+
+
+def _room(file: File) -> int:
+    """Bytes that a file takes in a layer at most: with its header, its padding, and all directories above it."""
+    name = f"{FOLDER}/{file.path}"
+    above = sum(_entry(directory, DIRECTORY_MODE, directory=True).length for directory in parents(name))
+    return _entry(name, FILE_MODE, file.size).length + above
+
+
+def _check_sizes(files: Sequence[File], largest: int | None) -> None:
+    limit = None if largest is None else largest - tar.length(())
+    too_large = [file for file in files if limit is not None and _room(file) > limit]
+    if too_large:
+        problems = [Problem(shown(file.path, 120), f"has {file.size} bytes, and a layer at most {largest}") for file in too_large]
+        raise InvalidInput("a file cannot be split over layers", problems, hint="raise max_layer_size, or leave the file out")
 
 
 def _layer(title: str, files: Iterable[File], source: str) -> PlannedLayer:

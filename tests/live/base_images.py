@@ -207,11 +207,10 @@ def _cache_folder() -> Path:
     return CACHE
 
 
-def _platform_layer(layout: Path, work: Path, name: str) -> oci_layout.Layer:
-    """A layer that tells the platforms apart, whose system is the same: an image on the wrong base must be seen."""
-    folder = work / name.replace("/", "-")
-    _write(folder / PLATFORM_FILE, f"{name}\n")
-    return oci_layout.write_layer(layout, folder)
+def _platform_layer(layout: Path, rootfs: Path, platform_name: str) -> oci_layout.Layer:
+    """The one layer of a platform. It says which platform it is for: an image on the wrong base must be seen."""
+    _write(rootfs / PLATFORM_FILE, f"{platform_name}\n")
+    return oci_layout.write_layer(layout, rootfs)
 
 
 def build_base(repository: str) -> BaseImage:
@@ -227,8 +226,7 @@ def build_base(repository: str) -> BaseImage:
         rootfs, layout = Path(work, "rootfs"), Path(work, "layout")
         rootfs.mkdir(mode=0o755)
         config = ROOTFS[repository](rootfs)
-        system = oci_layout.write_layer(layout, rootfs)
-        layers = {platform: (system, _platform_layer(layout, Path(work), platform)) for platform in PLATFORMS}
+        layers = {platform_name: (_platform_layer(layout, rootfs, platform_name),) for platform_name in PLATFORMS}
         oci_layout.write_layout(layout, layers, config)
         try:
             layout.rename(cached)

@@ -204,7 +204,7 @@ def test_what_may_not_be_read_is_named(models: Path) -> None:
 def test_a_file_that_cannot_be_read_is_an_explained_failure(
     models: Path, error: OSError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(place: Path, moved: Callable[[int], None]) -> str:
+    def fails(place: str, moved: Callable[[int], None]) -> str:
         raise error
 
     monkeypatch.setattr(folder, "sha256", fails)
@@ -218,9 +218,9 @@ def test_a_file_that_changes_while_it_is_read_is_an_explained_failure(
     """A digest of half the old and half the new file would be pinned otherwise."""
     real = digests.sha256
 
-    def meanwhile(place: Path, moved: Callable[[int], None]) -> str:
+    def meanwhile(place: str, moved: Callable[[int], None]) -> str:
         digest = real(place, moved)
-        with place.open("ab") as file:
+        with Path(place).open("ab") as file:
             file.write(b"more")
         return digest
 
@@ -278,8 +278,8 @@ class Hashed:
         self.names: list[str] = []
         monkeypatch.setattr(folder, "sha256", self)
 
-    def __call__(self, place: Path, moved: Callable[[int], None]) -> str:
-        self.names.append(place.name)
+    def __call__(self, place: str, moved: Callable[[int], None]) -> str:
+        self.names.append(Path(place).name)
         return digests.sha256(place, moved)
 
     def by(self, models: Path) -> list[str]:
