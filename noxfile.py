@@ -11,13 +11,13 @@ nox.options.sessions = ["tests"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
-GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
+PROJECT = nox.project.load_toml("pyproject.toml")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests. Real engines are installed first where this machine lets us; ``nox -- -k NAME`` runs some."""
-    session.install("-e", ".", *GROUPS["test"])
+    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, "test"))
     session.run("python", "tests/live/install.py", success_codes=[0] if os.environ.get("MODELPACK_REQUIRE_ENGINES") == "1" else [0, 1])
     session.run("python", "-m", "pytest", *session.posargs)
 
@@ -25,14 +25,14 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def fast(session: nox.Session) -> None:
     """The tests that need no engine: a minute."""
-    session.install("-e", ".", *GROUPS["test"])
+    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, "test"))
     session.run("python", "-m", "pytest", "-m", "not engine and not live", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """ruff and mypy --strict."""
-    session.install("-e", ".", *GROUPS["lint"])
+    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
@@ -49,3 +49,10 @@ def build(session: nox.Session) -> None:
     session.run("modelpack", "--version")
     if sys.platform != "win32":
         session.run("modelpack", "schema", silent=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Against a one-pass uploader, podman and docker, on Linux; ``nox -s bench -- --help``. An hour, 30 GB of disk."""
+    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, "test"))
+    session.run("python", "-m", "benchmarks", *session.posargs)

@@ -24,9 +24,13 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--work", action="append", choices=list(WORKS), help="only this; may be given again")
     parser.add_argument("--runs", type=int, default=5, help="of each contender, taking turns (5)")
     parser.add_argument("--size-scale", type=float, default=1.0, help="multiplies every size (1.0)")
-    parser.add_argument("--storage", choices=("disk", "memory", "both"), default="both", help="where the registry stores")
+    parser.add_argument(
+        "--storage", choices=("disk", "memory", "both"), default="both", help="where the registry stores"
+    )
     parser.add_argument("--without-engines", action="store_true", help="no podman and no docker")
-    parser.add_argument("--engine-runs", type=int, default=None, help="of podman and docker, which take long (as --runs)")
+    parser.add_argument(
+        "--engine-runs", type=int, default=None, help="of podman and docker, which take long (as --runs)"
+    )
     parser.add_argument("--folder", type=Path, help="where the data goes (a temporary folder, removed at the end)")
     return parser.parse_args(arguments)
 
@@ -39,7 +43,9 @@ def main() -> int:
         return 2
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="modelpack-bench-"))
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"# {platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}")
+    print(
+        f"# {platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    )
     print(f"# medians of {asked.runs}; sizes x {asked.size_scale:g}; page cache warm; ratios are what counts\n")
     try:
         missed = sum(_storage(folder, storage, asked) for storage in _storages(asked.storage))

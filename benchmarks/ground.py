@@ -71,7 +71,13 @@ class Ground:
         source = model if isinstance(model, str) else "./models"
         if isinstance(model, Path):
             (folder / "models").symlink_to(model)
-        lines = ["kind: modelcar", "name: model", f"model: {source}", f"base: {self.registry.base}", f"layers: {layers}"]
+        lines = [
+            "kind: modelcar",
+            "name: model",
+            f"model: {source}",
+            f"base: {self.registry.base}",
+            f"layers: {layers}",
+        ]
         (folder / "recipe.yaml").write_text("\n".join([*lines, "tags: [v1]", ""]), encoding="utf-8")
         (folder / "modelpack.yaml").write_text(f"hub: {{endpoint: {self.hub.endpoint}}}\n", encoding="utf-8")
         return folder
@@ -97,7 +103,15 @@ class Ground:
 
     def reference(self, source: Path | str, *options: str, repository: str = REPOSITORY) -> Command:
         """The reference uploader over a folder or a URL."""
-        arguments = (sys.executable, "-m", "benchmarks.reference", str(source), self.registry.host, repository, *options)
+        arguments = (
+            sys.executable,
+            "-m",
+            "benchmarks.reference",
+            str(source),
+            self.registry.host,
+            repository,
+            *options,
+        )
         return Command(arguments, PROJECT, _clean())
 
     def engine(self, name: str, models: Path) -> Command:
@@ -130,7 +144,11 @@ USER 1001
 def _clean() -> dict[str, str]:
     """The environment without proxies and without what would lead modelpack or the hub's library elsewhere."""
     led = ("HF_", "HUGGING", "MODELPACK_", "REGISTRY_", "JOB_COMPLETION", "DOCKER_")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(led) and not key.lower().endswith("_proxy")}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(led) and not key.lower().endswith("_proxy")
+    }
     return kept | {"NO_PROXY": "*"}
 
 

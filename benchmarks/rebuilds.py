@@ -119,7 +119,9 @@ def nothing_changed(ground: Ground) -> Work:
         ],
         [
             Target("seconds, from a hub", lambda found: found[MODELPACK].wall, 1.0, unit="s"),
-            Target("seconds, from a hub that is asked", lambda found: found["modelpack, --upgrade"].wall, 1.0, unit="s"),
+            Target(
+                "seconds, from a hub that is asked", lambda found: found["modelpack, --upgrade"].wall, 1.0, unit="s"
+            ),
             Target("requests", lambda found: found[MODELPACK].requests, 8, unit=""),
             Target("requests with --upgrade", lambda found: found["modelpack, --upgrade"].requests, 8, unit=""),
             Target("seconds, from a folder", lambda found: found[FOLDER].wall, 1.0, unit="s"),
@@ -169,7 +171,9 @@ def _by_many(ground: Ground, recipe: Path) -> Command:
     for index in range(PROCESSES):
         command = ground.modelpack(_copied(ground, recipe), "--shard", f"{index}/{PROCESSES}")
         cache = command.environment["MODELPACK_CACHE_DIR"]
-        lines.append(f"(cd {command.folder}; MODELPACK_CACHE_DIR={cache} exec {' '.join(command.arguments)}) & p{index}=$!")
+        lines.append(
+            f"(cd {command.folder}; MODELPACK_CACHE_DIR={cache} exec {' '.join(command.arguments)}) & p{index}=$!"
+        )
         waits.append(f"wait $p{index}")
     last = ground.modelpack(_copied(ground, recipe), "--assemble")
     return replace(last, arguments=("sh", "-ec", "\n".join([*lines, *waits, " ".join(last.arguments)])))

@@ -78,7 +78,9 @@ def put_manifest(host: str, repository: str, tag: str, manifest: dict[str, objec
 def push(source: str, host: str, repository: str, jobs: int, one_layer: bool) -> None:
     if source.startswith("http"):
         with urlopen(source) as answer:
-            layers: list[list[tuple[str, Path | str, int]]] = [[("model", source, int(answer.headers["Content-Length"]))]]
+            layers: list[list[tuple[str, Path | str, int]]] = [
+                [("model", source, int(answer.headers["Content-Length"]))]
+            ]
     else:
         paths = sorted(Path(folder, name) for folder, _, names in os.walk(source) for name in names)
         files: list[tuple[str, Path | str, int]] = [
@@ -90,7 +92,9 @@ def push(source: str, host: str, repository: str, jobs: int, one_layer: bool) ->
     with ThreadPoolExecutor(jobs) as pool:
         sent = list(pool.map(lambda layer, size: send(host, repository, size, tar(layer)), layers, sizes))
     diff_ids = [layer["digest"] for layer in sent]
-    config = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": diff_ids}}).encode()
+    config = json.dumps(
+        {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+    ).encode()
     described = {**send(host, repository, len(config), [config]), "mediaType": f"{OCI}config.v1+json"}
     manifest = {"schemaVersion": 2, "mediaType": f"{OCI}manifest.v1+json", "config": described, "layers": sent}
     put_manifest(host, repository, "v1", manifest)

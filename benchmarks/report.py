@@ -18,14 +18,19 @@ def table(work: Work, samples: Mapping[str, Sequence[Sample]]) -> str:
     unit = found[work.against].wall
     rows = [_HEAD, *(_row(name, found[name], samples[name], unit) for name in samples)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    return "\n".join("| " + " | ".join(_cell(*pair) for pair in zip(row, widths, strict=True)) + " |" for row in _ruled(rows, widths))
+    return "\n".join(
+        "| " + " | ".join(_cell(*pair) for pair in zip(row, widths, strict=True)) + " |" for row in _ruled(rows, widths)
+    )
 
 
 def verdicts(work: Work, samples: Mapping[str, Sequence[Sample]]) -> list[tuple[str, bool]]:
     """One line for each target, and whether it was measured and missed."""
     found = medians(samples)
     judged = [(target, *target.reached(found)) for target in work.targets]
-    return [(_verdict(target, figure, reached), not reached and not math.isnan(figure)) for target, figure, reached in judged]
+    return [
+        (_verdict(target, figure, reached), not reached and not math.isnan(figure))
+        for target, figure, reached in judged
+    ]
 
 
 def _row(name: str, middle: Sample, taken: Sequence[Sample], unit: float) -> tuple[str, ...]:

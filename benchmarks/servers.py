@@ -61,7 +61,10 @@ class BenchRegistry:
         config["rootfs"]["diff_ids"].append(sent["digest"])
         config["history"] = [*config.get("history", []), {"created_by": f"update {number}"}]
         raw = json.dumps(config).encode()
-        manifest["config"] |= {**send(self.host, SHELL_BASE, len(raw), [raw]), "mediaType": manifest["config"]["mediaType"]}
+        manifest["config"] |= {
+            **send(self.host, SHELL_BASE, len(raw), [raw]),
+            "mediaType": manifest["config"]["mediaType"],
+        }
         put_manifest(self.host, SHELL_BASE, "latest", manifest)
 
     def counted(self) -> Sample:

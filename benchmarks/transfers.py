@@ -104,7 +104,9 @@ def large(ground: Ground) -> Work:
         [modelpack(ground, less, name=small), modelpack(ground, more, name=big)],
         [
             Target("time, four times and 10 % at most", slower(big, small), 4.4),
-            Target("peak memory of the larger over the smaller", lambda found: found[big].peak / found[small].peak, 1.10),
+            Target(
+                "peak memory of the larger over the smaller", lambda found: found[big].peak / found[small].peak, 1.10
+            ),
             Target("peak memory", lambda found: found[big].peak / _MIB, 150, unit="MiB"),
             nothing_written(big),
         ],

@@ -28,6 +28,10 @@ class CachedHuggingFace:
         self._hub = hub
         self._emit = emit
 
+    def vouches(self, file: File) -> bool:
+        """Never: what comes over a line, or lies where others write, is proven."""
+        return False
+
     def inventory(self) -> Inventory:
         """What the repository holds; see :meth:`HuggingFace.inventory`."""
         return self._hub.inventory()

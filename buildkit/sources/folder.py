@@ -66,6 +66,18 @@ class Folder:
             raise SourceFailed(f"{what} is a link that leaves the folder", hint="it was not when the folder was pinned")
         yield from local.blocks(place, file, start, what)
 
+    def vouches(self, file: File) -> bool:
+        """Whether the file has the size, time and inode that it had when it was hashed to the pinned digest."""
+        place = Path(os.path.join(self.path, *file.path.split("/")))
+        try:
+            return self._digests.known(Found(file.path, str(place), os.stat(place))) == file.sha256
+        except OSError:
+            return False
+
+    @cached_property
+    def _digests(self) -> DigestCache:
+        return DigestCache(self.path)
+
     @cached_property
     def _root(self) -> str:
         return os.path.realpath(self.path)

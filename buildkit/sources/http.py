@@ -12,7 +12,7 @@ from buildkit.sources import ahead
 from buildkit.sources.addresses import Place, origin, shown
 from buildkit.sources.answers import number, retry_after
 from buildkit.sources.download import HINT, Download, Item
-from buildkit.sources.patience import RETRIED, Cut, Patience, Wait, sleep
+from buildkit.sources.patience import RETRIED, Cut, Patience, Wait, announced, sleep
 from buildkit.sources.transfer import Response, Transport
 from buildkit.spec import Download as Named
 
@@ -27,8 +27,12 @@ class Http:
     ) -> None:
         self._urls = urls
         self._window = ahead.Window(window)
-        self._wait = wait
+        self._wait = announced(wait, emit)
         self._emit = emit
+
+    def vouches(self, file: File) -> bool:
+        """Never: what comes over a line, or lies where others write, is proven."""
+        return False
 
     def inventory(self) -> Inventory:
         """Reads every file once to learn its size and sha256, but for those whose sha256 the recipe gives.

@@ -15,7 +15,7 @@ from buildkit.pin import File, Inventory
 from buildkit.sources import ahead, local
 from buildkit.sources.addresses import Place, shown
 from buildkit.sources.download import Download, Item
-from buildkit.sources.patience import Wait, sleep
+from buildkit.sources.patience import Wait, announced, sleep
 from buildkit.sources.refusals import Asked, refusal
 from buildkit.sources.selection import refuse_nothing, selected
 from buildkit.sources.token import Token, users_token
@@ -49,7 +49,7 @@ class HuggingFace:
     ) -> None:
         self.ref = ref
         self.endpoint = endpoint.rstrip("/")
-        self.wait = wait
+        self.wait = announced(wait, emit)
         self._find_token = token
         self._tokens: list[Token | None] = []
         self._places = [(pinned.name, pinned.commit)] if pinned else []
@@ -57,6 +57,10 @@ class HuggingFace:
         self._emit = emit
         self._lock = threading.RLock()
         self._transport = Transport(self.endpoint, self._token)
+
+    def vouches(self, file: File) -> bool:
+        """Never: what comes over a line, or lies where others write, is proven."""
+        return False
 
     def inventory(self) -> Inventory:
         """Asks for the revision's commit and its files; raises SourceFailed, and InvalidInput where nothing is selected."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from buildkit.errors import SourceFailed
+from buildkit.events import Emit, Said
 
 Wait = Callable[[float], None]
 sleep: Wait = time.sleep
@@ -16,9 +17,21 @@ TRIES = 5
 LONGEST_WAIT = 300.0
 """Seconds. A server that asks for more is not waited for: a person should know."""
 _LONGEST_BACKOFF = 30.0
+_WONDERED_AT = 5.0
 _MEBIBYTE = 1024 * 1024
 
 RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+
+
+def announced(wait: Wait, emit: Emit) -> Wait:
+    """The same wait, which tells a person first where it is long enough to wonder at."""
+
+    def waiting(seconds: float) -> None:
+        if seconds >= _WONDERED_AT:
+            emit(Said(f"asked to wait: going on in {seconds:,.0f} s"))
+        wait(seconds)
+
+    return waiting
 
 
 class Cut(Exception):

@@ -53,8 +53,8 @@ class ModelcarSpec(Spec):
     @property
     def needs_builder(self) -> bool:
         """Whether a Containerfile needs an image that runs something before there is a base that could."""
-        from_folder = isinstance(self.model, FolderRef)
-        return not from_folder or (self.base == "scratch" and self.layers == "per-file")
+        one_layer = self.layers == "squashed" and self.max_layer_size is None
+        return not isinstance(self.model, FolderRef) or (self.base == "scratch" and not one_layer)
 
     def images(self) -> Iterator[tuple[str, Reference]]:
         """Every image that can be needed, by key."""

@@ -5,8 +5,9 @@ line four times, and 20,000 files with their digests do not fit into that. They 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 from buildkit.pin import File
 
@@ -15,22 +16,24 @@ from buildkit.pin import File
 class Many:
     """What proves many files: their count, a digest over a line for each, and for which of them git's digest is known.
 
-    ``git`` is a number in hexadecimal whose bit N says so of file N in the order of the paths. ``large`` is the size in
-    bytes from which on a file has a layer of its own.
+    ``git`` is a number in hexadecimal whose bit N says so of file N in the order of the paths. ``roots`` says, in that
+    order too, how many files go to which layer's root: ``out-1:300,out-2:1,out-1:20``.
     """
 
     count: int
     digest: str
     git: str
-    large: int
+    roots: str
 
 
-def proven_together(files: Sequence[File], large: int) -> Many:
-    """What the program below has to find."""
-    ordered = sorted(files, key=lambda file: file.path)
-    known_by_git = sum(1 << number for number, file in enumerate(ordered) if not file.sha256)
-    lines = "".join(f"{file.proof}/{file.size}/{file.path}\n" for file in ordered)
-    return Many(len(ordered), hashlib.sha256(lines.encode()).hexdigest(), f"{known_by_git:x}", large)
+def proven_together(rooted: Iterable[tuple[File, str]]) -> Many:
+    """What the program below has to find; each file with the root of its layer."""
+    ordered = sorted(rooted, key=lambda pair: pair[0].path)
+    files = [file for file, _ in ordered]
+    known_by_git = sum(1 << number for number, file in enumerate(files) if not file.sha256)
+    lines = "".join(f"{file.proof}/{file.size}/{file.path}\n" for file in files)
+    runs = ",".join(f"{root}:{len(list(run))}" for root, run in groupby(root for _, root in ordered))
+    return Many(len(files), hashlib.sha256(lines.encode()).hexdigest(), f"{known_by_git:x}", runs)
 
 
 PROGRAM = """\
@@ -44,21 +47,20 @@ def proof(path, by_git):
 def settle(path, mode):
     os.chmod(path, mode)
     os.utime(path, (0, 0))
-digest, count, git, large = sys.argv[1], int(sys.argv[2]), int(sys.argv[3], 16), int(sys.argv[4])
+digest, count, git = sys.argv[1], int(sys.argv[2]), int(sys.argv[3], 16)
+roots = [root for run in sys.argv[4].split(",") for root, times in [run.split(":")] for _ in range(int(times))]
 found = (os.path.join(folder, name) for folder, _, names in os.walk("/download") for name in names)
 paths = sorted(os.path.relpath(path, "/download") for path in found if not path.startswith("/download/.cache/huggingface/"))
 proofs = [proof("/download/" + path, git >> number & 1) for number, path in enumerate(paths)]
 lines = "".join("%s/%d/%s" % (*proven, path) + chr(10) for proven, path in zip(proofs, paths))
 if len(paths) != count or hashlib.sha256(lines.encode()).hexdigest() != digest:
     sys.exit("the %d files of the model are not the %d files that were locked" % (len(paths), count))
-number = 1
-for path, (_, size) in zip(paths, proofs):
-    number += large > 0 and size >= large
-    root = "/out" if not large else "/out-%d" % (number if size >= large else 1)
-    os.makedirs(os.path.dirname(root + "/models/" + path), exist_ok=True)
-    os.rename("/download/" + path, root + "/models/" + path)
-    settle(root + "/models/" + path, 0o444)
-for root in (name for name in os.listdir("/") if name == "out" or name.startswith("out-")):
+for path, root in zip(paths, roots):
+    place = "/" + root + "/models/" + path
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    os.rename("/download/" + path, place)
+    settle(place, 0o444)
+for root in set(roots):
     for folder, _, _ in os.walk("/" + root + "/models"): settle(folder, 0o555)
 """
 """Proves what was downloaded, and puts every file where its layer is taken from. It runs in the builder image."""

@@ -13,7 +13,6 @@ from buildkit.inputs import FolderRef, HuggingFaceRef, SourceRef
 from buildkit.pin import ImagePin, Inventory
 from buildkit.plain import shown
 from buildkit.plan import PlannedLayer
-from recipes.modelcar.layers import LARGE
 from recipes.modelcar.many import PROGRAM, Many, proven_together
 
 HUB_LIBRARY = "huggingface_hub==2.4.0"
@@ -106,7 +105,7 @@ def obstacle(stage: Stage) -> str | None:
     if stage.image is None:
         return None if stage.archive else "the image that downloads the model (the recipe's 'builder') is not pinned yet"
     if isinstance(stage.reference, FolderRef) and not copyable(stage.reference.path):
-        return f"with 'layers: per-file' it would copy the folder {shown(stage.reference.path)}, whose name a COPY cannot hold"
+        return f"with more than one layer it would copy the folder {shown(stage.reference.path)}, whose name a COPY cannot hold"
     if len(stage.layers) > _MOST_LAYERS:
         return f"it would have {len(stage.layers)} layers, and docker stores at most 125: write 'layers: squashed'"
     if stage.is_long and not isinstance(stage.reference, HuggingFaceRef):
@@ -115,7 +114,8 @@ def obstacle(stage: Stage) -> str | None:
 
 
 def _many(stage: Stage) -> Many:
-    return proven_together(stage.inventory.files, LARGE if len(stage.layers) > 1 else 0)
+    rooted = zip(_roots(stage.layers), stage.layers, strict=True)
+    return proven_together((one.file, root) for root, layer in rooted for one in layer.files)
 
 
 def _roots(layers: Sequence[PlannedLayer]) -> list[str]:
