@@ -48,7 +48,8 @@ class Ground:
 
     def shards(self, gibibytes: float, count: int) -> Path:
         """A model of so many bytes in so many shards, by the scale; the folder that holds its files."""
-        return data.shards(self.folder / f"data-{gibibytes:g}-{count}", self.bytes(gibibytes), count)
+        size = self.bytes(gibibytes)
+        return data.shards(self.folder / f"data-{size // data.MIB}-{count}", size, count)
 
     def bytes(self, gibibytes: float) -> int:
         """So many GiB by the scale, in whole MiB."""

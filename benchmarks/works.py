@@ -28,6 +28,6 @@ WORKS = {
     "base-changed": Known(rebuilds.base_changed),
     "nothing-changed": Known(rebuilds.nothing_changed),
     "small-files": Known(transfers.small_files, in_memory=True),
-    "slow-hub": Known(transfers.slow_hub),
+    "slow-hub": Known(transfers.slow_hub, in_memory=True),
     "machines": Known(rebuilds.machines),
 }

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from buildkit.errors import InvalidInput, Problem
 from buildkit.plain import shown
 from buildkit.written import Written
-from buildkit.yaml_reader import Steps, sort_of
+from buildkit.yaml_reader import Steps
+from buildkit.yaml_scalars import sort_of
 
 Model = TypeVar("Model", bound=BaseModel)
 _SHOWN = 12
@@ -136,7 +137,14 @@ def _wrong_type(value: object, wanted: type, written: Written, steps: Steps) -> 
     return f"must be {_NAMES.get(wanted, 'something else')}, and is {sort_of(value)}", hint
 
 
-_NAMES = {str: "a text", list: "a list", dict: "a mapping", bool: "true or false", int: "a whole number", float: "a number"}
+_NAMES = {
+    str: "a text",
+    list: "a list",
+    dict: "a mapping",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+}
 
 
 def _keys(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
@@ -154,7 +162,9 @@ def _models_at(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[type[
     """The models that a location of pydantic's leads to: by fields, and by the names that it gives a union's members."""
     models = [model]
     for element in loc:
-        fields = [one.model_fields[element] for one in models if isinstance(element, str) and element in one.model_fields]
+        fields = [
+            one.model_fields[element] for one in models if isinstance(element, str) and element in one.model_fields
+        ]
         named = [one for one in models if one.__name__ == element]
         if fields:
             models = [inner for field in fields for inner in _models_in(field.annotation)]

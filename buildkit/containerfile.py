@@ -35,13 +35,19 @@ def render(template: str, **values: Any) -> str:
     ``paths`` for the JSON form of COPY, ``word`` for what must need no quotes (a reference, a stage, a version).
     """
     environment = SandboxedEnvironment(
-        undefined=StrictUndefined, finalize=_only_quoted, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        undefined=StrictUndefined,
+        finalize=_only_quoted,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters |= {"shell": shell, "value": value, "labels": labels, "paths": paths, "word": word}
     text = environment.from_string(template).render(values)
     too_long = [line for line in text.split("\n") if len(line.encode()) > LONGEST_LINE]
     if too_long:
-        raise _refused("a line", too_long[0], f"it would be {len(too_long[0].encode())} bytes long, and engines read 65,535")
+        raise _refused(
+            "a line", too_long[0], f"it would be {len(too_long[0].encode())} bytes long, and engines read 65,535"
+        )
     return text
 
 
@@ -57,7 +63,9 @@ def value(text: object, name: str = "a value") -> Quoted:
 
 def labels(pairs: Mapping[str, object]) -> Quoted:
     """The pairs of a LABEL, one a line."""
-    return Quoted(" \\\n      ".join(f"{word(key, 'the label')}={value(text, f'the label {key}')}" for key, text in pairs.items()))
+    return Quoted(
+        " \\\n      ".join(f"{word(key, 'the label')}={value(text, f'the label {key}')}" for key, text in pairs.items())
+    )
 
 
 def paths(named: Iterable[object], name: str = "a path") -> Quoted:
@@ -65,7 +73,9 @@ def paths(named: Iterable[object], name: str = "a path") -> Quoted:
     checked = [_checked(text, name) for text in named]
     for text in checked:
         if not copyable(text):
-            raise _refused(name, text, f"a COPY cannot name a path with one of {' '.join(_PATTERNS)}, or with spaces at an end")
+            raise _refused(
+                name, text, f"a COPY cannot name a path with one of {' '.join(_PATTERNS)}, or with spaces at an end"
+            )
     return Quoted(json.dumps(checked, ensure_ascii=False))
 
 
@@ -99,5 +109,3 @@ def _only_quoted(value: object) -> object:
     if isinstance(value, Quoted | StrictUndefined):
         return value
     raise TemplateError(f"the template puts out {value!r}, which no filter has quoted")
-
-

@@ -88,6 +88,8 @@ def push(recipe: Recipe, world: World, registry: str) -> Delivered:
     previous = locks.read(recipe.lock_path)
     if previous is None or not previous.images:
         raise InvalidInput(f"{recipe.spec.name} is not built yet", hint=f"run: modelpack build {recipe.path}")
+    if previous.asked != asked(recipe):
+        raise InvalidInput(f"{recipe.spec.name} changed since it was built", hint=f"run: modelpack build {recipe.path}")
     plan = recipe.kind.plan(recipe.spec, previous.pins)
     engine = engine_named(next(iter(previous.images.values())).engine)
     context = _context(recipe, previous.pins, world, keep=True)

@@ -69,7 +69,9 @@ def some(items: Items) -> Items:
 AT_LEAST_ONE: dict[str, Any] = {"minItems": 1}
 Plain = Annotated[str, AfterValidator(plain)]
 RelativePath = Annotated[str, AfterValidator(relative_path)]
-Patterns = tuple[Annotated[str, Field(json_schema_extra={"minLength": 1}), AfterValidator(some), AfterValidator(plain)], ...]
+Patterns = tuple[
+    Annotated[str, Field(json_schema_extra={"minLength": 1}), AfterValidator(some), AfterValidator(plain)], ...
+]
 
 
 class Part(BaseModel):
@@ -81,7 +83,9 @@ class Part(BaseModel):
 class Selection(Part):
     """Which files of a source are taken. Patterns as the hub's own library reads them: ``*`` also crosses slashes."""
 
-    include: Patterns = Field(default=(), description="Take only files that match one of these patterns; * also crosses slashes.")
+    include: Patterns = Field(
+        default=(), description="Take only files that match one of these patterns; * also crosses slashes."
+    )
     exclude: Patterns = Field(default=(), description="Leave out files that match one of these patterns.")
 
 
@@ -120,7 +124,9 @@ class FolderRef(Selection):
                 return relative_path(text if text.startswith("/") else stripped)
             except ValueError as error:
                 raise Refusal(f"the folder {shown(text)} {error}", FORMS) from None
-        raise Refusal("is not a folder of its own", "put the model's files into a folder beside the recipe, and name that")
+        raise Refusal(
+            "is not a folder of its own", "put the model's files into a folder beside the recipe, and name that"
+        )
 
 
 def _sha256(text: str) -> str:
@@ -136,7 +142,9 @@ class Download(Part):
     """One file from a URL."""
 
     url: str = Field(json_schema_extra={"pattern": _URL}, description="Where the file is; https, or http on loopback.")
-    path: RelativePath | None = Field(default=None, description="Where it goes inside the model; by default the URL's last part.")
+    path: RelativePath | None = Field(
+        default=None, description="Where it goes inside the model; by default the URL's last part."
+    )
     sha256: Sha256 | None = Field(default=None, description="What the file must hash to.")
 
     @field_validator("url")
@@ -148,7 +156,9 @@ class Download(Part):
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             raise Refusal("must be https; http is for loopback alone", "write https://")
         if parts.username is not None or parts.password is not None:
-            raise Refusal("must not hold a user name or password", "it would be written into the lock and the image's history")
+            raise Refusal(
+                "must not hold a user name or password", "it would be written into the lock and the image's history"
+            )
         if parts.fragment:
             raise Refusal("must not have a part after '#'", "remove it")
         return text
@@ -160,7 +170,9 @@ class Download(Part):
         try:
             relative_path(self.file_path)
         except ValueError as error:
-            raise Refusal(f"the URL ends in no usable file name: {shown(self.file_path)} {error}", "give 'path'") from None
+            raise Refusal(
+                f"the URL ends in no usable file name: {shown(self.file_path)} {error}", "give 'path'"
+            ) from None
         return self
 
     @property
@@ -190,13 +202,17 @@ class _TextOr:
         return {"anyOf": [{"type": "string", "pattern": _URL}, handler(schema)]}
 
 
-OneDownload = Annotated[Download, BeforeValidator(lambda value: {"url": value} if isinstance(value, str) else value), _TextOr()]
+OneDownload = Annotated[
+    Download, BeforeValidator(lambda value: {"url": value} if isinstance(value, str) else value), _TextOr()
+]
 
 
 class UrlsRef(Part):
     """Files from URLs."""
 
-    urls: Annotated[tuple[OneDownload, ...], AfterValidator(some)] = Field(json_schema_extra=AT_LEAST_ONE, description="The files.")
+    urls: Annotated[tuple[OneDownload, ...], AfterValidator(some)] = Field(
+        json_schema_extra=AT_LEAST_ONE, description="The files."
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -255,7 +271,11 @@ class _ShortForms:
         return {"anyOf": [_HUB_TEXT, _FOLDER_TEXT, urls, *spelled_out["oneOf"]]}
 
 
-_HUB_TEXT = {"type": "string", "pattern": "^hf://", "description": "A model on a Hugging Face hub: hf://ORG/NAME@REVISION."}
+_HUB_TEXT = {
+    "type": "string",
+    "pattern": "^hf://",
+    "description": "A model on a Hugging Face hub: hf://ORG/NAME@REVISION.",
+}
 _FOLDER_TEXT = {"type": "string", "pattern": "^(?!/)(?!.*://).", "description": "A folder beside the recipe: ./FOLDER."}
 
 SourceRef = Annotated[

@@ -84,6 +84,8 @@ def _open(image: str, world: World) -> tuple[Store, str]:
         if not (folder / "index.json").is_file():
             raise InvalidInput(f"{folder} is not an OCI layout: it has no index.json")
         return Layout(folder), tag
+    if image.partition(":")[0] in ("oci-archive", "docker-archive"):
+        raise InvalidInput(f"{image} cannot be inspected", hint="inspect reads a reference or oci:DIR; unpack the archive first")
     reference = Reference.parse(image)
     return world.base(reference), reference.digest or reference.tag or "latest"
 

@@ -7,6 +7,7 @@ time, no path of a machine and no credential.
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,14 +62,20 @@ class Lock:
 
 def read(path: Path) -> Lock | None:
     """Reads a lockfile; None where there is none; raises InvalidInput that says what is wrong with a damaged one."""
+    if path.exists() and not path.is_file():
+        raise InvalidInput(f"{path} is not a file", hint="move it away: the lock of the recipe belongs there")
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{path} is not a text in UTF-8", hint=_ANEW) from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}", hint="make it readable") from None
     try:
         content = json.loads(text)
+    except RecursionError:
+        raise InvalidInput(f"{path} is damaged: it is nested without end", hint=_ANEW) from None
     except ValueError as error:
         line = getattr(error, "lineno", 1)
         merging = "<<<<<<<" in text or ">>>>>>>" in text
@@ -111,6 +118,7 @@ class Staged:
     """
 
     def __init__(self, path: Path, lock: Lock) -> None:
+        path = path.resolve()
         self._path = path
         self._atomic: AtomicFile | None = None
         raw = text(lock).encode()
@@ -141,7 +149,7 @@ class Staged:
 def check_writable(path: Path) -> None:
     """Raises InvalidInput where a lockfile is marked read-only: also for root, whom the system would let write."""
     if path.is_file() and not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
-        raise InvalidInput(f"{path} is read-only and would have to change", hint="make it writable, or build with --locked")
+        raise InvalidInput(f"{path} is read-only and would have to change", hint="make it writable; nothing was tagged")
 
 
 def write(path: Path, lock: Lock) -> None:
@@ -152,6 +160,9 @@ def write(path: Path, lock: Lock) -> None:
 
 def _read(content: Mapping[str, Any]) -> Lock:
     pins = content["pins"]
+    missing = set(content["asked"]) - set(pins["images"]) - set(pins["sources"]) - {"builder"}
+    if missing:
+        raise ValueError(f"the pin of {sorted(missing)[0]!r} is missing")
     return Lock(
         Digest(content["recipe"]),
         Pins(
@@ -175,6 +186,7 @@ def _written_image(pin: ImagePin) -> dict[str, Any]:
     return {"reference": str(pin.reference), "platforms": {str(key): value for key, value in pin.platforms.items()}}
 
 
+_SHA256, _SHA1 = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{40}")
 _FILE_KEYS = ("path", "size", "sha256", "git_oid", "url")
 
 
@@ -191,7 +203,7 @@ def _file(content: Mapping[str, Any]) -> File:
     file = File(**content)
     if type(content["size"]) is not int or file.size < 0:
         raise ValueError(f"the size of {file.path!r} is not a number of bytes")
-    if not file.sha256 and not file.git_oid:
+    if not (_SHA256.fullmatch(file.sha256) if file.sha256 else _SHA1.fullmatch(file.git_oid)):
         raise ValueError(f"nothing proves the content of {file.path!r}")
     return file
 
@@ -206,6 +218,8 @@ def _written_source(source: Inventory) -> dict[str, Any]:
 
 def _locked_image(content: Mapping[str, Any]) -> LockedImage:
     layers = tuple(LockedLayer(str(one["key"]), Digest(one["digest"]), int(one["size"])) for one in content["layers"])
+    if any(layer.size < 0 for layer in layers):
+        raise ValueError("the size of a layer is not a number of bytes")
     return LockedImage(
         str(content["engine"]),
         str(content["packing"]),

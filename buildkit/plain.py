@@ -46,8 +46,10 @@ def relative_path(path: str) -> str:
     """Refuses a path that is absolute, escapes its folder, or reads differently on another system."""
     plain(path)
     parts = path.split("/")
-    if path.startswith(("/", "~")) or re.match(r"[A-Za-z]:", path) or "\\" in path:
+    if path.startswith("/") or re.match(r"[A-Za-z]:", path) or "\\" in path:
         raise Refusal("must be a relative path with forward slashes")
+    if path.startswith("~"):
+        raise Refusal("must not begin with '~', which means a home directory elsewhere")
     if ".." in parts:
         raise Refusal("must not leave its folder with '..'")
     if any(part in ("", ".") for part in parts):

@@ -40,6 +40,9 @@ class Delivered:
 class Recorder(Protocol):
     """Takes down what is about to be true. What it raises ends a push before its first tag."""
 
+    def expect(self, images: Sequence[Image], references: Sequence[str] = ()) -> None:
+        """Called before anything moves."""
+
     def stage(self, sealing: Sealing, images: Sequence[Image], references: Sequence[str] = ()) -> None:
         """Called when everything but the tags is in place."""
 
@@ -48,6 +51,7 @@ def deliver(
     images: Sequence[Image], spec: Spec, registry: str | None, output: Output | None, world: World, record: Recorder
 ) -> Delivered:
     """Brings images to an output, a registry, both, or neither, and has the result recorded."""
+    record.expect(images)
     written = None
     if output:
         written = export(images, output, spec.name, spec.tags, world)
@@ -67,9 +71,10 @@ def push(images: Sequence[Image], repository: Reference, tags: Sequence[str], wo
     Where every tag already serves this very image nothing is sent.
     """
     store = world.repository(repository)
+    references = tuple(f"{repository.name}:{tag}" for tag in tags)
+    record.expect(images, references)
     known = KnownLayers(cache_folder() / "layers")
     images = _recognised(images, known, store, tags[0])
-    references = tuple(f"{repository.name}:{tag}" for tag in tags)
     if all(image.is_known for image in images):
         sealing = seal(images)
         if all((served := store.resolve(tag)) and served.digest == sealing.digest for tag in tags):
@@ -145,14 +150,20 @@ class Output:
     @classmethod
     def parse(cls, text: str) -> Output:
         """Reads the option; raises InvalidInput."""
-        form, colon, path = text.partition(":")
-        if form not in cls.FORMS or not colon or not path:
+        form, colon, name = text.partition(":")
+        if form not in cls.FORMS or not colon or not name:
             raise InvalidInput(
                 f"{text!r} is no output",
                 [Problem("--output", "it must say what is written and where")],
                 hint="oci:DIR, oci-archive:FILE or docker-archive:FILE",
             )
-        return cls(cast(Form, form), Path(path))
+        path = Path(name)
+        if form == "oci" and path.exists() and not path.is_dir():
+            raise InvalidInput(f"{path} is not a folder", hint="an OCI layout is a folder; for a file use oci-archive:FILE")
+        if form != "oci" and path.exists() and not path.is_file():
+            raise InvalidInput(f"{path} is not a file", hint=f"name a file that {form} may write")
+        # A link is written through, and never replaced.
+        return cls(cast(Form, form), path.resolve())
 
 
 def _stored(images: Sequence[Image], store: Store, name: str, tags: Sequence[str], world: World, jobs: int) -> Delivered:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from buildkit.build import Context, Engine
 from buildkit.errors import InvalidInput
-from buildkit.lock import Lock, LockedImage, LockedLayer, Staged
+from buildkit.lock import Lock, LockedImage, LockedLayer, Staged, check_writable
 from buildkit.oci import tar
 from buildkit.oci.copy import Sealing
 from buildkit.oci.image import Image
@@ -28,6 +28,11 @@ class Record:
 
     def __enter__(self) -> Record:
         return self
+
+    def expect(self, images: Sequence[Image], references: Sequence[str] = ()) -> None:
+        """Raises InvalidInput, before anything is sent, where the lock will have to change and may not."""
+        if not all(image.is_known for image in images) or any(one not in self._lock.pushed for one in references):
+            check_writable(self._recipe.lock_path)
 
     def stage(self, sealing: Sealing, images: Sequence[Image], references: Sequence[str] = ()) -> None:
         """Writes the new lock beside the old one: after this it only has to be moved into its place."""

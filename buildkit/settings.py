@@ -12,7 +12,7 @@ from buildkit.connections import is_loopback
 from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.reference import Reference
 from buildkit.plain import shown
-from buildkit.settings_file import DOCKER_HUB, ENDPOINT, PORT, SettingsFile, hub_endpoint, location, names_host
+from buildkit.settings_file import ENDPOINT, PORT, SettingsFile, hub_endpoint, location, names_host
 from buildkit.written import read
 
 FILE = "modelpack.yaml"
@@ -49,15 +49,17 @@ class Settings:
         """
         if text in self.registries:
             return self.registries[text]
-        host, _, prefix = text.partition("/")
-        host = DOCKER_HUB.get(host, host)
-        if not names_host(host):
-            hint = choice(text, self.registries, "the registries are") if self.registries else f"or describe it in {FILE}"
+        if "://" not in text and not names_host(text.partition("/")[0]):
+            hint = (
+                choice(text, self.registries, "the registries are") if self.registries else f"or describe it in {FILE}"
+            )
             raise InvalidInput(f"there is no registry {shown(text)}", hint=f"{hint}; else write HOST/PREFIX")
         try:
-            location(text)
+            host, _, prefix = location(text).partition("/")
         except ValueError as error:
-            raise InvalidInput(f"{shown(text)} {error}", hint=getattr(error, "hint", "") or "write HOST/PREFIX") from None
+            raise InvalidInput(
+                f"{shown(text)} {error}", hint=getattr(error, "hint", "") or "write HOST/PREFIX"
+            ) from None
         alike = next((registry for registry in self.registries.values() if registry.host == host), None)
         return Registry(text, host, prefix, alike.type, alike.insecure) if alike else Registry(text, host, prefix)
 
@@ -79,9 +81,8 @@ class Settings:
     def plain_http(self, host: str) -> bool:
         """Whether a registry's ``HOST[:PORT]`` may be spoken to without TLS: loopback, and what the file calls insecure."""
         name = PORT.fullmatch(host)
-        return is_loopback(name["host"] if name else host) or any(
-            registry.insecure and registry.host == host for registry in self.registries.values()
-        )
+        insecure = {registry.host for registry in self.registries.values() if registry.insecure}
+        return is_loopback(name["host"] if name else host) or host in insecure
 
 
 def find(start: Path, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -95,7 +96,9 @@ def find(start: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     if path is None:
         return Settings(endpoint=_endpoint_of(environment))
     file = check(read(path, empty_hint="write something, or delete it"), SettingsFile)
-    registries = {name: Registry(name, one.host, one.prefix, one.type, one.insecure) for name, one in file.registries.items()}
+    registries = {
+        name: Registry(name, one.host, one.prefix, one.type, one.insecure) for name, one in file.registries.items()
+    }
     endpoint = file.hub.endpoint or _endpoint_of(environment)
     return Settings(path, registries, {key.rstrip("/"): place for key, place in file.mirrors.items()}, endpoint)
 

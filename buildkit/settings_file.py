@@ -48,6 +48,10 @@ def _checked_host(host: str) -> str:
     port = PORT.fullmatch(host)
     if not is_host(host) or (port and port["port"] and not 0 < int(port["port"]) < 65536):
         raise Refusal(f"{shown(host)} is not a host", "write HOST or HOST:PORT, for example quay.io")
+    if not names_host(host):
+        raise Refusal(
+            f"{shown(host)} would be taken for a part of docker.io", f"write its domain or port too, as {host}:443"
+        )
     return DOCKER_HUB.get(host, host)
 
 
@@ -64,13 +68,17 @@ def location(text: str) -> str:
     host, slash, path = text.rstrip("/").partition("/")
     host = _checked_host(host)
     if path and not is_repository(path):
-        raise Refusal(f"has the path {shown(path)}, which no repository may have", "lower-case, and without tag or digest")
+        raise Refusal(
+            f"has the path {shown(path)}, which no repository may have", "lower-case, and without tag or digest"
+        )
     return f"{host}{slash}{path}"
 
 
 def _mirrored(text: str) -> str:
     if "://" not in text and not names_host(text.partition("/")[0]):
-        raise Refusal(f"{shown(text)} does not begin with a registry's host", "write it in full, for example docker.io/library")
+        raise Refusal(
+            f"{shown(text)} does not begin with a registry's host", "write it in full, for example docker.io/library"
+        )
     return location(text)
 
 
@@ -81,7 +89,9 @@ def names_host(text: str) -> bool:
 
 def _registry_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
-        raise Refusal(f"{shown(text)} is not a name for a registry", "letters, digits, '_' and '-'; the address is its 'host'")
+        raise Refusal(
+            f"{shown(text)} is not a name for a registry", "letters, digits, '_' and '-'; the address is its 'host'"
+        )
     return text
 
 
@@ -95,8 +105,12 @@ class RegistryEntry(Part):
     """A registry that images are pushed to."""
 
     host: Annotated[str, AfterValidator(_host)] = Field(description="Its host, with the port if it has one.")
-    prefix: Annotated[str, AfterValidator(_prefix)] = Field(default="", description="What comes before an image's name.")
-    type: Annotated[str, AfterValidator(_word)] = Field(default="distribution", description="What sort of registry it is.")
+    prefix: Annotated[str, AfterValidator(_prefix)] = Field(
+        default="", description="What comes before an image's name."
+    )
+    type: Annotated[str, AfterValidator(_word)] = Field(
+        default="distribution", description="What sort of registry it is."
+    )
     insecure: StrictBool = Field(default=False, description="Speak plain HTTP to it.")
 
 
@@ -114,6 +128,10 @@ _Location = Annotated[str, AfterValidator(location)]
 class SettingsFile(Part):
     """What ``modelpack.yaml`` may say."""
 
-    registries: dict[_Name, RegistryEntry] = Field(default_factory=dict, description="Where images are pushed, by name.")
-    mirrors: dict[_Mirrored, _Location] = Field(default_factory=dict, description="Host or prefix -> where it really is.")
+    registries: dict[_Name, RegistryEntry] = Field(
+        default_factory=dict, description="Where images are pushed, by name."
+    )
+    mirrors: dict[_Mirrored, _Location] = Field(
+        default_factory=dict, description="Host or prefix -> where it really is."
+    )
     hub: HubEntry = HubEntry()

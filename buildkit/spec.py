@@ -47,7 +47,9 @@ _LONGEST_LABEL = 16 * 1024
 
 def _label(key: str) -> str:
     if not _LABEL.fullmatch(key):
-        raise Refusal(f"{shown(key)} is not a label's name", "letters, digits, '.', '_', '-' and '/', as in org.example.team")
+        raise Refusal(
+            f"{shown(key)} is not a label's name", "letters, digits, '.', '_', '-' and '/', as in org.example.team"
+        )
     return key
 
 
@@ -59,7 +61,9 @@ def _label_value(text: str) -> str:
 
 def _tag(text: str) -> str:
     if not is_tag(text):
-        raise Refusal(f"{shown(text)} is not a tag", "letters, digits, '.', '_' and '-', at most 128, the first no '.' or '-'")
+        raise Refusal(
+            f"{shown(text)} is not a tag", "letters, digits, '.', '_' and '-', at most 128, the first no '.' or '-'"
+        )
     return text
 
 
@@ -95,15 +99,21 @@ class Spec(Part):
         default=("latest",), json_schema_extra=AT_LEAST_ONE, description="The tags that a push moves."
     )
     platforms: Annotated[tuple[PlatformName, ...], AfterValidator(some), AfterValidator(_distinct)] = Field(
-        default=("linux/amd64",), json_schema_extra=AT_LEAST_ONE, description="What the image is built for: os/architecture."
+        default=("linux/amd64",),
+        json_schema_extra=AT_LEAST_ONE,
+        description="What the image is built for: os/architecture.",
     )
-    labels: dict[Label, LabelValue] = Field(default_factory=dict, description="Labels of the image; they win over our own.")
+    labels: dict[Label, LabelValue] = Field(
+        default_factory=dict, description="Labels of the image; they win over our own."
+    )
 
     @field_validator("name")
     @classmethod
     def _name(cls, text: str) -> str:
         if not is_repository(text):
-            raise Refusal(f"{shown(text)} is not an image's name", "lower-case letters and digits, with . _ - and / between them")
+            raise Refusal(
+                f"{shown(text)} is not an image's name", "lower-case letters and digits, with . _ - and / between them"
+            )
         return text
 
     @property

@@ -24,6 +24,7 @@ from ruamel.yaml.events import (
 )
 
 from buildkit.plain import described, hidden, shown
+from buildkit.yaml_scalars import meant, sort_of
 
 DEEPEST = 20
 """Mappings and lists inside each other."""
@@ -72,7 +73,9 @@ class Reader:
     """Reads one document; ``places`` and ``flaws`` are filled while it does."""
 
     def __init__(self, text: str) -> None:
-        self._steering = {found.start(): found[0] for found in re.finditer(f"{_BREAKS.pattern}|{_DIRECTION.pattern}", text)}
+        self._steering = {
+            found.start(): found[0] for found in re.finditer(f"{_BREAKS.pattern}|{_DIRECTION.pattern}", text)
+        }
         self._positions = sorted(self._steering)
         self._told: set[int] = set()
         self._text = _BREAKS.sub("\ufffd", text)
@@ -94,7 +97,9 @@ class Reader:
                 if self.places:
                     raise Unreadable(_line(event), "begins a second document", "remove '---' and what follows")
                 if event.version or event.tags:
-                    raise Unreadable(_line(event), "has a YAML directive above this line", "remove the line that begins with %")
+                    raise Unreadable(
+                        _line(event), "has a YAML directive above this line", "remove the line that begins with %"
+                    )
                 content = self._value(next(events), events, ())
         return content
 
@@ -123,14 +128,22 @@ class Reader:
             if key in content:
                 first = self.places[(*steps, key)].line
                 self.flaws.append(
-                    Flaw((*steps, key), _line(event), f"is there twice, first in line {first}", "remove one of them", enough=False)
+                    Flaw(
+                        (*steps, key),
+                        _line(event),
+                        f"is there twice, first in line {first}",
+                        "remove one of them",
+                        enough=False,
+                    )
                 )
                 places, self.places = self.places, {}
                 self._value(next(events), events, (*steps, key))
                 self.places = places
                 continue
             if not event.style and not isinstance(meant(key), str):
-                self._tell(event, (*steps, key), f"is {sort_of(meant(key))} where a key should be", f'quote it: "{key}"')
+                self._tell(
+                    event, (*steps, key), f"is {sort_of(meant(key))} where a key should be", f'quote it: "{key}"'
+                )
             self._tell_hidden(event, (*steps, key))
             line = _line(event)
             content[key] = self._value(next(events), events, (*steps, key))
@@ -149,11 +162,20 @@ class Reader:
         if len(steps) > DEEPEST:
             raise Unreadable(_line(event), f"is more than {DEEPEST} levels deep")
         if isinstance(event, AliasEvent):
-            self._tell(event, steps, f"is the YAML reference {shown(f'*{event.anchor}')}", "write the value out, or quote it")
+            self._tell(
+                event, steps, f"is the YAML reference {shown(f'*{event.anchor}')}", "write the value out, or quote it"
+            )
         elif event.anchor is not None:
-            self._tell(event, steps, f"has the YAML anchor {shown(f'&{event.anchor}')}", "remove it, or quote the value")
+            self._tell(
+                event, steps, f"has the YAML anchor {shown(f'&{event.anchor}')}", "remove it, or quote the value"
+            )
         elif event.tag is not None:
-            self._tell(event, steps, f"has the YAML tag {shown(str(event.tag).replace('tag:yaml.org,2002:', '!!'))}", "remove it, or quote the value")
+            self._tell(
+                event,
+                steps,
+                f"has the YAML tag {shown(str(event.tag).replace('tag:yaml.org,2002:', '!!'))}",
+                "remove it, or quote the value",
+            )
 
     def _tell(self, event: Any, steps: Steps, what: str, hint: str) -> None:
         self.flaws.append(Flaw(steps, _line(event), what, hint))
@@ -193,13 +215,29 @@ def _events(text: str) -> Iterator[Any]:
 
 
 _EXPLAINED = (
-    ("cannot start any token", "has a character that YAML does not take here", "indent with spaces, and quote the value"),
-    ("mapping values are not allowed", "has a ':' that is not expected here", "quote the value, or mend the indentation"),
+    (
+        "cannot start any token",
+        "has a character that YAML does not take here",
+        "indent with spaces, and quote the value",
+    ),
+    (
+        "mapping values are not allowed",
+        "has a ':' that is not expected here",
+        "quote the value, or mend the indentation",
+    ),
     ("could not find expected ':'", "has a key without ':'", "write KEY: VALUE"),
     ("expected <block end>", "does not fit what is above it", "mend the indentation, or quote the value"),
     ("found unexpected end of stream", "has a quote that is never closed", "close it"),
-    ("expected ',' or", "has a list or mapping in brackets that is not closed", "close it, and put ',' between its parts"),
-    ("unknown escape character", "has a backslash that means nothing", "use single quotes, or write the backslash twice"),
+    (
+        "expected ',' or",
+        "has a list or mapping in brackets that is not closed",
+        "close it, and put ',' between its parts",
+    ),
+    (
+        "unknown escape character",
+        "has a backslash that means nothing",
+        "use single quotes, or write the backslash twice",
+    ),
     ("expected the node content", "ends where a value should be", ""),
 )
 _BEGUN = ("could not find expected ':'", "found unexpected end of stream", "expected ',' or")
@@ -215,34 +253,3 @@ def _explained(problem: str) -> tuple[str, str]:
 
 def _line(event: Any) -> int:
     return int(event.start_mark.line) + 1
-
-
-_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+")
-_FRACTION = re.compile(
-    r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-)
-_TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-
-
-def meant(text: str) -> Any:
-    """What a word without quotes means: YAML 1.2.2, 10.3.2, and the yes, no, on and off of YAML 1.1 that other readers take
-    for true and false."""
-    if text in ("", "~", "null", "Null", "NULL"):
-        return None
-    if text.lower() in _TRUTH and text in (text.lower(), text.upper(), text.capitalize()):
-        return _TRUTH[text.lower()]
-    if _FRACTION.fullmatch(text):
-        digits = text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan")
-        whole = _NUMBER.fullmatch(text) and len(digits) < 100
-        return int(digits) if whole else float(digits)
-    if _NUMBER.fullmatch(text):
-        return int(text, 0) if len(text) < 100 else float("inf")
-    return text
-
-
-def sort_of(value: object) -> str:
-    """What a value is, in a word or two: ``a number``, ``empty``."""
-    if value is None:
-        return "empty"
-    named = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "a mapping"}
-    return named.get(type(value), "something else")

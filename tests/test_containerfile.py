@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import subprocess
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
@@ -45,7 +46,9 @@ def unquoted(text: str) -> str:
     return re.sub(r"""'[^']*'|"(?:\\.|[^"\\])*\"""", "", text)
 
 
-texts = st.text(st.characters(codec="utf-8"), max_size=80) | st.text("'\"\\$#`\n\r\t \u2028<EOF&;|{}[]%RUN:=-", max_size=40)
+texts = st.text(st.characters(codec="utf-8"), max_size=80) | st.text(
+    "'\"\\$#`\n\r\t \u2028<EOF&;|{}[]%RUN:=-", max_size=40
+)
 HOSTILE = (
     "x\nRUN id",
     "x\\\nRUN id",
@@ -83,13 +86,13 @@ USER 1
 """
 
 
-def hostile(test: object) -> object:
+def hostile(test: Callable[[str], None]) -> Callable[[str], None]:
     for text in HOSTILE:
-        test = example(text)(test)  # type: ignore[arg-type]
+        test = example(text)(test)
     return test
 
 
-@hostile  # type: ignore[untyped-decorator]
+@hostile
 @given(texts)
 def test_a_value_is_refused_or_stays_a_value(text: str) -> None:
     """One line break too many, and a file's name runs as root in the build."""
@@ -164,7 +167,8 @@ def test_a_word_needs_no_quotes(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[::1]:5000/a/b:1", "quay.io/a:v1@sha256:" + "0" * 64, "huggingface_hub", "1001", "refs/pr/1", "linux/amd64"]
+    "text",
+    ["[::1]:5000/a/b:1", "quay.io/a:v1@sha256:" + "0" * 64, "huggingface_hub", "1001", "refs/pr/1", "linux/amd64"],
 )
 def test_what_is_a_word_is_one(text: str) -> None:
     """A reference that everybody writes cannot be built."""
@@ -178,7 +182,12 @@ def test_labels_stand_one_a_line() -> None:
 
 def test_a_template_cannot_forget_a_filter() -> None:
     """A kind's author leaves a filter out, and a recipe writes instructions."""
-    for template in ("RUN {{ x }}\n", "RUN {{ x ~ (x | shell) }}\n", "RUN {{ [x | shell] | join }}\n", "RUN {{ x | shell | upper }}\n"):
+    for template in (
+        "RUN {{ x }}\n",
+        "RUN {{ x ~ (x | shell) }}\n",
+        "RUN {{ [x | shell] | join }}\n",
+        "RUN {{ x | shell | upper }}\n",
+    ):
         with pytest.raises(TemplateError):
             render(template, x="a")
     with pytest.raises(TemplateError):

@@ -23,8 +23,8 @@ from buildkit.push import Delivered, Output
 from buildkit.recipe import Recipe, load
 from buildkit.settings import find
 from buildkit.world import World
-from tests.fakes.faults import Corrupt, Cut, Status
 from tests.fakes.content import Synthetic
+from tests.fakes.faults import Corrupt, Cut, Status
 from tests.fakes.hub import Hub
 from tests.fakes.registry import OCI_INDEX, OCI_MANIFEST, Account, Auth, Registry
 

@@ -48,7 +48,7 @@ anything = st.builds(
     Lock,
     digests,
     pins,
-    st.dictionaries(words, words, max_size=2),
+    st.dictionaries(st.just("builder"), words),
     st.dictionaries(platforms, images, max_size=2),
     st.dictionaries(st.sampled_from(["quay.io/a/b:v1", "127.0.0.1:5000/a:v2"]), digests, max_size=2),
 )
@@ -114,6 +114,8 @@ def test_a_staged_lock_that_is_not_committed_leaves_nothing(tmp_path: Path) -> N
         ("[]", "format version"),
         ('{"version": 99}', "version 99"),
         ('{"version": 1}', "is missing"),
+        ("[" * 100_000, "nested without end"),
+        ('{"version": 1, "pins": {"images": {}, "sources": {}}, "asked": {"model": 1}}', "pin of 'model' is missing"),
         ("<<<<<<< HEAD\n{}\n=======\n", "merge conflict"),
         ('{"version": 1, "recipe": "sha256:no", "pins": {"images": {}, "sources": {}}, "asked": {}, "images": {}, "pushed": {}}', "damaged"),
     ],

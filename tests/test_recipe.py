@@ -84,7 +84,9 @@ def test_the_digest_is_of_the_meaning(write: Write) -> None:
     assert load(write(GOOD.replace("v1", "v2"), "c.yaml")).digest != plain
 
 
-@pytest.mark.parametrize("content", [b"\xef\xbb\xbf" + GOOD.encode(), GOOD.replace("\n", "\r\n").encode(), GOOD.replace("\n", "\r").encode()])
+@pytest.mark.parametrize(
+    "content", [b"\xef\xbb\xbf" + GOOD.encode(), GOOD.replace("\n", "\r\n").encode(), GOOD.replace("\n", "\r").encode()]
+)
 def test_files_from_other_systems_are_read(write: Write, content: bytes) -> None:
     """What Windows' editors save is refused."""
     assert load(write(content)).spec.name == "granite"
@@ -231,11 +233,14 @@ def test_what_is_no_text_is_refused(write: Write, tmp_path: Path) -> None:
 
 def test_a_small_file_cannot_be_read_for_ever(write: Write) -> None:
     """A few kilobytes keep the command busy for minutes: references that grow, brackets that nest."""
-    bomb = "a: &a [x, x]\n" + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(24))
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(24)
+    )
     assert any("YAML anchor" in problem for problem in told(write("kind: modelcar\n" + bomb)))
-    assert told(write("x: " + "[" * 400_000)) == ["1: x" + "[0]" * 20 + ": is more than 20 levels deep"] or "levels deep" in told(
-        write("x: " + "[" * 400_000)
-    )[0]
+    assert (
+        told(write("x: " + "[" * 400_000)) == ["1: x" + "[0]" * 20 + ": is more than 20 levels deep"]
+        or "levels deep" in told(write("x: " + "[" * 400_000))[0]
+    )
 
 
 def test_very_many_problems_are_counted(write: Write) -> None:
@@ -279,7 +284,10 @@ MODELS: tuple[tuple[str, tuple[tuple[int, str], ...]], ...] = (
     ("model: ../up", ((0, "model"),)),
     ("model:\n  hf: a/b\n  revision: 12", ((2, "model.revision"),)),
     ("model:\n  include: [a, '']\n  path: ok\n  exlude: []", ((1, "model.include[1]"), (3, "model.exlude"))),
-    ("model:\n- https://x.org/a\n- url: ftp://x.org/b\n  path: /c\n- https://x.org/", ((2, "model[1].url"), (3, "model[1].path"), (4, "model[2]"))),
+    (
+        "model:\n- https://x.org/a\n- url: ftp://x.org/b\n  path: /c\n- https://x.org/",
+        ((2, "model[1].url"), (3, "model[1].path"), (4, "model[2]")),
+    ),
     ("model:\n  urls:\n\n  - {url: https://x.org/a, sha: b}", ((3, "model.urls[0].sha"),)),
 )
 
@@ -290,7 +298,9 @@ def test_lines_are_right_wherever_a_mistake_stands(write: Write, data: st.DataOb
     """Comments, blank lines, the order of keys or Windows' line ends move the line that is named."""
     fillers = st.lists(st.sampled_from(["", "# a comment: [", "   ", "# \u00fc\u6a21"]), max_size=3)
     chosen = data.draw(st.lists(st.sampled_from(BLOCKS), unique_by=lambda block: block[0].split(":")[0], max_size=6))
-    blocks = data.draw(st.permutations([*chosen, data.draw(st.sampled_from(MODELS)), ("kind: modelcar", ()), ("name: x", ())]))
+    blocks = data.draw(
+        st.permutations([*chosen, data.draw(st.sampled_from(MODELS)), ("kind: modelcar", ()), ("name: x", ())])
+    )
     lines: list[str] = []
     expected = set()
     for block, problems in blocks:
@@ -319,10 +329,25 @@ def validator() -> Any:
 RECIPES: tuple[dict[str, Any], ...] = (
     {"kind": "modelcar", "name": "a", "model": "hf://a/b@c"},
     {"kind": "modelcar", "name": "a", "model": "./models", "base": "scratch", "layers": "per-file"},
-    {"kind": "modelcar", "name": "a", "model": {"hf": "a/b", "revision": "main", "include": ["*"], "exclude": ["*.bin"]}},
-    {"kind": "modelcar", "name": "a", "model": {"path": "models"}, "tags": ["v1"], "platforms": ["linux/amd64", "linux/arm64"]},
+    {
+        "kind": "modelcar",
+        "name": "a",
+        "model": {"hf": "a/b", "revision": "main", "include": ["*"], "exclude": ["*.bin"]},
+    },
+    {
+        "kind": "modelcar",
+        "name": "a",
+        "model": {"path": "models"},
+        "tags": ["v1"],
+        "platforms": ["linux/amd64", "linux/arm64"],
+    },
     {"kind": "modelcar", "name": "a", "model": ["https://x.org/a"], "labels": {"a": "b"}},
-    {"kind": "modelcar", "name": "a", "model": [{"url": "https://x.org/a", "path": "1/a", "sha256": "0" * 64}], "builder": "b:1"},
+    {
+        "kind": "modelcar",
+        "name": "a",
+        "model": [{"url": "https://x.org/a", "path": "1/a", "sha256": "0" * 64}],
+        "builder": "b:1",
+    },
     {"kind": "modelcar", "name": "a", "model": {"urls": ["https://x.org/a", {"url": "https://x.org/b"}]}},
 )
 
@@ -330,7 +355,7 @@ RECIPES: tuple[dict[str, Any], ...] = (
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_schema_takes_what_is_taken(recipe: dict[str, Any]) -> None:
     """An editor marks a good recipe as wrong."""
-    assert ModelcarSpec.model_validate(recipe)
+    ModelcarSpec.model_validate(recipe)
     assert [error.message for error in validator().iter_errors(recipe)] == []
 
 
@@ -347,8 +372,18 @@ def test_the_schema_takes_the_starter(tmp_path: Path) -> None:
     validator().validate(YAML(typ="safe").load((tmp_path / "recipe.yaml").read_text()))
 
 
-WRONG_TYPES = (None, 5, 1.5, True, "x", [], [5], {}, {"x": 5}, [None], ["x"])
-TYPES = {"string_type", "tuple_type", "dict_type", "model_type", "missing", "extra_forbidden", "literal_error", "too_short", "string_too_short"}
+WRONG_TYPES: tuple[Any, ...] = (None, 5, 1.5, True, "x", [], [5], {}, {"x": 5}, [None], ["x"])
+TYPES = {
+    "string_type",
+    "tuple_type",
+    "dict_type",
+    "model_type",
+    "missing",
+    "extra_forbidden",
+    "literal_error",
+    "too_short",
+    "string_too_short",
+}
 
 
 def places(content: Any, steps: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

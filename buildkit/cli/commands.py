@@ -101,6 +101,8 @@ def build(
         raise typer.BadParameter("--push and --registry go together: --push --registry R")
     if (shard or assemble) and (not push or output or (shard and assemble)):
         raise typer.BadParameter("--shard and --assemble go with --push, without --output, and one at a time")
+    if output and len(recipes) > 1:
+        raise typer.BadParameter("--output holds one image: build one recipe at a time")
     wanted = flow.Wanted(engine.value, _policy(locked, upgrade), registry, Output.parse(output) if output else None)
     if shard:
         _shards(recipes, shard, wanted, as_json, quiet)

@@ -15,6 +15,16 @@ from buildkit.errors import ModelpackError
 from buildkit.events import Began, Emit, Ended, Event, Moved, Said, Warned
 from buildkit.tally import human
 
+
+class _Speech:
+    """How this process speaks: one person or pipeline listens to all of it."""
+
+    json = False
+
+
+_speech = _Speech()
+_WORTH_A_LINE = 10_000_000
+"""Bytes of a file from which on a log says that it was read: a model may have twenty thousand small ones."""
 _EVERY_SECONDS = 10.0
 """How often a plain line tells how far a long transfer is."""
 
@@ -22,8 +32,13 @@ _EVERY_SECONDS = 10.0
 def show_error(error: ModelpackError) -> None:
     """``error:``, the problems indented, a blank line, ``hint:``. The same with and without colour.
 
-    Where there are several problems each has its own hint behind it, so that nobody has to guess which is whose.
+    Where there are several problems each has its own hint behind it, so that nobody has to guess which is whose. Under
+    ``--json`` the error is one more line of JSON.
     """
+    if _speech.json:
+        problems = [asdict(problem) for problem in error.problems]
+        print(json.dumps({"event": "error", "what": error.what, "problems": problems, "hint": error.hint}), file=sys.stderr)
+        return
     red, plain = ("\033[1;31m", "\033[0m") if coloured() else ("", "")
     lines = [f"{red}error:{plain} {error.what}"]
     hints = [error.hint] if error.hint else []
@@ -57,6 +72,7 @@ def progress(as_json: bool, quiet: bool) -> Iterator[Emit]:
     if quiet:
         yield lambda event: None
     elif as_json:
+        _speech.json = True
         yield _JsonLines().emit
     elif sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb":
         with _bars() as emit:
@@ -121,7 +137,7 @@ class PlainLines:
 
     def _ended(self, key: str, outcome: str) -> None:
         work = self._works.pop(key, None)
-        if work is None:
+        if work is None or (outcome == "read" and work.done < _WORTH_A_LINE):
             return
         seconds = self._clock() - work.began
         rate = f", {human(work.done / seconds)}/s" if work.done and seconds > 1 else ""
@@ -165,7 +181,8 @@ def _bars() -> Iterator[Emit]:
                 case Ended(key, outcome) if key in tasks:
                     label, total = labels.pop(key)
                     shown.remove_task(tasks.pop(key))
-                    console.print(escape(f"  {printable(label)}: {outcome} ({human(total or 0)})"))
+                    if outcome != "read" or (total or 0) >= _WORTH_A_LINE:
+                        console.print(escape(f"  {printable(label)}: {outcome} ({human(total or 0)})"))
                 case Said(text):
                     console.print(escape(printable(text)))
                 case Warned(text, hint):

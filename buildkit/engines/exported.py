@@ -6,6 +6,8 @@ layers are taken as they stand in the base's registry, so that they are mounted 
 
 from __future__ import annotations
 
+import platform as platforms
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,26 +22,56 @@ from buildkit.engines.embedded import base_of, layer_stream
 from buildkit.errors import EngineFailed, Problem
 from buildkit.oci.image import EPOCH, Blob, Image, Layer
 from buildkit.oci.layout import Layout
-from buildkit.oci.manifest import OCI_LAYER, Descriptor, ImageConfig, Manifest
-from buildkit.oci.reference import Digest, Platform
-from buildkit.plan import Plan, relocated
+from buildkit.oci.manifest import INDEXES, OCI_LAYER, Descriptor, ImageConfig, Index, Manifest
+from buildkit.oci.reference import Digest, Platform, Reference
+from buildkit.plan import TITLE, Plan, relocated
 
 KEPT = "modelpack"
 """The tag of this project's own image in an export."""
 
 
+def for_this_machine(text: str, context: Context) -> str:
+    """The Containerfile with images that only build named by this machine's own manifest.
+
+    podman 4.3 takes ``--platform=$BUILDPLATFORM`` and runs the stage on the target's platform all the same (measured), which
+    needs an emulator for another architecture. A manifest's digest leaves no choice.
+    """
+
+    def replace(found: re.Match[str]) -> str:
+        reference = Reference.parse(found[1])
+        document = context.bases[reference].resolve(reference.digest or "")
+        if document is None or document.media_type not in INDEXES:
+            return f"FROM {reference}"
+        chosen = Index.read(document).manifest_for(this_platform())
+        if chosen is None:
+            raise EngineFailed(f"{reference} has no image for this machine ({this_platform()})", hint="name another 'builder'")
+        return f"FROM {reference.name}@{chosen.digest}"
+
+    return _BUILDS.sub(replace, text)
+
+
+def this_platform() -> Platform:
+    """What containers run on here: linux, on this processor, whatever the operating system is."""
+    machine = platforms.machine().lower()
+    return Platform("linux", {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine))
+
+
+_BUILDS = re.compile(r"^FROM --platform=\$BUILDPLATFORM (\S+@\S+)", re.MULTILINE)
+
+
 @contextmanager
-def build_context(plan: Plan, context: Context) -> Iterator[tuple[Path, Path]]:
+def build_context(plan: Plan, context: Context, *, own_stage: bool = False) -> Iterator[tuple[Path, Path]]:
     """The Containerfile and the folder it is built in, as (file, folder); both are gone afterwards.
 
     The folder is the recipe's own where the plan copies from it, else an empty one: what else lies beside a recipe is
-    never sent to a builder.
+    never sent to a builder. ``own_stage``: see :func:`for_this_machine`.
     """
     with TemporaryDirectory(prefix="modelpack-") as temporary:
         folder = Path(temporary) / "context"
         folder.mkdir()
         file = Path(temporary) / "Containerfile"
-        text = relocated(plan.containerfile, context.settings.located)
+        text = for_this_machine(plan.containerfile, context) if own_stage else plan.containerfile
+        text = relocated(text, context.settings.located)
         file.write_text(text, encoding="utf-8", newline="\n")
         if plan.archive:
             write_archive(plan, context, folder / plan.archive)
@@ -181,4 +213,4 @@ def _layer(descriptor: Descriptor, diff_id: Digest, title: str, layout: Layout) 
     if descriptor.digest != diff_id:
         raise EngineFailed(f"the engine exported the layer {descriptor.digest} compressed")
     blob = Blob(descriptor.digest, OCI_LAYER, descriptor.size, lambda: layout.fetch(descriptor), descriptor.digest, title)
-    return Layer(blob)
+    return Layer(blob, annotations={TITLE: title})

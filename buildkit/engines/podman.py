@@ -33,7 +33,7 @@ class Podman:
 
     def build(self, plan: Plan, platform: Platform, context: Context) -> Image:
         """Builds, exports without compression, and returns what came out; raises EngineFailed."""
-        with exported.build_context(plan, context) as (file, folder), exported.token_file() as token:
+        with exported.build_context(plan, context, own_stage=True) as (file, folder), exported.token_file() as token:
             run("podman", [*self._build(plan, platform, context, file, token), str(folder)], context.emit)
         place = exported.export_folder(self.name, platform, context)
         with exported.fresh_folder(place) as fresh:

@@ -18,8 +18,8 @@ WINDOW = 64 * MEBIBYTE
 
 SLOW = 100e6
 """Bytes per second. A connection that gives more is not worth helping: hashing and sending are the limit then."""
-DISTANT = 0.005
-"""Seconds before the first byte. A server that answers sooner is near, and its connections share one limit."""
+DISTANT = 0.02
+"""Seconds before the first byte. A server that ever answers sooner is near: there, what is slow is a busy machine."""
 _MEASURED = 4 * MEBIBYTE
 _LARGE = 32 * MEBIBYTE
 _POLL_SECONDS = 0.5
@@ -32,7 +32,13 @@ class Window:
         self._total = total
         self._used = 0
         self._readers = 0
+        self._nearest = float("inf")
         self._lock = threading.Lock()
+
+    def is_distant(self, latency: float) -> bool:
+        """Whether a server that took ``latency`` seconds to begin a large file, and all that did so before it, are far."""
+        self._nearest = min(self._nearest, latency)
+        return self._nearest >= DISTANT
 
     @property
     def part(self) -> int:
@@ -69,7 +75,7 @@ def read(
     """Yields a file from byte ``start`` on: over one connection, and over several once that one was seen to be slow."""
     position = start
     with closing(download.read(start)) as plain:
-        for piece in _while_fast(plain, size - start, clock):
+        for piece in _while_fast(plain, size - start, window, clock):
             position += len(piece)
             yield piece
         if position == size:
@@ -86,23 +92,27 @@ def read(
         yield from rest
 
 
-def _while_fast(plain: Iterator[bytes], remaining: int, clock: Callable[[], float]) -> Iterator[bytes]:
+def _while_fast(plain: Iterator[bytes], remaining: int, window: Window, clock: Callable[[], float]) -> Iterator[bytes]:
     """Passes pieces on until the connection is seen to be slow and distant, and much is left.
 
     Only the time spent waiting for the connection counts: where the consumer is slow, more connections do not help.
     """
+    if remaining < _LARGE:
+        yield from plain
+        return
     began = clock()
     latency, waited, amount = None, 0.0, 0
     for piece in plain:
         remaining -= len(piece)
         if latency is None:
             latency = clock() - began
+            window.is_distant(latency)
         else:
             waited += clock() - began
             amount += len(piece)
         yield piece
         if amount >= _MEASURED:
-            if amount < SLOW * waited and latency >= DISTANT and remaining >= _LARGE:
+            if amount < SLOW * waited and window.is_distant(latency) and remaining >= _LARGE:
                 return
             waited, amount = 0.0, 0
         began = clock()

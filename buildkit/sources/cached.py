@@ -22,7 +22,7 @@ _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 class CachedHuggingFace:
     """Like :class:`HuggingFace`, for builds whose image is pushed later: what is read stays in the hub library's cache."""
 
-    distant = False
+    distant = True
 
     def __init__(self, hub: HuggingFace, emit: Emit = silent) -> None:
         self._hub = hub

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from buildkit.atomic import AtomicFile
@@ -42,10 +42,14 @@ class DigestCache:
         kept = self._known.get(file.path)
         return kept[1] if kept and kept[0] == _identity(file.status) else None
 
-    def keep(self, hashed: Mapping[str, tuple[os.stat_result, str]]) -> None:
-        """Remembers these files of the folder and forgets all others; a failure to write is no failure of the build."""
+    def keep(self, hashed: Mapping[str, tuple[os.stat_result, str]], present: Iterable[str]) -> None:
+        """Remembers these files, and of what was known those that are still ``present``: another recipe may take them.
+
+        A failure to write is no failure of the build.
+        """
         settled = self._began - _SETTLED_NS
-        now = {
+        now = {path: self._known[path] for path in present if path in self._known and path not in hashed}
+        now |= {
             path: (_identity(status), sha256)
             for path, (status, sha256) in hashed.items()
             if status.st_mtime_ns < settled

@@ -43,12 +43,13 @@ class Folder:
 
     def inventory(self) -> Inventory:
         """Lists and hashes the files; raises InvalidInput with everything that cannot be taken, and SourceFailed."""
-        files = self._found()
+        everything = self._everything()
+        files = self._taken(everything)
         cache = DigestCache(self.path)
         known = {file.path: cache.known(file) for file in files}
         hashed = _Hashing([file for file in files if known[file.path] is None], self.name, self._emit).digests()
         digests = {file.path: known[file.path] or hashed[file.path] for file in files}
-        cache.keep({file.path: (file.status, digests[file.path]) for file in files})
+        cache.keep({file.path: (file.status, digests[file.path]) for file in files}, map(_path, everything))
         return Inventory(
             "folder", self.name, tuple(File(file.path, file.status.st_size, digests[file.path]) for file in files)
         )
@@ -87,13 +88,15 @@ class Folder:
             self._folders[folder] = walk.is_inside(os.path.realpath(folder), self._root)
         return self._folders[folder]
 
-    def _found(self) -> list[Found]:
+    def _everything(self) -> list[Found | Refused]:
         if not self.path.is_dir():
             what = "is a file, and no folder" if self.path.exists() else "is not there"
             raise InvalidInput(
                 f"the folder {self.path} {what}", hint="the path in the recipe counts from the recipe's own folder"
             )
-        everything = list(walk.found(self.path))
+        return list(walk.found(self.path))
+
+    def _taken(self, everything: Sequence[Found | Refused]) -> list[Found]:
         chosen = selected(everything, self._include, self._exclude, key=_path)
         files = sorted((item for item in chosen if isinstance(item, Found)), key=_path)
         problems = [item.problem for item in self._refused(everything)]

@@ -96,7 +96,9 @@ class Modelcar:
     def starter(self, name: str) -> Mapping[str, str]:
         """A recipe to start from; raises InvalidInput where ``name`` cannot be an image's."""
         if not is_repository(name):
-            problem = Problem(shown(name), "is not an image's name", "lower-case letters and digits, with . _ - and / between them")
+            problem = Problem(
+                shown(name), "is not an image's name", "lower-case letters and digits, with . _ - and / between them"
+            )
             raise InvalidInput("nothing was written", [problem])
         return {"recipe.yaml": _STARTER.format(name=name, base=BASE)}
 
@@ -105,7 +107,9 @@ def _some_files(spec: ModelcarSpec, inventory: Inventory) -> None:
     if inventory.files:
         return
     patterns = [
-        f"{key}: {', '.join(map(shown, chosen))}" for key in ("include", "exclude") if (chosen := getattr(spec.model, key, ()))
+        f"{key}: {', '.join(map(shown, chosen))}"
+        for key in ("include", "exclude")
+        if (chosen := getattr(spec.model, key, ()))
     ]
     hint = f"what selects them is {'; '.join(patterns)}" if patterns else "put the model's files there"
     raise InvalidInput(f"{inventory.name or 'the model'} has no files to take", hint=hint)

@@ -27,7 +27,9 @@ _WHITEOUT = ".wh."
 """image-spec 1.1, layer.md, "Whiteouts": such a name deletes a file instead of being one."""
 
 
-def layered(files: Sequence[File], source: str, *, per_file: bool, largest: int | None = None) -> tuple[PlannedLayer, ...]:
+def layered(
+    files: Sequence[File], source: str, *, per_file: bool, largest: int | None = None
+) -> tuple[PlannedLayer, ...]:
     """The layers for a model's files, none of them of more than ``largest`` bytes.
 
     Raises InvalidInput naming every file that cannot be in an image, or in a layer.
@@ -67,8 +69,13 @@ def _check_sizes(files: Sequence[File], largest: int | None) -> None:
     limit = None if largest is None else largest - tar.length(())
     too_large = [file for file in files if limit is not None and _room(file) > limit]
     if too_large:
-        problems = [Problem(shown(file.path, 120), f"has {file.size} bytes, and a layer at most {largest}") for file in too_large]
-        raise InvalidInput("a file cannot be split over layers", problems, hint="raise max_layer_size, or leave the file out")
+        problems = [
+            Problem(shown(file.path, 120), f"has {file.size} bytes, and a layer at most {largest}")
+            for file in too_large
+        ]
+        raise InvalidInput(
+            "a file cannot be split over layers", problems, hint="raise max_layer_size, or leave the file out"
+        )
 
 
 def _layer(title: str, files: Iterable[File], source: str) -> PlannedLayer:
@@ -83,11 +90,16 @@ def _entry(name: str, mode: int, size: int = 0, *, directory: bool = False) -> E
 
 
 def _check(files: Sequence[File]) -> None:
-    problems = [Problem(shown(file.path, 120), why) for file in files if (why := _unfit(file.path))]
-    problems += _clashes(file.path for file in files)
+    reasons = {file.path: _unfit(file.path) for file in files}
+    problems = [Problem(shown(path, 120), why) for path, why in reasons.items() if why]
+    problems += _clashes(file.path for file in files if not reasons[file.path])
     if problems:
         count = f"{len(problems)} files" if len(problems) > 1 else "a file"
-        raise InvalidInput(f"{count} of the model cannot be in an image", problems, hint="leave them out with 'exclude', or rename them")
+        raise InvalidInput(
+            f"{count} of the model cannot be in an image",
+            problems,
+            hint="leave them out with 'exclude', or rename them",
+        )
 
 
 def _unfit(path: str) -> str | None:

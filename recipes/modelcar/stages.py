@@ -61,7 +61,11 @@ class Stage:
 
 
 def stage_of(
-    reference: SourceRef, inventory: Inventory, layers: tuple[PlannedLayer, ...], base: ImagePin | None, builder: ImagePin | None
+    reference: SourceRef,
+    inventory: Inventory,
+    layers: tuple[PlannedLayer, ...],
+    base: ImagePin | None,
+    builder: ImagePin | None,
 ) -> Stage:
     """The stage that fits a model: its folder is copied where the base has a shell, all else needs the builder image."""
     if not isinstance(reference, FolderRef):
@@ -103,7 +107,9 @@ def containerfile(name: str, stage: Stage, labels: Mapping[str, str]) -> str:
 def obstacle(stage: Stage) -> str | None:
     """Why no Containerfile builds this model, or None."""
     if stage.image is None:
-        return None if stage.archive else "the image that downloads the model (the recipe's 'builder') is not pinned yet"
+        return (
+            None if stage.archive else "the image that downloads the model (the recipe's 'builder') is not pinned yet"
+        )
     if isinstance(stage.reference, FolderRef) and not copyable(stage.reference.path):
         return f"with more than one layer it would copy the folder {shown(stage.reference.path)}, whose name a COPY cannot hold"
     if len(stage.layers) > _MOST_LAYERS:
@@ -127,7 +133,9 @@ def _lists(stage: Stage) -> dict[str, list[str]]:
     """What the stage is told: files as ``ROOT/PROOF/SIZE/PATH``, directories, and where files come from."""
     rooted = list(zip(_roots(stage.layers), stage.layers, strict=True))
     lists = {
-        "files": [f"{root}/{one.file.proof}/{one.file.size}/{one.file.path}" for root, layer in rooted for one in layer.files],
+        "files": [
+            f"{root}/{one.file.proof}/{one.file.size}/{one.file.path}" for root, layer in rooted for one in layer.files
+        ],
         "directories": [f"/{root}/{entry.name}" for root, layer in rooted for entry in layer.directories],
     }
     urls = [f"{file.url} {file.path}" for file in stage.inventory.files if file.url]

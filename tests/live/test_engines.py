@@ -153,6 +153,18 @@ def test_all_engines_build_the_same_image(
     assert seen["buildx"] == seen["embedded"]
 
 
+@pytest.mark.parametrize("engine", ["podman", "buildx"])
+def test_an_arm64_image_is_built_on_this_machine(project: Project, engines: tuple[str, ...], engine: str) -> None:
+    """A model has no architecture: an image for another one must not need an emulator to download its files."""
+    project.hub.add("org/open", FILES)
+    recipe = project.write(model="hf://org/open", platforms=["linux/arm64"])
+    project.build(engine, recipe, f"arm64-{engine}")
+    _, config, entries = project.image(f"arm64-{engine}")
+    assert str(config.platform).startswith("linux/arm64")
+    project.build("embedded", recipe, "arm64-embedded")
+    assert entries == project.image("arm64-embedded")[2]
+
+
 READ_ALL = (
     'cd /models && find . -type f | sort | while read -r name; do sha256sum "$name" || exit 1; done; id -u; id -g'
 )

@@ -43,7 +43,7 @@ def test_a_layout_holds_the_whole_image(tmp_path: Path) -> None:
     contents = [b"".join(layout.fetch(layer)) for layer in manifest.layers]
     assert contents == [b"layer one", b"layer two!"]
     config = ImageConfig.read(b"".join(layout.fetch(manifest.config)))
-    assert [diff_id for diff_id in config.diff_ids] == [Digest.of(content) for content in contents]
+    assert list(config.diff_ids) == [Digest.of(content) for content in contents]
     assert not list(layout.folder.rglob(".partial-*")), "something half-written was left"
 
 

@@ -108,7 +108,7 @@ def test_a_damaged_file_is_named(home: Path, content: str) -> None:
     path = home / ".docker" / "config.json"
     path.parent.mkdir()
     path.write_text(content)
-    with pytest.raises(InvalidInput, match="config.json"):
+    with pytest.raises(InvalidInput, match=r"config\.json"):
         find("quay.io", "", {})
 
 

@@ -313,6 +313,14 @@ def test_what_changed_is_hashed_again(models: Path, change: str, monkeypatch: py
     assert hashed.by(models) == ["config.json"]
 
 
+def test_two_recipes_for_one_folder_do_not_forget_for_each_other(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle(models)
+    hashed = Hashed(monkeypatch)
+    Folder(models, ("*.json",)).inventory()
+    Folder(models, ("*.onnx",)).inventory()
+    assert hashed.by(models) == ["ü.txt"]
+
+
 def test_a_file_that_was_just_written_is_not_remembered(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be written again within the clock's tick, with the same size and time: the image would keep the old one."""
     hashed = Hashed(monkeypatch)

@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import constants
 
 from buildkit.errors import InvalidInput
+from buildkit.events import Event, Said
 from buildkit.inputs import HuggingFaceRef
 from buildkit.pin import File
 from buildkit.sources.huggingface import HuggingFace
@@ -98,6 +99,16 @@ def test_a_hub_that_stays_busy_is_given_up(model: Model, action: Status | Hangup
     error = failure(model.source().inventory)
     assert model.hub.endpoint in str(error) and "5 tries" in str(error) and error.hint
     assert len(model.hub.faults.fired) == 5
+
+
+def test_a_long_wait_is_told(model: Model) -> None:
+    """A command that is silent for a minute looks as if it hung."""
+    events: list[Event] = []
+    ref = HuggingFaceRef(hf=NAME)
+    source = HuggingFace(ref, model.hub.endpoint, lambda: None, wait=model.waits.append, emit=events.append)
+    model.hub.faults.add(Status(429, {"Retry-After": "60"}), path=TREE)
+    source.inventory()
+    assert events == [Said("asked to wait: going on in 60 s")] and model.waits == [60.0]
 
 
 def test_a_hub_that_asks_for_a_day_is_not_waited_for(model: Model) -> None:

@@ -23,6 +23,8 @@ from buildkit.sources import ahead
 from buildkit.sources.huggingface import HuggingFace
 if sys.argv[2] == "ahead":
     ahead.SLOW, ahead.DISTANT = float("inf"), 0.0
+else:
+    ahead.SLOW = 0.0
 source = HuggingFace(HuggingFaceRef(hf="org/model"), sys.argv[1], lambda: None, window=32 << 20)
 files = source.inventory().files
 for piece in source.open(files[0]):

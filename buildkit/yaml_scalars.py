@@ -1,0 +1,43 @@
+"""What a word means that stands in YAML without quotes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+")
+_FRACTION = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
+_TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def meant(text: str) -> Any:
+    """What a word without quotes means: YAML 1.2.2, 10.3.2, and the yes, no, on and off of YAML 1.1 that other readers take
+    for true and false."""
+    if text in ("", "~", "null", "Null", "NULL"):
+        return None
+    if text.lower() in _TRUTH and text in (text.lower(), text.upper(), text.capitalize()):
+        return _TRUTH[text.lower()]
+    if _FRACTION.fullmatch(text):
+        digits = text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan")
+        whole = _NUMBER.fullmatch(text) and len(digits) < 100
+        return int(digits) if whole else float(digits)
+    if _NUMBER.fullmatch(text):
+        return int(text, 0) if len(text) < 100 else float("inf")
+    return text
+
+
+def sort_of(value: object) -> str:
+    """What a value is, in a word or two: ``a number``, ``empty``."""
+    if value is None:
+        return "empty"
+    named = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a text",
+        list: "a list",
+        dict: "a mapping",
+    }
+    return named.get(type(value), "something else")
