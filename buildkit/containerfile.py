@@ -12,9 +12,6 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import SandboxedEnvironment
-
 from buildkit.errors import InvalidInput, Problem
 from buildkit.plain import described, hidden, shown
 
@@ -34,6 +31,9 @@ def render(template: str, **values: Any) -> str:
     The filters: ``shell`` for a word of a RUN line, ``value`` for what ENV sets, ``labels`` for the pairs of a LABEL,
     ``paths`` for the JSON form of COPY, ``word`` for what must need no quotes (a reference, a stage, a version).
     """
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
     environment = SandboxedEnvironment(
         undefined=StrictUndefined,
         finalize=_only_quoted,
@@ -106,6 +106,8 @@ def _refused(name: str, text: str, why: str) -> InvalidInput:
 
 
 def _only_quoted(value: object) -> object:
+    from jinja2 import StrictUndefined, TemplateError
+
     if isinstance(value, Quoted | StrictUndefined):
         return value
     raise TemplateError(f"the template puts out {value!r}, which no filter has quoted")

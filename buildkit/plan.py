@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from buildkit.oci import tar
@@ -72,12 +73,20 @@ class Plan:
     process: Mapping[str, Any]
     layers: tuple[PlannedLayer, ...]
     annotations: Mapping[str, str]
-    containerfile: str
+    rendered: Callable[[], str]
     context: str | None = None
     archive: str | None = None
     images: tuple[ImagePin, ...] = ()
     runs: tuple[str, ...] = ()
     blocked: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def containerfile(self) -> str:
+        """The text that buildx and podman build, rendered when first asked for; "" where ``blocked`` says why there is none.
+
+        Raises InvalidInput where a value cannot stand in a Containerfile.
+        """
+        return self.rendered()
 
     @property
     def digest(self) -> Digest:

@@ -86,7 +86,7 @@ class Modelcar:
             process=_process(labels, base),
             layers=layers,
             annotations=_published(spec.labels) | known,
-            containerfile="" if hindrance else containerfile(spec.name, stage, labels),
+            rendered=lambda: "" if hindrance else containerfile(spec.name, stage, labels),
             context="." if stage.from_folder and stage.image else None,
             archive=stage.archive,
             images=tuple({pin.reference: pin for pin in (base, stage.image) if pin}.values()),

@@ -147,6 +147,18 @@ def test_a_reader_that_stops_early_ends_the_threads_and_frees_the_window(far: Mo
     assert source._window._used == 0 and source._window._readers == 0
 
 
+def test_threads_stop_in_the_middle_of_a_part(far: Model) -> None:
+    """An aborted build on a slow line must not finish what it began."""
+    source, file = ready(far)
+    pieces = source.open(file)
+    next(pieces)
+    far.hub.throttle(100_000)
+    while not helpers():
+        next(pieces)
+    pieces.close()  # type: ignore[attr-defined]
+    assert until(lambda: not helpers()), "a part of 1 MiB at 100 kB/s is read to its end"
+
+
 def test_several_files_at_once_share_the_window(far: Model) -> None:
     """Layers go in parallel: their read-ahead together must stay within the memory that was promised."""
     far.hub.add(NAME, {f"large {number}": Synthetic(SIZE, number) for number in range(4)})
