@@ -28,7 +28,9 @@ def push_shard(recipe: Recipe, world: World, wanted: Wanted, shard: Shard) -> li
     layers = share([layer for image in made.images for layer in image.knowing(known).layers], shard)
     by_key = {layer.blob.key: layer for layer in layers}
     titles = ", ".join(layer.blob.title for layer in layers)
-    world.emit(Said(f"{recipe.spec.name}: shard {shard.index} of {shard.count} has {len(layers)} layers: {titles or 'none'}"))
+    world.emit(
+        Said(f"{recipe.spec.name}: shard {shard.index} of {shard.count} has {len(layers)} layers: {titles or 'none'}")
+    )
 
     def learned(key: str, digest: Digest) -> None:
         mark(store, by_key[key], digest)

@@ -14,7 +14,9 @@ _SHOWN = 10
 def moved(locked: Pins, now: Pins) -> list[Problem]:
     """What differs between the pins of the lock and the pins as they would be taken now."""
     images = [problem for key in sorted(now.images) for problem in _image(key, locked.images.get(key), now.images[key])]
-    sources = [problem for key in sorted(now.sources) for problem in _source(key, locked.sources.get(key), now.sources[key])]
+    sources = [
+        problem for key in sorted(now.sources) for problem in _source(key, locked.sources.get(key), now.sources[key])
+    ]
     return images + sources
 
 
@@ -29,7 +31,9 @@ def _image(key: str, locked: ImagePin | None, now: ImagePin) -> Iterator[Problem
         yield Problem(key, f"{new.name}:{new.tag} was {old.digest} and is {new.digest}")
     elif locked.platforms != now.platforms:
         missing = sorted(str(platform) for platform in set(now.platforms) - set(locked.platforms))
-        yield Problem(key, f"the lock has no {', '.join(missing)}" if missing else "the lock has other platforms than the recipe")
+        yield Problem(
+            key, f"the lock has no {', '.join(missing)}" if missing else "the lock has other platforms than the recipe"
+        )
 
 
 def _source(key: str, locked: Inventory | None, now: Inventory) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ USAGE = 2
 DRIFTED = 3
 OUR_BUG = 70
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 @dataclass(frozen=True)

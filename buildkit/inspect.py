@@ -70,7 +70,9 @@ def look(image: str, world: World) -> Seen:
     if document is None:
         raise InvalidInput(f"there is no image {image}", hint="check the name, and that you may pull it")
     if document.media_type in INDEXES:
-        entries = [entry for entry in Index.read(document).manifests if not entry.platform or entry.platform.os != "unknown"]
+        entries = [
+            entry for entry in Index.read(document).manifests if not entry.platform or entry.platform.os != "unknown"
+        ]
         documents = [found for entry in entries if (found := store.resolve(entry.digest))]
     else:
         documents = [document]
@@ -85,7 +87,9 @@ def _open(image: str, world: World) -> tuple[Store, str]:
             raise InvalidInput(f"{folder} is not an OCI layout: it has no index.json")
         return Layout(folder), tag
     if image.partition(":")[0] in ("oci-archive", "docker-archive"):
-        raise InvalidInput(f"{image} cannot be inspected", hint="inspect reads a reference or oci:DIR; unpack the archive first")
+        raise InvalidInput(
+            f"{image} cannot be inspected", hint="inspect reads a reference or oci:DIR; unpack the archive first"
+        )
     reference = Reference.parse(image)
     return world.base(reference), reference.digest or reference.tag or "latest"
 
@@ -93,9 +97,14 @@ def _open(image: str, world: World) -> tuple[Store, str]:
 def _seen(document: Document, store: Store) -> SeenImage:
     manifest = Manifest.read(document)
     config = ImageConfig.read(b"".join(store.fetch(manifest.config)))
-    steps = [str(entry.get("created_by", "")) for entry in config.content.get("history") or [] if not entry.get("empty_layer")]
+    steps = [
+        str(entry.get("created_by", ""))
+        for entry in config.content.get("history") or []
+        if not entry.get("empty_layer")
+    ]
     steps += [""] * (len(manifest.layers) - len(steps))
     layers = tuple(
-        SeenLayer(layer, layer.annotations.get(TITLE) or step) for layer, step in zip(manifest.layers, steps, strict=False)
+        SeenLayer(layer, layer.annotations.get(TITLE) or step)
+        for layer, step in zip(manifest.layers, steps, strict=False)
     )
     return SeenImage(str(config.platform), manifest, config, layers)

@@ -83,7 +83,9 @@ def read(path: Path) -> Lock | None:
         raise InvalidInput(f"{path}:{line}: {what}", hint=_ANEW) from None
     if not isinstance(content, dict) or content.get("version") != VERSION:
         found = content.get("version") if isinstance(content, dict) else None
-        raise InvalidInput(f"{path} has the format version {found!r}; this modelpack reads version {VERSION}", hint=_ANEW)
+        raise InvalidInput(
+            f"{path} has the format version {found!r}; this modelpack reads version {VERSION}", hint=_ANEW
+        )
     try:
         return _read(content)
     except (KeyError, TypeError, ValueError, AttributeError, ModelpackError) as error:

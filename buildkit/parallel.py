@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -10,6 +11,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_POLL_SECONDS = 0.2
 _GRACE_SECONDS = 0.8
 """How long work that was told to stop may take to clean up after itself before the command ends without it."""
 
@@ -48,33 +50,41 @@ def each(items: Sequence[Item], work: Callable[[Item], Result], jobs: int, stop:
     waiting = deque(enumerate(items))
     results: dict[int, Result] = {}
     failures: list[BaseException] = []
+    ended = threading.Semaphore(0)
 
     def run() -> None:
-        while not failures:
-            try:
-                number, item = waiting.popleft()
-            except IndexError:
-                return
-            try:
+        try:
+            while not failures and (taken := _next(waiting)):
                 stop.check()
-                results[number] = work(item)
-            except BaseException as error:
-                failures.append(error)
-                stop.ask()
+                results[taken[0]] = work(taken[1])
+        except BaseException as error:
+            failures.append(error)
+            stop.ask()
+        finally:
+            ended.release()
 
-    threads = [threading.Thread(target=run, daemon=True) for _ in range(min(jobs, len(items)))]
-    for thread in threads:
-        thread.start()
+    count = min(jobs, len(items))
+    for _ in range(count):
+        threading.Thread(target=run, daemon=True).start()
     try:
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(0.2)
+        # Not Thread.join: interrupted, Python 3.11 takes the thread for ended, and nobody could wait for it any more.
+        for _ in range(count):
+            while not ended.acquire(timeout=_POLL_SECONDS):
+                pass
     except BaseException:
         stop.ask()
-        for thread in threads:
-            thread.join(_GRACE_SECONDS / len(threads))
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for _ in range(count):
+            ended.acquire(timeout=max(0.0, deadline - time.monotonic()))
         raise
     explained = [failure for failure in failures if not isinstance(failure, Stopped)]
     if failures:
         raise (explained or failures)[0]
     return [results[number] for number in range(len(items))]
+
+
+def _next(waiting: deque[tuple[int, Item]]) -> tuple[int, Item] | None:
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None

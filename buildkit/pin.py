@@ -125,7 +125,9 @@ def proven(source: Source, file: File) -> Iterator[bytes | memoryview]:
             proof.update(piece)
         yield piece
     if proof is None and not source.vouches(file):
-        raise SourceFailed(f"{file.path} was changed while it was read", hint="run it again when nothing writes there any more")
+        raise SourceFailed(
+            f"{file.path} was changed while it was read", hint="run it again when nothing writes there any more"
+        )
     if proof and proof.found != proof.expected:
         raise SourceFailed(
             f"{file.path} is not the file that was pinned: it hashes to {proof.found}, and {proof.expected} was expected",
@@ -148,7 +150,9 @@ def pin_image(reference: Reference, platforms: Sequence[Platform], store: Store)
 def _choose(index: Index, platform: Platform, reference: Reference) -> Digest:
     found = index.manifest_for(platform)
     if found is None:
-        there = sorted({str(entry.platform) for entry in index.manifests if entry.platform and entry.platform.os != "unknown"})
+        there = sorted(
+            {str(entry.platform) for entry in index.manifests if entry.platform and entry.platform.os != "unknown"}
+        )
         raise InvalidInput(f"{reference} has no image for {platform}", hint=f"it has {', '.join(there) or 'none'}")
     return found.digest
 
@@ -156,5 +160,7 @@ def _choose(index: Index, platform: Platform, reference: Reference) -> Digest:
 def _only(document: Document, platform: Platform, reference: Reference, store: Store) -> Digest:
     config = ImageConfig.read(b"".join(store.fetch(Manifest.read(document).config)))
     if not platform.accepts(config.platform):
-        raise InvalidInput(f"{reference} has no image for {platform}", hint=f"it is an image for {config.platform} alone")
+        raise InvalidInput(
+            f"{reference} has no image for {platform}", hint=f"it is an image for {config.platform} alone"
+        )
     return document.digest

@@ -30,7 +30,9 @@ class Policy(Enum):
 def asked(recipe: Recipe) -> dict[str, Any]:
     """Every input as the recipe asks for it: a pin is kept only as long as this stays the same."""
     images = {key: str(reference) for key, reference in recipe.spec.images()}
-    sources = {key: reference.model_dump(mode="json", exclude_defaults=True) for key, reference in recipe.spec.sources()}
+    sources = {
+        key: reference.model_dump(mode="json", exclude_defaults=True) for key, reference in recipe.spec.sources()
+    }
     return images | sources
 
 
@@ -40,7 +42,9 @@ def pin(recipe: Recipe, lock: Lock | None, world: World, policy: Policy, builder
     Raises Drifted under LOCKED, and what the hub, the registries and the sources raise.
     """
     if policy is Policy.LOCKED and lock is None:
-        raise InvalidInput(f"{recipe.lock_path} is not there, so nothing is locked", hint=f"run: modelpack lock {recipe.path}")
+        raise InvalidInput(
+            f"{recipe.lock_path} is not there, so nothing is locked", hint=f"run: modelpack lock {recipe.path}"
+        )
     kept = _kept(recipe, lock)
     if policy is Policy.KEEP:
         return _asked_anew(recipe, kept, world, builders)
@@ -61,11 +65,15 @@ def pin(recipe: Recipe, lock: Lock | None, world: World, policy: Policy, builder
 
 
 def _refuse_drift(recipe: Recipe, lock: Lock, now: Pins) -> None:
-    written = [] if lock.recipe == recipe.digest else [Problem(str(recipe.path), "the recipe changed since it was locked")]
+    written = (
+        [] if lock.recipe == recipe.digest else [Problem(str(recipe.path), "the recipe changed since it was locked")]
+    )
     changes = written + drift.moved(lock.pins, now)
     if changes:
         raise Drifted(
-            f"{recipe.lock_path} is out of date", changes, hint=f"take what moved with: modelpack lock --upgrade {recipe.path}"
+            f"{recipe.lock_path} is out of date",
+            changes,
+            hint=f"take what moved with: modelpack lock --upgrade {recipe.path}",
         )
 
 
@@ -76,9 +84,15 @@ def _kept(recipe: Recipe, lock: Lock | None) -> Pins:
     now = asked(recipe)
     same = {key for key in now if lock.asked.get(key) == now[key]}
     folders = {key for key, reference in recipe.spec.sources() if isinstance(reference, FolderRef)}
-    images = {key: pin for key, pin in lock.pins.images.items() if key in same and _platforms(recipe, key) <= set(pin.platforms)}
+    images = {
+        key: pin
+        for key, pin in lock.pins.images.items()
+        if key in same and _platforms(recipe, key) <= set(pin.platforms)
+    }
     sources = {key: source for key, source in lock.pins.sources.items() if key in same - folders}
-    narrowed = {key: {platform: pin.platforms[platform] for platform in _platforms(recipe, key)} for key, pin in images.items()}
+    narrowed = {
+        key: {platform: pin.platforms[platform] for platform in _platforms(recipe, key)} for key, pin in images.items()
+    }
     return Pins({key: ImagePin(pin.reference, narrowed[key]) for key, pin in images.items()}, sources)
 
 
@@ -93,7 +107,9 @@ def _asked_anew(recipe: Recipe, kept: Pins, world: World, builders: bool) -> Pin
         for key, reference in recipe.spec.images()
         if builders or key in kept.images or key not in recipe.spec.builder_images
     }
-    sources = {key: kept.sources.get(key) or _inventory(reference, recipe, world) for key, reference in recipe.spec.sources()}
+    sources = {
+        key: kept.sources.get(key) or _inventory(reference, recipe, world) for key, reference in recipe.spec.sources()
+    }
     return Pins(images, sources)
 
 
@@ -104,7 +120,9 @@ def _inventory(reference: SourceRef, recipe: Recipe, world: World) -> Inventory:
 def _calm(kept: Pins, now: Pins) -> Pins:
     """What was asked now, but with the lock's own words where only the name of the commit moved and no selected file."""
     sources = {
-        key: kept.sources[key] if key in kept.sources and kept.sources[key].fingerprint == source.fingerprint else source
+        key: kept.sources[key]
+        if key in kept.sources and kept.sources[key].fingerprint == source.fingerprint
+        else source
         for key, source in now.sources.items()
     }
     return Pins(now.images, sources)

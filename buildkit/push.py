@@ -65,7 +65,9 @@ def deliver(
     return delivered
 
 
-def push(images: Sequence[Image], repository: Reference, tags: Sequence[str], world: World, record: Recorder) -> Delivered:
+def push(
+    images: Sequence[Image], repository: Reference, tags: Sequence[str], world: World, record: Recorder
+) -> Delivered:
     """Puts images into a registry: blobs first, manifests then, tags last; and asks for what the tags serve.
 
     Where every tag already serves this very image nothing is sent.
@@ -159,14 +161,18 @@ class Output:
             )
         path = Path(name)
         if form == "oci" and path.exists() and not path.is_dir():
-            raise InvalidInput(f"{path} is not a folder", hint="an OCI layout is a folder; for a file use oci-archive:FILE")
+            raise InvalidInput(
+                f"{path} is not a folder", hint="an OCI layout is a folder; for a file use oci-archive:FILE"
+            )
         if form != "oci" and path.exists() and not path.is_file():
             raise InvalidInput(f"{path} is not a file", hint=f"name a file that {form} may write")
         # A link is written through, and never replaced.
         return cls(cast(Form, form), path.resolve())
 
 
-def _stored(images: Sequence[Image], store: Store, name: str, tags: Sequence[str], world: World, jobs: int) -> Delivered:
+def _stored(
+    images: Sequence[Image], store: Store, name: str, tags: Sequence[str], world: World, jobs: int
+) -> Delivered:
     placed = place(images, store, world.emit, world.stop, jobs)
     sealing = seal(placed)
     publish(sealing, store, tags)

@@ -72,6 +72,7 @@ def recall(plan: Plan, platform: Platform, lock: Lock, engine: Engine, context: 
     known = image.knowing(lock.layers) if image else None
     if known is None or not known.is_known or known.seal().manifest.document.digest != locked.manifest.digest:
         raise InvalidInput(
-            f"what {engine.name} built for {platform} is not on this machine any more", hint="run 'modelpack build' again"
+            f"what {engine.name} built for {platform} is not on this machine any more",
+            hint="run 'modelpack build' again",
         )
     return known

@@ -9,7 +9,17 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from buildkit.plain import Refusal, shown
 
-_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_UNITS = {
+    "B": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
 _WRITTEN = re.compile(r"(\d{1,18})(?:\.(\d{1,9}))? ?([kKMGT]?i?B)", re.ASCII)
 _HINT = f"write bytes, or a number with a unit: {', '.join(_UNITS)}"
 SMALLEST = 1024 * 1024
@@ -31,7 +41,10 @@ def size(value: Any) -> int:
 
 
 _SCHEMA = {
-    "anyOf": [{"type": "integer", "minimum": SMALLEST}, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(k|K|M|G|T)?i?B$"}]
+    "anyOf": [
+        {"type": "integer", "minimum": SMALLEST},
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(k|K|M|G|T)?i?B$"},
+    ]
 }
 Size = Annotated[int, BeforeValidator(size), WithJsonSchema(_SCHEMA)]
 """A field that holds a number of bytes."""

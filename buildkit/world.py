@@ -44,9 +44,13 @@ class World:
             )
         return Repository(self._connections[bare], bare)
 
-    def source(self, reference: SourceRef, folder: Path, *, keep: bool = False, pinned: Inventory | None = None) -> Source:
+    def source(
+        self, reference: SourceRef, folder: Path, *, keep: bool = False, pinned: Inventory | None = None
+    ) -> Source:
         """A model's source; ``keep`` fills the hub library's own cache, so that a later push need not download again.
 
         ``pinned`` is what is locked: the files of that commit are opened, whatever the revision means by now.
         """
-        return open_source(reference, folder, self.settings, self.emit, keep=keep, pinned=pinned, wait=self.sleep or self.stop.wait)
+        return open_source(
+            reference, folder, self.settings, self.emit, keep=keep, pinned=pinned, wait=self.sleep or self.stop.wait
+        )

@@ -32,7 +32,8 @@ app = typer.Typer(
 )
 
 Recipes = Annotated[
-    list[Path], typer.Argument(help="Recipes, or folders that hold a recipe.yaml.", metavar="RECIPE", show_default=False)
+    list[Path],
+    typer.Argument(help="Recipes, or folders that hold a recipe.yaml.", metavar="RECIPE", show_default=False),
 ]
 OptionalRecipes = Annotated[
     list[Path] | None,
@@ -43,7 +44,9 @@ OneRecipe = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result, and progress on stderr, as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
-Locked = Annotated[bool, typer.Option("--locked", help="Refuse, with exit code 3, where anything moved since it was locked.")]
+Locked = Annotated[
+    bool, typer.Option("--locked", help="Refuse, with exit code 3, where anything moved since it was locked.")
+]
 Upgrade = Annotated[bool, typer.Option("--upgrade", help="Take what every input means now.")]
 RegistryName = Annotated[
     str | None, typer.Option("--registry", help="A registry of modelpack.yaml, or HOST/PREFIX.", metavar="R")
@@ -67,7 +70,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def modelpack(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Everything that all commands share."""
 
@@ -76,7 +81,9 @@ def modelpack(
 def build(
     recipes: Recipes,
     engine: Annotated[EngineName, typer.Option(help="What builds; auto takes the first that can.")] = EngineName.auto,
-    push: Annotated[bool, typer.Option("--push", help="Push to --registry; models go there without touching the disk.")] = False,
+    push: Annotated[
+        bool, typer.Option("--push", help="Push to --registry; models go there without touching the disk.")
+    ] = False,
     registry: RegistryName = None,
     output: Annotated[
         str | None, typer.Option(help="oci:DIR, oci-archive:FILE or docker-archive:FILE.", metavar="FORM:PATH")
@@ -84,9 +91,12 @@ def build(
     locked: Locked = False,
     upgrade: Upgrade = False,
     shard: Annotated[
-        str | None, typer.Option(help="Push only this machine's share of the layers; --assemble follows.", metavar="I/N")
+        str | None,
+        typer.Option(help="Push only this machine's share of the layers; --assemble follows.", metavar="I/N"),
     ] = None,
-    assemble: Annotated[bool, typer.Option("--assemble", help="Write the manifest over what the shards pushed.")] = False,
+    assemble: Annotated[
+        bool, typer.Option("--assemble", help="Write the manifest over what the shards pushed.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -115,7 +125,9 @@ def build(
 
 
 @app.command()
-def push(recipes: OptionalRecipes = None, registry: RegistryName = None, as_json: Json = False, quiet: Quiet = False) -> None:
+def push(
+    recipes: OptionalRecipes = None, registry: RegistryName = None, as_json: Json = False, quiet: Quiet = False
+) -> None:
     """Push what was built, without building again.
 
     Example: modelpack push --registry quay.io/me
@@ -275,6 +287,7 @@ def _locked_here() -> list[Path]:
     ]
     if not found:
         raise InvalidInput(
-            "there is no recipe.yaml and no locked recipe here", hint="name the recipe: modelpack push RECIPE --registry R"
+            "there is no recipe.yaml and no locked recipe here",
+            hint="name the recipe: modelpack push RECIPE --registry R",
         )
     return found

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
-from buildkit.errors import FAILED, INTERRUPTED, OUR_BUG, ModelpackError
+from buildkit.errors import FAILED, INTERRUPTED, OUR_BUG, TERMINATED, ModelpackError
 
 
 def main() -> None:
-    """Runs the command line and exits with its code: 0, 1, 2, 3, 70 or 130."""
+    """Runs the command line and exits with its code: 0, 1, 2, 3, 70, 130 or 143."""
     _speak_utf8()
+    signal.signal(signal.SIGTERM, _terminated)
     code = _run()
-    if code == INTERRUPTED:
+    if _Ended.by_signal and code == INTERRUPTED:
+        code = TERMINATED
+    if code in (INTERRUPTED, TERMINATED):
         print("interrupted: nothing was tagged, the lock is unchanged", file=sys.stderr)
     try:
         sys.stdout.flush()
@@ -20,17 +24,27 @@ def main() -> None:
         # Who read us has enough: python would complain once more when it closes the stream itself.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = code or FAILED
-    if code == INTERRUPTED:
+    if code in (INTERRUPTED, TERMINATED):
         # Threads that wait for a silent peer are daemons, but their connections are not worth a second's goodbye.
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
 
-def _run() -> int:
-    from buildkit.cli.commands import app
+class _Ended:
+    by_signal = False
 
+
+def _terminated(number: int, frame: object) -> None:
+    """SIGTERM, as container runtimes and CI systems send it, ends a command as tidily as Ctrl-C."""
+    _Ended.by_signal = True
+    raise KeyboardInterrupt
+
+
+def _run() -> int:
     try:
+        from buildkit.cli.commands import app
+
         return int(app(standalone_mode=True) or 0)
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else FAILED

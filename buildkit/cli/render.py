@@ -37,7 +37,10 @@ def show_error(error: ModelpackError) -> None:
     """
     if _speech.json:
         problems = [asdict(problem) for problem in error.problems]
-        print(json.dumps({"event": "error", "what": error.what, "problems": problems, "hint": error.hint}), file=sys.stderr)
+        print(
+            json.dumps({"event": "error", "what": error.what, "problems": problems, "hint": error.hint}),
+            file=sys.stderr,
+        )
         return
     red, plain = ("\033[1;31m", "\033[0m") if coloured() else ("", "")
     lines = [f"{red}error:{plain} {error.what}"]
@@ -57,7 +60,8 @@ def show_error(error: ModelpackError) -> None:
 def printable(text: str) -> str:
     """Text that came from outside, without what would steer a terminal."""
     return "".join(
-        letter if letter.isprintable() or (letter == "\033" and coloured()) else "\N{REPLACEMENT CHARACTER}" for letter in text
+        letter if letter.isprintable() or (letter == "\033" and coloured()) else "\N{REPLACEMENT CHARACTER}"
+        for letter in text
     )
 
 
@@ -133,7 +137,9 @@ class PlainLines:
         if now - work.told >= _EVERY_SECONDS:
             work.told = now
             of = f" of {human(work.total)}" if work.total else ""
-            self._write(f"  {printable(work.label)}: {human(work.done)}{of}, {human(work.done / max(now - work.began, 0.001))}/s")
+            self._write(
+                f"  {printable(work.label)}: {human(work.done)}{of}, {human(work.done / max(now - work.began, 0.001))}/s"
+            )
 
     def _ended(self, key: str, outcome: str) -> None:
         work = self._works.pop(key, None)

@@ -14,7 +14,9 @@ def lines(delivered: Delivered) -> list[str]:
 
 def document(delivered: Delivered) -> dict[str, Any]:
     """The same and the manifests per platform."""
-    platforms = {str(platform): sealed.manifest.document.digest for platform, sealed in sorted(delivered.sealing.images.items())}
+    platforms = {
+        str(platform): sealed.manifest.document.digest for platform, sealed in sorted(delivered.sealing.images.items())
+    }
     sizes = {str(image.platform): sum(layer.blob.size for layer in image.layers) for image in delivered.images}
     return {
         "references": lines(delivered),

@@ -28,7 +28,9 @@ class Buildx:
     def lacks(self, plan: Plan) -> list[Problem]:
         """docker, its buildx plugin, or what the plan says BuildKit cannot do. Whether a daemon runs shows at the build."""
         if shutil.which("docker") is None:
-            return [Problem("buildx", "docker is not installed", "install docker with buildx, or use --engine embedded")]
+            return [
+                Problem("buildx", "docker is not installed", "install docker with buildx, or use --engine embedded")
+            ]
         if subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode:
             return [Problem("buildx", "docker has no buildx plugin", "install docker-buildx, or use --engine embedded")]
         return exported.lacking(plan, self.name)
@@ -51,7 +53,14 @@ class Buildx:
         return exported.recalled(layout, plan, platform, manifest, context)
 
     def _build(
-        self, plan: Plan, platform: Platform, context: Context, file: Path, folder: Path, names: list[str], token: Path | None
+        self,
+        plan: Plan,
+        platform: Platform,
+        context: Context,
+        file: Path,
+        folder: Path,
+        names: list[str],
+        token: Path | None,
     ) -> None:
         from python_on_whales import DockerClient, DockerException
 

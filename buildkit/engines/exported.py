@@ -44,7 +44,9 @@ def for_this_machine(text: str, context: Context) -> str:
             return f"FROM {reference}"
         chosen = Index.read(document).manifest_for(this_platform())
         if chosen is None:
-            raise EngineFailed(f"{reference} has no image for this machine ({this_platform()})", hint="name another 'builder'")
+            raise EngineFailed(
+                f"{reference} has no image for this machine ({this_platform()})", hint="name another 'builder'"
+            )
         return f"FROM {reference.name}@{chosen.digest}"
 
     return _BUILDS.sub(replace, text)
@@ -94,7 +96,10 @@ def needs_host_network(plan: Plan, context: Context) -> bool:
     """Whether the build must see this machine's loopback, where its hub or a file's server listens."""
     from urllib.parse import urlsplit
 
-    urls = [context.settings.endpoint, *(file.file.url for layer in plan.layers for file in layer.files if file.file.url)]
+    urls = [
+        context.settings.endpoint,
+        *(file.file.url for layer in plan.layers for file in layer.files if file.file.url),
+    ]
     return any(is_loopback(urlsplit(url).hostname or "") for url in urls)
 
 
@@ -185,10 +190,16 @@ def recalled(layout: Layout, plan: Plan, platform: Platform, manifest: Digest, c
 
 def calm(content: Mapping[str, Any], platform: Platform) -> dict[str, Any]:
     """An engine's config without clocks, without empty keys, and with what engines write differently written one way."""
-    process = {key: value for key, value in (content.get("config") or {}).items() if value not in (None, "", [], {}, False)}
+    process = {
+        key: value for key, value in (content.get("config") or {}).items() if value not in (None, "", [], {}, False)
+    }
     process.setdefault("WorkingDir", "/")
     history = [{**entry, "created": EPOCH} for entry in content.get("history") or []]
-    named = {"os": platform.os, "architecture": platform.architecture, "variant": platform.variant or content.get("variant")}
+    named = {
+        "os": platform.os,
+        "architecture": platform.architecture,
+        "variant": platform.variant or content.get("variant"),
+    }
     return {
         **{key: value for key, value in named.items() if value},
         "created": EPOCH,
@@ -203,7 +214,9 @@ def lacking(plan: Plan, engine: str) -> list[Problem]:
     return [Problem(engine, blocked, "the embedded engine can: --engine embedded")] if blocked else []
 
 
-def _image(layout: Layout, manifest: Manifest, config: ImageConfig, base: list[Layer], plan: Plan, platform: Platform) -> Image:
+def _image(
+    layout: Layout, manifest: Manifest, config: ImageConfig, base: list[Layer], plan: Plan, platform: Platform
+) -> Image:
     above = zip(manifest.layers[len(base) :], config.diff_ids[len(base) :], plan.layers, strict=True)
     layers = [_layer(descriptor, diff_id, planned.title, layout) for descriptor, diff_id, planned in above]
     return Image(platform, calm(config.content, platform), (*base, *layers), plan.annotations)
@@ -212,5 +225,7 @@ def _image(layout: Layout, manifest: Manifest, config: ImageConfig, base: list[L
 def _layer(descriptor: Descriptor, diff_id: Digest, title: str, layout: Layout) -> Layer:
     if descriptor.digest != diff_id:
         raise EngineFailed(f"the engine exported the layer {descriptor.digest} compressed")
-    blob = Blob(descriptor.digest, OCI_LAYER, descriptor.size, lambda: layout.fetch(descriptor), descriptor.digest, title)
+    blob = Blob(
+        descriptor.digest, OCI_LAYER, descriptor.size, lambda: layout.fetch(descriptor), descriptor.digest, title
+    )
     return Layer(blob, annotations={TITLE: title})

@@ -92,7 +92,9 @@ def seal(images: Sequence[Image]) -> Sealing:
     return Sealing(sealed, Index.write(descriptors, {}).document)
 
 
-def publish(sealing: Sealing, store: Store, tags: Sequence[str], before_tags: Callable[[], None] = lambda: None) -> None:
+def publish(
+    sealing: Sealing, store: Store, tags: Sequence[str], before_tags: Callable[[], None] = lambda: None
+) -> None:
     """Stores configs, then manifests by digest, then moves the tags: a run that ends early leaves no tag."""
     for sealed in sealing.images.values():
         store.put(sealed.config, lambda amount: None)

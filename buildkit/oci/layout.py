@@ -74,7 +74,10 @@ class Layout:
             return
         kept = [entry.document() for entry in self._entries() if entry.annotations.get(REFERENCE_NAME) != tag]
         named = Descriptor(document.media_type, document.digest, len(document.raw), {REFERENCE_NAME: tag})
-        self._write("index.json", canonical({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*kept, named.document()]}))
+        self._write(
+            "index.json",
+            canonical({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*kept, named.document()]}),
+        )
 
     def path(self, digest: Digest) -> Path:
         """Where a blob is kept."""

@@ -115,7 +115,9 @@ class Manifest:
         """Reads raw bytes as an image manifest; raises InvalidInput."""
         content = parse_object(document.raw, "the manifest")
         if "config" not in content or not isinstance(content.get("layers"), list):
-            raise InvalidInput("the manifest has no config or no layers", hint="it may be an index or an artifact, not an image")
+            raise InvalidInput(
+                "the manifest has no config or no layers", hint="it may be an index or an artifact, not an image"
+            )
         layers = tuple(Descriptor.read(layer) for layer in content["layers"])
         annotations = content.get("annotations") or {}
         if not isinstance(annotations, dict):
@@ -209,7 +211,9 @@ class ImageConfig:
     def platform(self) -> Platform:
         """What the image runs on."""
         content = self.content
-        return Platform(str(content.get("os", "")), str(content.get("architecture", "")), str(content.get("variant", "")))
+        return Platform(
+            str(content.get("os", "")), str(content.get("architecture", "")), str(content.get("variant", ""))
+        )
 
     @property
     def process(self) -> Mapping[str, Any]:
@@ -231,4 +235,6 @@ def parse_object(raw: bytes, what: str) -> dict[str, Any]:
 def _platform(document: Any) -> Platform | None:
     if not isinstance(document, dict):
         return None
-    return Platform(str(document.get("os", "")), str(document.get("architecture", "")), str(document.get("variant") or ""))
+    return Platform(
+        str(document.get("os", "")), str(document.get("architecture", "")), str(document.get("variant") or "")
+    )

@@ -28,7 +28,9 @@ class Digest(str):
     def __new__(cls, text: str) -> Digest:
         """Checks the text; raises InvalidInput."""
         if not _DIGEST.fullmatch(text):
-            raise InvalidInput(f"{text[:100]!r} is not a digest", hint="a digest is sha256: and 64 lower-case hexadecimal digits")
+            raise InvalidInput(
+                f"{text[:100]!r} is not a digest", hint="a digest is sha256: and 64 lower-case hexadecimal digits"
+            )
         return super().__new__(cls, text)
 
     @classmethod
@@ -145,7 +147,9 @@ def _problems(text: str, host: str, repository: str, tag: str | None, digest: st
         found.append(Problem(text[:200], f"{host!r} is not a host name"))
     if not is_repository(repository):
         found.append(
-            Problem(text[:200], f"{repository!r} is not a repository name", "lower-case letters, digits and . _ - / only")
+            Problem(
+                text[:200], f"{repository!r} is not a repository name", "lower-case letters, digits and . _ - / only"
+            )
         )
     if tag is not None and not is_tag(tag):
         found.append(Problem(text[:200], f"{tag!r} is not a tag", _TAG_HINT))

@@ -12,7 +12,7 @@ from buildkit.errors import RegistryFailed
 from buildkit.oci.image import Blob, Placed
 from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descriptor, Document
 from buildkit.oci.reference import Digest, Reference
-from buildkit.registries.connection import TRIES, Answer, Connection, Lost, error_body, explained
+from buildkit.registries.connection import TRIES, Answer, Connection, Lost
 from buildkit.registries.tokens import Scope
 from buildkit.registries.upload import Upload
 
@@ -44,7 +44,9 @@ class Repository:
         if name.startswith("sha256:") and document.digest != name:
             raise RegistryFailed(f"{self.reference.name} gave other bytes for {name} than that digest")
         if promised and promised.startswith("sha256:") and promised != document.digest:
-            raise RegistryFailed(f"{self.reference.name}:{name} is {document.digest}, but the registry calls it {promised}")
+            raise RegistryFailed(
+                f"{self.reference.name}:{name} is {document.digest}, but the registry calls it {promised}"
+            )
         return document
 
     def has(self, digest: Digest) -> bool:
@@ -101,9 +103,13 @@ class Repository:
             )
         name = tag or document.digest
         answer = self.connection.request(
-            "PUT", self._path("manifests", name), self._push, headers={"Content-Type": document.media_type}, body=document.raw
+            "PUT",
+            self._path("manifests", name),
+            self._push,
+            headers={"Content-Type": document.media_type},
+            body=document.raw,
         )
-        self._expect(answer, (200, 201, 202), f"writing the manifest {self.reference.name}:{name}")
+        self._expect(answer, (200, 201, 202), f"writing the manifest {self.reference.name}{':' if tag else '@'}{name}")
         answered = answer.headers.get("Docker-Content-Digest", document.digest)
         answer.drain_conn()
         if answered != document.digest:
@@ -159,8 +165,7 @@ class Repository:
     def _expect(self, answer: Answer, statuses: tuple[int, ...], doing: str) -> None:
         if answer.status in statuses:
             return
-        said = explained(error_body(answer))
-        raise RegistryFailed(f"{doing} failed: {self.connection.host} answered {answer.status}" + (f" ({said})" if said else ""))
+        raise self.connection.refusal(answer, doing)
 
 
 def _bounded(answer: Answer, name: str) -> bytes:

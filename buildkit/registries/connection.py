@@ -12,7 +12,7 @@ from typing import cast
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, SSLError
 
 from buildkit import connections
 from buildkit.errors import ModelpackError, RegistryFailed
@@ -66,7 +66,13 @@ class Connection:
         self.authority = Authority(self.origin, credentials or (lambda: find(host)), self._pool, plain_http)
 
     def request(
-        self, method: str, where: str, scope: Scope, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        where: str,
+        scope: Scope,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
     ) -> Answer:
         """A request that may be repeated, its answer unread; ``where`` is a path of the API or a URL it gave.
 
@@ -134,7 +140,9 @@ class Connection:
 
     def pause(self, attempt: int, lost: Lost) -> None:
         """Waits before another try: what the registry asked for, else twice as long each time, with jitter."""
-        self.sleep(min(lost.wait if lost.wait is not None else 0.5 * 2**attempt * random.uniform(0.5, 1.5), _LONGEST_WAIT))
+        self.sleep(
+            min(lost.wait if lost.wait is not None else 0.5 * 2**attempt * random.uniform(0.5, 1.5), _LONGEST_WAIT)
+        )
 
     def unreachable(self, lost: Lost) -> RegistryFailed:
         """The failure after the last try."""
@@ -142,6 +150,20 @@ class Connection:
         return RegistryFailed(
             f"{self.host} {problem}: {lost}",
             hint="check that the registry is up and that this machine reaches it, then run the same command again",
+        )
+
+    def refusal(self, answer: Answer, doing: str) -> RegistryFailed:
+        """The failure for an answer that was not expected, with the registry's own words and what to do."""
+        said = explained(error_body(answer))
+        hints = {
+            404: "check the repository's name; some registries want it to be created first",
+            409: "the registry does not let this tag be moved: use another tag",
+            413: "it is too large for this registry: use 'layers: per-file' or max_layer_size",
+            507: "the registry has no room left: delete images there, or ask who runs it",
+        }
+        return RegistryFailed(
+            f"{doing} failed: {self.host} answered {answer.status}" + (f" ({said})" if said else ""),
+            hint=hints.get(answer.status, "the registry refused it: its log, or who runs it, can tell why"),
         )
 
     def refused(self, status: int, scope: Scope, body: bytes) -> RegistryFailed:
@@ -152,7 +174,9 @@ class Connection:
         if credentials is None:
             return RegistryFailed(f"not logged in to {self.host}, which does not let anyone use {what}", hint=login)
         if status == 401:
-            return RegistryFailed(f"{self.host} does not accept the credentials from {credentials.found}", hint=f"{login} again")
+            return RegistryFailed(
+                f"{self.host} does not accept the credentials from {credentials.found}", hint=f"{login} again"
+            )
         said = explained(body)
         return RegistryFailed(
             f"logged in to {self.host} (credentials from {credentials.found}), but not allowed to use {what}"
@@ -227,5 +251,7 @@ def explained(body: bytes) -> str:
 def _reason(error: BaseException) -> str:
     inner = getattr(error, "reason", None) or error
     text = str(inner.args[-1] if isinstance(inner, Exception) and inner.args else inner)
-    text = re.sub(r"^.*(?:new connection|>): ", "", text)
+    if isinstance(inner, NameResolutionError):
+        return "the name cannot be resolved"
+    text = re.sub(r"^.*(?:new connection|>|\)): ", "", text)
     return re.sub(r"\[Errno -?\d+\] ", "", text)[:300]

@@ -33,8 +33,15 @@ class Profile:
 PROFILES = (
     Profile("ghcr", r"ghcr\.io", 10 * GIB, "GitHub docs, working with the container registry: 10 GB a layer"),
     Profile("ecr-public", r"public\.ecr\.aws", 10_000 * MIB, "ECR Public service quotas: 10,000 MiB a layer"),
-    Profile("ecr", r"\d+\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?", 52_000 * MIB, "ECR service quotas: 52,000 MiB a layer"),
-    Profile("acr", r"[a-z0-9-]+\.azurecr\.(io|cn|us)", 200 * GIB, "Azure container registry service tiers: 200 GiB a layer"),
+    Profile(
+        "ecr",
+        r"\d+\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?",
+        52_000 * MIB,
+        "ECR service quotas: 52,000 MiB a layer",
+    ),
+    Profile(
+        "acr", r"[a-z0-9-]+\.azurecr\.(io|cn|us)", 200 * GIB, "Azure container registry service tiers: 200 GiB a layer"
+    ),
     Profile("swr", r"swr\.[a-z0-9.-]+\.(myhuaweicloud|t-systems)\.com", 10 * GIB, "SWR constraints: 10 GB a layer"),
     Profile("quay", r"quay\.io", 20 * GIB, "Quay MAXIMUM_LAYER_SIZE: 20G by default"),
     Profile("gar", r"[a-z0-9-]+-docker\.pkg\.dev"),
@@ -51,7 +58,9 @@ def profile_of(host: str, named: str = "") -> Profile:
     by_name = {profile.name: profile for profile in PROFILES}
     if named and named != "distribution":
         if named not in by_name:
-            raise InvalidInput(f"there is no registry type {named!r}", hint=f"the types are: {', '.join(sorted(by_name))}")
+            raise InvalidInput(
+                f"there is no registry type {named!r}", hint=f"the types are: {', '.join(sorted(by_name))}"
+            )
         return by_name[named]
     bare = host.partition(":")[0]
     return next((profile for profile in PROFILES if re.fullmatch(profile.hosts, bare)), by_name["distribution"])
@@ -71,12 +80,16 @@ def _problems(image: Image, profile: Profile) -> list[Problem]:
         if limit is not None and layer.blob.size > limit:
             what = f"the layer has {layer.blob.size} bytes; at most {limit} are taken ({profile.source})"
             found.append(
-                Problem(layer.blob.title, what, "use 'layers: per-file'; a single file this large needs another registry")
+                Problem(
+                    layer.blob.title, what, "use 'layers: per-file'; a single file this large needs another registry"
+                )
             )
     if len(image.layers) > MOST_LAYERS:
         what = f"{len(image.layers)} layers; container runtimes take at most {MOST_LAYERS}"
         found.append(
-            Problem(str(image.platform), what, "use 'layers: squashed', or set max_layer_size so that files share layers")
+            Problem(
+                str(image.platform), what, "use 'layers: squashed', or set max_layer_size so that files share layers"
+            )
         )
     estimated = len(image.layers) * _DESCRIPTOR_BYTES
     if estimated > LARGEST_MANIFEST:

@@ -98,7 +98,8 @@ class Authority:
             challenge = Challenge.read(header)
             if challenge.scheme not in ("basic", "bearer"):
                 raise RegistryFailed(
-                    f"{self.origin} asks for the authentication {challenge.scheme or 'nothing'!r}, which is not known"
+                    f"{self.origin} answers 401 and asks for no authentication that is known",
+                    hint="check the registry's address: a proxy on the way may answer in its place",
                 )
             self._challenge = challenge
             return challenge.scheme == "bearer" or bool(self.credentials and used != self.credentials.basic)
@@ -149,7 +150,9 @@ class Authority:
 
     def _answer(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> dict[str, object]:
         pool = self._pools(url)
-        answer = pool.request(method, url, headers={**pool.headers, **headers}, body=body, redirect=False, preload_content=False)
+        answer = pool.request(
+            method, url, headers={**pool.headers, **headers}, body=body, redirect=False, preload_content=False
+        )
         with answer:
             raw = answer.read(_LARGEST_ANSWER)
         if answer.status in (429, 500, 502, 503, 504):

@@ -22,7 +22,9 @@ from buildkit.registries.tokens import Scope
 class Upload:
     """The upload of one blob; ``moved`` hears of every piece, and of a negative amount where it begins again."""
 
-    def __init__(self, connection: Connection, where: str, scope: Scope, blob: Blob, moved: Callable[[int], None]) -> None:
+    def __init__(
+        self, connection: Connection, where: str, scope: Scope, blob: Blob, moved: Callable[[int], None]
+    ) -> None:
         self.connection = connection
         self.where = where
         self.scope = scope
@@ -121,5 +123,4 @@ class Upload:
     def _expect(self, answer: Answer, statuses: tuple[int, ...], doing: str) -> None:
         if answer.status in statuses:
             return
-        said = explained(error_body(answer))
-        raise RegistryFailed(f"{doing} failed: {self.connection.host} answered {answer.status}" + (f" ({said})" if said else ""))
+        raise self.connection.refusal(answer, doing)

@@ -13,7 +13,7 @@ from buildkit.sources.download import Download, RangesIgnored
 
 MEBIBYTE = 1024 * 1024
 CONNECTIONS = 8
-WINDOW = 64 * MEBIBYTE
+WINDOW = 48 * MEBIBYTE
 """Bytes that may be held in memory for all files that are being read ahead, unless the caller says otherwise."""
 
 SLOW = 100e6

@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.faults import Stall
 from tests.test_flow import FILES, Place, place  # noqa: F401
 
 COMMANDS = ("build", "push", "lock", "render", "inspect", "init", "schema")
@@ -139,26 +138,37 @@ def test_one_recipe_that_fails_does_not_keep_the_others_back(place: Place, tmp_p
     assert "there is no kind" in done.stderr
 
 
-def test_interrupted_nothing_is_tagged_and_the_lock_is_as_it_was(place: Place) -> None:  # noqa: F811
-    """Ctrl-C in the middle of an upload: exit code 130, sessions deleted, lock untouched, and the next run works."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_nothing_is_tagged_and_the_lock_is_as_it_was(place: Place, number: int, code: int) -> None:  # noqa: F811
+    """Ctrl-C, or a CI system's SIGTERM, in the middle of an upload: sessions deleted, lock untouched, and the next run works."""
     path = str(place.recipe().path)
     assert modelpack("lock", path).returncode == 0
     before = place.lock.read_bytes()
-    release = threading.Event()
-    place.registry.faults.add(Stall(200_000, until=release, side="request"), method="PATCH", times=1)
+    place.registry.throttle(300_000)
     command = [sys.executable, "-m", "buildkit", "build", path, "--push", "--registry", f"{place.registry.address}/models"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    place.registry.faults.wait()
-    process.send_signal(signal.SIGINT)
+    wait_until(lambda: any(session.received for session in place.registry.sessions))
+    process.send_signal(number)
     out, err = process.communicate(timeout=10)
-    release.set()
-    assert (process.returncode, out) == (130, "")
+    assert (process.returncode, out) == (code, "")
     assert "Traceback" not in err
     assert "interrupted" in err
     assert not place.registry.tags.get("models/granite")
     assert place.lock.read_bytes() == before
+    wait_until(lambda: not [session for session in place.registry.sessions if session.state == "open"])
+    place.registry.throttle(None)
     assert modelpack("build", path, "--push", "--registry", f"{place.registry.address}/models").returncode == 0
     assert place.model_files() == FILES
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Returns when the condition holds; fails after a minute."""
+    pause = threading.Event()
+    for _ in range(6000):
+        if condition():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it did not happen within a minute")
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a small disk")

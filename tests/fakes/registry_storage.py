@@ -117,6 +117,9 @@ class Session:
         buffer = memoryview(bytearray(BUFFER))
         try:
             while count := body.read_into(buffer):
+                if self.state != "open":
+                    # Cancelled by another request meanwhile: what still arrives goes nowhere.
+                    continue
                 self.spool.write(buffer[:count])
                 if limit is not None and self.spool.size > limit:
                     return False
