@@ -18,7 +18,11 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 def tests(session: nox.Session) -> None:
     """All tests. Real engines are installed first where this machine lets us; ``nox -- -k NAME`` runs some."""
     session.install("-e", ".", *nox.project.dependency_groups(PROJECT, "test"))
-    session.run("python", "tests/live/install.py", success_codes=[0] if os.environ.get("MODELPACK_REQUIRE_ENGINES") == "1" else [0, 1])
+    session.run(
+        "python",
+        "tests/live/install.py",
+        success_codes=[0] if os.environ.get("MODELPACK_REQUIRE_ENGINES") == "1" else [0, 1],
+    )
     session.run("python", "-m", "pytest", *session.posargs)
 
 

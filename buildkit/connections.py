@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 import ssl
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -33,7 +35,7 @@ def pool(origin: str, parallel: int = 16) -> urllib3.PoolManager:
         "retries": False,
         "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
         "headers": {"User-Agent": AGENT},
-        "ssl_context": trusted(),
+        "ssl_context": trusted() if origin.startswith("https") else None,
     }
     proxy = proxy_for(origin)
     if proxy:
@@ -43,7 +45,12 @@ def pool(origin: str, parallel: int = 16) -> urllib3.PoolManager:
 
 def trusted() -> ssl.SSLContext:
     """TLS with verification, against the system's certificates or the bundle that the environment names."""
-    bundle = next((os.environ[name] for name in _BUNDLES if os.environ.get(name)), None)
+    return _trusting(next((os.environ[name] for name in _BUNDLES if os.environ.get(name)), None))
+
+
+@lru_cache(maxsize=4)
+def _trusting(bundle: str | None) -> ssl.SSLContext:
+    # Reading the system's certificates takes a tenth of a second: once is enough.
     if bundle and Path(bundle).is_dir():
         return ssl.create_default_context(capath=bundle)
     return ssl.create_default_context(cafile=bundle)
@@ -69,7 +76,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def is_private(host: str) -> bool:
+def is_internal(host: str) -> bool:
+    """Whether a host is written as a private address, in any spelling that a resolver takes (``127.1``, ``2130706433``)."""
+    name = host.rstrip(".").lower()
+    if name.endswith(".localhost"):
+        return True
+    try:
+        mapped = ipaddress.IPv6Address(name.partition("%")[0]).ipv4_mapped
+        return _is_private(str(mapped or name.partition("%")[0]))
+    except ValueError:
+        pass
+    try:
+        return _is_private(socket.inet_ntoa(socket.inet_aton(name)))
+    except (OSError, UnicodeError):
+        return _is_private(name)
+
+
+def _is_private(host: str) -> bool:
     """Whether a host is written as an address that is not public: loopback, private, link-local and the like."""
     if host == "localhost":
         return True

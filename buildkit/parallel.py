@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.2
-_GRACE_SECONDS = 0.8
+_GRACE_SECONDS = 0.3
 """How long work that was told to stop may take to clean up after itself before the command ends without it."""
 
 

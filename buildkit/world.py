@@ -44,6 +44,12 @@ class World:
             )
         return Repository(self._connections[bare], bare)
 
+    def abandon(self, seconds: float) -> None:
+        """Stops everything that goes on, and gives up the uploads that are open, in ``seconds`` at most."""
+        self.stop.ask()
+        for connection in self._connections.values():
+            connection.abandon(seconds)
+
     def source(
         self, reference: SourceRef, folder: Path, *, keep: bool = False, pinned: Inventory | None = None
     ) -> Source:

@@ -36,12 +36,24 @@ def test_imports_point_one_way() -> None:
         if name in ("buildkit.errors", "buildkit.events") and ours:
             wrong.append(f"{name} imports {sorted(ours)}: it must know nothing")
         if part(name) == "oci":
-            wrong += [f"{name} imports {module}" for module in ours if part(module) not in ("oci", "errors", "events", "atomic", "parallel")]
+            wrong += [
+                f"{name} imports {module}"
+                for module in ours
+                if part(module) not in ("oci", "errors", "events", "atomic", "parallel")
+            ]
         if part(name) in ADAPTERS and name != f"buildkit.{part(name)}":
-            others = {m for m in ours if (part(m) in (*ADAPTERS, "flow", "cli") and part(m) != part(name)) or part(m) in ("flow", "cli")}
+            others = {
+                m
+                for m in ours
+                if (part(m) in (*ADAPTERS, "flow", "cli") and part(m) != part(name)) or part(m) in ("flow", "cli")
+            }
             wrong += [f"{name} imports {module}" for module in others]
         if part(name) not in ("cli", "__main__"):
-            faces = {module for module in imported if module.split(".")[0] in ("rich", "typer") or module.startswith("buildkit.cli")}
+            faces = {
+                module
+                for module in imported
+                if module.split(".")[0] in ("rich", "typer") or module.startswith("buildkit.cli")
+            }
             wrong += [f"{name} imports {module}" for module in faces]
         if "subprocess" in imported and not (part(name) in ("engines", "probe") or name == "buildkit.registries.auth"):
             wrong.append(f"{name} imports subprocess")

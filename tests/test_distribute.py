@@ -14,7 +14,9 @@ from buildkit.policy import Policy
 from buildkit.shard import Shard, share
 from tests.test_flow import Place, place, uploads  # noqa: F401
 
-SHARDS = {f"model-{number:05}-of-00008.safetensors": bytes([number]) * (65 * 1024 * 1024 + number) for number in range(3)}
+SHARDS = {
+    f"model-{number:05}-of-00008.safetensors": bytes([number]) * (65 * 1024 * 1024 + number) for number in range(3)
+}
 
 
 def wanted(place: Place) -> flow.Wanted:  # noqa: F811
@@ -27,7 +29,16 @@ def test_processes_push_each_layer_once_and_one_of_them_assembles(place: Place) 
     recipe = place.recipe(model="hf://org/large", layers="per-file")
     flow.lock(recipe, place.world(), Policy.KEEP)
     before = place.lock.read_bytes()
-    command = [sys.executable, "-m", "buildkit", "build", str(recipe.path), "--push", "--registry", wanted(place).registry or ""]
+    command = [
+        sys.executable,
+        "-m",
+        "buildkit",
+        "build",
+        str(recipe.path),
+        "--push",
+        "--registry",
+        wanted(place).registry or "",
+    ]
     processes = [
         subprocess.Popen([*command, "--shard", f"{index}/4"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for index in range(4)
@@ -65,7 +76,9 @@ def test_without_a_lock_machines_cannot_agree(place: Place) -> None:  # noqa: F8
         distribute.push_shard(place.recipe(), place.world(), wanted(place), Shard(0, 2))
 
 
-@pytest.mark.parametrize(("text", "environment", "shard"), [("1/4", {}, Shard(1, 4)), ("4", {"JOB_COMPLETION_INDEX": "3"}, Shard(3, 4))])
+@pytest.mark.parametrize(
+    ("text", "environment", "shard"), [("1/4", {}, Shard(1, 4)), ("4", {"JOB_COMPLETION_INDEX": "3"}, Shard(3, 4))]
+)
 def test_shards_are_read(text: str, environment: dict[str, str], shard: Shard) -> None:
     """A CI matrix counts itself, a Kubernetes job is told its index."""
     assert Shard.parse(text, environment) == shard

@@ -57,12 +57,23 @@ def put_base(registry: Registry, name: str = "ubi9/ubi-micro", content: bytes = 
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": registry.put_blob(name, raw), "size": len(raw)},
-        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": len(layer.getvalue())}],
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": registry.put_blob(name, raw),
+            "size": len(raw),
+        },
+        "layers": [
+            {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": len(layer.getvalue())}
+        ],
     }
     raw = json.dumps(manifest).encode()
     platform = {"os": "linux", "architecture": "amd64"}
-    entry = {"mediaType": OCI_MANIFEST, "digest": registry.put_manifest(name, raw, OCI_MANIFEST), "size": len(raw), "platform": platform}
+    entry = {
+        "mediaType": OCI_MANIFEST,
+        "digest": registry.put_manifest(name, raw, OCI_MANIFEST),
+        "size": len(raw),
+        "platform": platform,
+    }
     index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
     return registry.put_manifest(name, index, OCI_INDEX, "latest")
 
@@ -86,7 +97,9 @@ class Place:
     def world(self) -> World:
         return World(find(self.folder), self.events.append, sleep=lambda seconds: None)
 
-    def build(self, recipe: Recipe | None = None, *, push: bool = True, policy: Policy = Policy.KEEP, **wanted: object) -> Delivered:
+    def build(
+        self, recipe: Recipe | None = None, *, push: bool = True, policy: Policy = Policy.KEEP, **wanted: object
+    ) -> Delivered:
         registry = f"{self.registry.address}/models" if push else None
         return flow.build(recipe or self.recipe(), self.world(), flow.Wanted("embedded", policy, registry, **wanted))  # type: ignore[arg-type]
 
@@ -95,7 +108,9 @@ class Place:
         return self.folder / "recipe.lock"
 
     def served(self) -> tuple[Manifest, ImageConfig]:
-        store = self.world().repository(self.world().settings.registry(f"{self.registry.address}/models").repository("granite"))
+        store = self.world().repository(
+            self.world().settings.registry(f"{self.registry.address}/models").repository("granite")
+        )
         document = store.resolve("v1")
         assert document is not None
         manifest = Manifest.read(document)
@@ -344,7 +359,9 @@ def test_the_token_is_nowhere(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
 def test_two_platforms_share_the_model(place: Place) -> None:
     """An image for two architectures must not move the model twice."""
     place.build(place.recipe(base="scratch", platforms=["linux/amd64", "linux/arm64"]))
-    assert sum(request.request_bytes > 1_000_000 for request in place.registry.requests if request.method == "PATCH") == 1
+    assert (
+        sum(request.request_bytes > 1_000_000 for request in place.registry.requests if request.method == "PATCH") == 1
+    )
     tags = place.registry.tags["models/granite"]
     index = json.loads(place.registry.manifest("models/granite", tags["v1"]).data)
     assert {entry["platform"]["architecture"] for entry in index["manifests"]} == {"amd64", "arm64"}

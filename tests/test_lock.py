@@ -23,7 +23,12 @@ words = st.text(st.characters(exclude_categories=("C",)), min_size=1, max_size=2
 files = st.builds(File, words, st.integers(0, 2**50), hexadecimal, st.just(""), st.just(""))
 platforms = st.sampled_from([Platform("linux", "amd64"), Platform("linux", "arm64", "v8")])
 inventories = st.builds(
-    Inventory, st.just("huggingface"), words, st.lists(files, max_size=5).map(lambda many: tuple(sorted(many))), words, words
+    Inventory,
+    st.just("huggingface"),
+    words,
+    st.lists(files, max_size=5).map(lambda many: tuple(sorted(many))),
+    words,
+    words,
 )
 images = st.builds(
     LockedImage,
@@ -39,7 +44,9 @@ pins = st.builds(
     st.dictionaries(
         st.just("base"),
         st.builds(
-            ImagePin, digests.map(lambda digest: Reference("quay.io", "a/b", "c", digest)), st.dictionaries(platforms, digests, max_size=2)
+            ImagePin,
+            digests.map(lambda digest: Reference("quay.io", "a/b", "c", digest)),
+            st.dictionaries(platforms, digests, max_size=2),
         ),
     ),
     st.dictionaries(st.just("model"), inventories),
@@ -67,7 +74,9 @@ def test_what_is_written_is_read(lock: Lock) -> None:
 def example() -> Lock:
     files = (File("config.json", 2, git_oid="a" * 40), File("model.safetensors", 5, sha256="b" * 64))
     return Lock(
-        Digest.of(b""), Pins({}, {"model": Inventory("huggingface", "org/model", files, "main", "c" * 40)}), {"model": {"hf": "org/model"}}
+        Digest.of(b""),
+        Pins({}, {"model": Inventory("huggingface", "org/model", files, "main", "c" * 40)}),
+        {"model": {"hf": "org/model"}},
     )
 
 
@@ -117,7 +126,10 @@ def test_a_staged_lock_that_is_not_committed_leaves_nothing(tmp_path: Path) -> N
         ("[" * 100_000, "nested without end"),
         ('{"version": 1, "pins": {"images": {}, "sources": {}}, "asked": {"model": 1}}', "pin of 'model' is missing"),
         ("<<<<<<< HEAD\n{}\n=======\n", "merge conflict"),
-        ('{"version": 1, "recipe": "sha256:no", "pins": {"images": {}, "sources": {}}, "asked": {}, "images": {}, "pushed": {}}', "damaged"),
+        (
+            '{"version": 1, "recipe": "sha256:no", "pins": {"images": {}, "sources": {}}, "asked": {}, "images": {}, "pushed": {}}',
+            "damaged",
+        ),
     ],
 )
 def test_a_damaged_lock_is_explained(tmp_path: Path, text: str, what: str) -> None:

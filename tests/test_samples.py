@@ -41,14 +41,19 @@ def test_quickstart_gives_the_digest_that_is_committed(copied: Path) -> None:
     built = flow.build(load(folder), world(folder), flow.Wanted())
     assert committed["images"]["linux/amd64"]["manifest"]["digest"] == built.sealing.digest
     assert (folder / "recipe.lock").read_bytes() == (SAMPLES / "quickstart" / "recipe.lock").read_bytes()
-    assert flow.render(load(folder), world(folder)).containerfile == (SAMPLES / "quickstart" / "Containerfile").read_text(encoding="utf-8")
+    assert flow.render(load(folder), world(folder)).containerfile == (
+        SAMPLES / "quickstart" / "Containerfile"
+    ).read_text(encoding="utf-8")
     flow.build(load(folder), world(folder), flow.Wanted(policy=Policy.LOCKED))
 
 
 @pytest.fixture
 def stand_ins() -> Iterator[tuple[Hub, Registry]]:
     with Hub() as hub, Registry() as registry:
-        hub.add("ibm-granite/granite-3.0-2b-instruct", {"config.json": b"{}", "model.safetensors": b"weights", "README.md": b"#"})
+        hub.add(
+            "ibm-granite/granite-3.0-2b-instruct",
+            {"config.json": b"{}", "model.safetensors": b"weights", "README.md": b"#"},
+        )
         hub.add("onnx/models", {"mobilenetv2-7.onnx": b"an onnx model"})
         put_base(registry)
         put_base(registry, "ubi9/python-312")
@@ -63,7 +68,9 @@ def stand_ins() -> Iterator[tuple[Hub, Registry]]:
         ("mobilenet/folder.yaml", {"models/1/mobilenetv2-7.onnx"}),
     ],
 )
-def test_every_sample_locks_renders_and_builds(copied: Path, stand_ins: tuple[Hub, Registry], recipe: str, files: set[str]) -> None:
+def test_every_sample_locks_renders_and_builds(
+    copied: Path, stand_ins: tuple[Hub, Registry], recipe: str, files: set[str]
+) -> None:
     """A sample that does not build teaches something wrong."""
     hub, registry = stand_ins
     path = copied / recipe
@@ -71,7 +78,10 @@ def test_every_sample_locks_renders_and_builds(copied: Path, stand_ins: tuple[Hu
     (path.parent / "models" / "1" / "mobilenetv2-7.onnx").write_bytes(b"an onnx model")
     text = path.read_text(encoding="utf-8")
     here = f"{hub.endpoint}/onnx/models/resolve/main/mobilenetv2-7.onnx"
-    text = text.replace("https://github.com/onnx/models/raw/main/validated/vision/classification/mobilenet/model/mobilenetv2-7.onnx", here)
+    text = text.replace(
+        "https://github.com/onnx/models/raw/main/validated/vision/classification/mobilenet/model/mobilenetv2-7.onnx",
+        here,
+    )
     assert "github" not in text
     path.write_text(text, encoding="utf-8")
     settings = {"hub": {"endpoint": hub.endpoint}, "mirrors": {"registry.access.redhat.com": registry.address}}
@@ -82,5 +92,9 @@ def test_every_sample_locks_renders_and_builds(copied: Path, stand_ins: tuple[Hu
     assert "@sha256:" in containerfile and containerfile.rstrip().endswith("USER 1001")
     built = flow.build(load(path), world(path.parent), flow.Wanted(registry=f"{registry.address}/models"))
     name = load(path).spec.name
-    manifest = Manifest.read(world(path.parent).repository(world(path.parent).settings.registry(f"{registry.address}/models").repository(name)).resolve("v1"))  # type: ignore[arg-type]
+    manifest = Manifest.read(
+        world(path.parent)
+        .repository(world(path.parent).settings.registry(f"{registry.address}/models").repository(name))
+        .resolve("v1")
+    )  # type: ignore[arg-type]
     assert manifest.document.digest == built.sealing.digest

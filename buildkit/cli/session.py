@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from buildkit.world import World
 
 
+_GRACE_SECONDS = 0.5
+"""How long a registry is waited for when a command is interrupted."""
+
+
 class Session:
     """Opens recipes, each with the world that its folder's settings describe."""
 
@@ -39,9 +43,9 @@ class Session:
         return self._worlds[folder]
 
     def stop(self) -> None:
-        """Asks everything that goes on to end."""
+        """Ends everything that goes on; after a command that is done there is nothing."""
         for world in self._worlds.values():
-            world.stop.ask()
+            world.abandon(_GRACE_SECONDS)
 
 
 @contextmanager

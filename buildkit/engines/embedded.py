@@ -52,6 +52,7 @@ def laid_over(config: ImageConfig, plan: Plan) -> Mapping[str, Any]:
     }
 
 
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PLATFORM_KEYS = ("os", "architecture", "variant", "os.version", "os.features", "author")
 
 
@@ -67,6 +68,9 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             result[key] = [*kept, *value]
         else:
             result[key] = value
+    # What BuildKit and buildah do for a base that has none.
+    if not any(variable.startswith("PATH=") for variable in result.get("Env") or []):
+        result["Env"] = [*(result.get("Env") or []), f"PATH={_PATH}"]
     result.setdefault("WorkingDir", "/")
     return result
 

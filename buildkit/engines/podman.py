@@ -59,7 +59,10 @@ class Podman:
 
     def _build(self, plan: Plan, platform: Platform, context: Context, file: Path, token: Path | None) -> list[str]:
         command = ["podman", "build", "--file", str(file), "--platform", str(platform), "--format", "oci"]
-        command += ["--timestamp", "0", "--layers=false", "--identity-label=false"]
+        # Without --layers podman writes one layer however many are copied, and with it a wrong base digest into the
+        # annotations of its own manifest, which is not the one that is pushed.
+        layers = "true" if len(plan.layers) > 1 else "false"
+        command += ["--timestamp", "0", f"--layers={layers}", "--identity-label=false"]
         command += [f"--annotation={key}={value}" for key, value in sorted(plan.annotations.items())]
         command += [f"--build-arg={key}={value}" for key, value in exported.build_arguments(plan, context).items()]
         command += [f"--tag={name}" for name in self._names(plan, context)]

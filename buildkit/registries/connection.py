@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
@@ -62,6 +63,7 @@ class Connection:
         self.sleep = sleep
         self._plain_http = plain_http
         self._answered = False
+        self._sessions: dict[str, Scope] = {}
         self._pools: dict[str, urllib3.PoolManager] = {}
         self.authority = Authority(self.origin, credentials or (lambda: find(host)), self._pool, plain_http)
 
@@ -127,16 +129,46 @@ class Connection:
         A private address that the registry is not on itself is refused, and so is plain HTTP where it is not allowed.
         """
         url = urljoin(self.origin + "/", where)
+        if re.search(r"[\x00-\x20\x7f\\]", url):
+            # Libraries read such URLs differently: what was checked would not be what is asked.
+            raise RegistryFailed(f"{self.host} points to something that is not a URL; that is not followed")
         parts = urlsplit(url)
         if self._ours(url):
             return url
-        if connections.is_private(parts.hostname or "") and parts.hostname != urlsplit(self.origin).hostname:
+        if connections.is_internal(parts.hostname or "") and parts.hostname != urlsplit(self.origin).hostname:
             raise RegistryFailed(f"{self.host} points to the private address {parts.netloc}; that is not followed")
         if parts.scheme != "https" and not (parts.scheme == "http" and self._plain_http(parts.netloc)):
             raise RegistryFailed(
                 f"{self.host} points to {parts.scheme}://{parts.netloc}, which is not https; that is not followed"
             )
         return url
+
+    def opened(self, location: str, scope: Scope) -> None:
+        """Notes an upload session, for :meth:`abandon`."""
+        self._sessions[location] = scope
+
+    def ended(self, location: str) -> None:
+        """Notes that an upload session is over."""
+        self._sessions.pop(location, None)
+
+    def abandon(self, seconds: float) -> None:
+        """Deletes the upload sessions that are still open: for an interruption, when their threads wait for a slow peer.
+
+        Gives up after ``seconds``; registries collect what is left by themselves, later.
+        """
+        done = threading.Semaphore(0)
+
+        def delete(location: str, scope: Scope) -> None:
+            with contextlib.suppress(Lost, ModelpackError):
+                self.once("DELETE", location, scope).drain_conn()
+            done.release()
+
+        sessions = list(self._sessions.items())
+        for session in sessions:
+            threading.Thread(target=delete, args=session, daemon=True).start()
+        deadline = time.monotonic() + seconds
+        for _ in sessions:
+            done.acquire(timeout=max(0.0, deadline - time.monotonic()))
 
     def pause(self, attempt: int, lost: Lost) -> None:
         """Waits before another try: what the registry asked for, else twice as long each time, with jitter."""

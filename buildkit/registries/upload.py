@@ -38,8 +38,9 @@ class Upload:
         """Sends the blob, in ``session`` where one is open already. Raises RegistryFailed, or what the blob's stream raises."""
         for attempt in range(TRIES):
             try:
-                self.location, session = session or self._begin(), None
-                return self._send(self.location)
+                self._at(session or self._begin())
+                session = None
+                return self._send()
             except Lost as lost:
                 self._cancel()
                 self._rewind()
@@ -62,7 +63,8 @@ class Upload:
         self._expect(answer, (202,), "beginning an upload")
         return self._location(answer)
 
-    def _send(self, location: str) -> Digest:
+    def _send(self) -> Digest:
+        location = self.location or ""
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(self.blob.size)}
         answer = self.connection.once("PATCH", location, self.scope, headers=headers, body=self._pieces())
         if answer.status == 413:
@@ -73,14 +75,15 @@ class Upload:
         self._expect(answer, (200, 201, 202, 204), f"sending {self.blob.title}")
         if self.sent != self.blob.size:
             raise Lost(f"only {self.sent} of {self.blob.size} bytes were taken")
-        self.location = self._location(answer, location)
+        self._at(self._location(answer, location))
         digest = Digest(f"sha256:{self.hashed.hexdigest()}")
         if self.blob.digest and digest != self.blob.digest:
             raise ModelpackError(
                 f"{self.blob.title} has the digest {digest}, but the lock says {self.blob.digest}",
                 hint="lock again with 'modelpack lock --upgrade' if the content is meant to have changed",
             )
-        self._finish(self.location, digest)
+        self._finish(self.location or location, digest)
+        self._at(None)
         return digest
 
     def _finish(self, location: str, digest: Digest) -> None:
@@ -106,12 +109,19 @@ class Upload:
             self.moved(-self.sent)
         self.sent, self.hashed = 0, hashlib.sha256()
 
+    def _at(self, location: str | None) -> None:
+        """Moves to the session's newest location, the only one that registries know; None: it is over."""
+        if self.location:
+            self.connection.ended(self.location)
+        if location:
+            self.connection.opened(location, self.scope)
+        self.location = location
+
     def _cancel(self) -> None:
-        """Gives the session up under its newest location: registries know no other."""
         if self.location:
             with contextlib.suppress(Lost, ModelpackError):
                 self.connection.once("DELETE", self.location, self.scope).drain_conn()
-        self.location = None
+        self._at(None)
 
     def _location(self, answer: Answer, previous: str = "") -> str:
         location = answer.headers.get("Location") or previous

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urljoin
@@ -11,7 +9,7 @@ from urllib.parse import urljoin
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
-from buildkit.connections import is_private
+from buildkit.connections import is_internal
 from buildkit.errors import SourceFailed
 from buildkit.sources.selection import printable
 
@@ -66,22 +64,6 @@ def next_hop(place: Place, location: str, home: str) -> Place:
             hint="only a hub or server that is on a private address itself may redirect to one",
         )
     return Place(url, place.trusted and (scheme, host, port) == origin(home))
-
-
-def is_internal(host: str) -> bool:
-    """Whether a host is written as a private address, in any spelling that a resolver takes (``127.1``, ``2130706433``)."""
-    name = host.rstrip(".").lower()
-    if name.endswith(".localhost"):
-        return True
-    try:
-        mapped = ipaddress.IPv6Address(name.partition("%")[0]).ipv4_mapped
-        return is_private(str(mapped or name.partition("%")[0]))
-    except ValueError:
-        pass
-    try:
-        return is_private(socket.inet_ntoa(socket.inet_aton(name)))
-    except (OSError, UnicodeError):
-        return is_private(name)
 
 
 def _joined(url: str, location: str) -> str:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 import httpx2
 import huggingface_hub
 
-from buildkit.connections import CONNECT_SECONDS, READ_SECONDS, proxy_for, trusted
+from buildkit.connections import CONNECT_SECONDS, READ_SECONDS, is_internal, proxy_for, trusted
 from buildkit.errors import SourceFailed
-from buildkit.sources.addresses import Origin, is_internal, origin, shown
+from buildkit.sources.addresses import Origin, origin, shown
 from buildkit.sources.answers import retry_after
 from buildkit.sources.patience import LONGEST_WAIT, RETRIED, Cut, Patience, Wait
 from buildkit.sources.transfer import TLS_HINT

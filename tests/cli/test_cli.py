@@ -55,7 +55,9 @@ def test_help_imports_nothing_heavy() -> None:
     """Completion and help must answer at once: no engine, hub or registry library may be imported for them."""
     script = "import sys; sys.argv = ['modelpack', '--help']\nfrom buildkit.cli.main import main\ntry: main()\nexcept SystemExit: pass\n"
     script += "heavy = {'huggingface_hub', 'python_on_whales', 'oras', 'pydantic', 'ruamel', 'urllib3', 'jinja2'} & set(sys.modules)\n"
-    done = subprocess.run([sys.executable, "-c", script + "assert not heavy, heavy"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script + "assert not heavy, heavy"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -74,7 +76,9 @@ def test_stdout_is_only_references(place: Place) -> None:  # noqa: F811
 
 def test_json_is_json_on_both_streams(place: Place) -> None:  # noqa: F811
     """A pipeline parses the result from stdout and the progress from stderr."""
-    done = modelpack("build", str(place.recipe().path), "--push", "--registry", f"{place.registry.address}/models", "--json")
+    done = modelpack(
+        "build", str(place.recipe().path), "--push", "--registry", f"{place.registry.address}/models", "--json"
+    )
     (result,) = json.loads(done.stdout)
     assert result["digest"] == place.registry.tags["models/granite"]["v1"]
     assert result["references"] == [f"{place.registry.address}/models/granite:v1@{result['digest']}"]
@@ -88,7 +92,9 @@ def test_drift_is_exit_code_three(place: Place) -> None:  # noqa: F811
     assert modelpack("lock", path).returncode == 0
     place.hub.add("org/granite", {**FILES, "config.json": b"{}", "new.txt": b"new"})
     done = modelpack("build", path, "--locked")
-    check_explained(done, 3, "config.json changed", "new.txt is new", "hint: take what moved with: modelpack lock --upgrade")
+    check_explained(
+        done, 3, "config.json changed", "new.txt is new", "hint: take what moved with: modelpack lock --upgrade"
+    )
     told = modelpack("lock", path)
     assert told.returncode == 0
     assert "warning: granite: model: config.json changed" in told.stderr
@@ -104,7 +110,9 @@ def test_drift_is_exit_code_three(place: Place) -> None:  # noqa: F811
         ({"model": "./nowhere"}, ["nowhere", "hint:"]),
     ],
 )
-def test_what_is_not_there_is_one_error_with_a_hint(place: Place, recipe: Mapping[str, object], words: list[str]) -> None:  # noqa: F811
+def test_what_is_not_there_is_one_error_with_a_hint(
+    place: Place, recipe: Mapping[str, object], words: list[str]
+) -> None:  # noqa: F811
     """The person must see which of the names in the recipe is the wrong one."""
     path = str(place.recipe(**recipe).path)
     check_explained(modelpack("build", path), 1, *words)
@@ -123,7 +131,13 @@ def test_all_problems_of_a_recipe_at_once(place: Place) -> None:  # noqa: F811
 def test_wrong_usage_is_exit_code_two(place: Place) -> None:  # noqa: F811
     """A typing mistake must not look like a failed build."""
     path = str(place.recipe().path)
-    for arguments in (["build", path, "--push"], ["build", path, "--locked", "--upgrade"], ["build"], ["nothing"], ["push"]):
+    for arguments in (
+        ["build", path, "--push"],
+        ["build", path, "--locked", "--upgrade"],
+        ["build"],
+        ["nothing"],
+        ["push"],
+    ):
         assert modelpack(*arguments).returncode == 2, arguments
 
 
@@ -145,7 +159,16 @@ def test_interrupted_nothing_is_tagged_and_the_lock_is_as_it_was(place: Place, n
     assert modelpack("lock", path).returncode == 0
     before = place.lock.read_bytes()
     place.registry.throttle(300_000)
-    command = [sys.executable, "-m", "buildkit", "build", path, "--push", "--registry", f"{place.registry.address}/models"]
+    command = [
+        sys.executable,
+        "-m",
+        "buildkit",
+        "build",
+        path,
+        "--push",
+        "--registry",
+        f"{place.registry.address}/models",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: any(session.received for session in place.registry.sessions))
     process.send_signal(number)

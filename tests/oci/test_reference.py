@@ -33,7 +33,21 @@ def test_reads_what_docker_and_podman_read(text: str, host: str, repository: str
 
 @pytest.mark.parametrize(
     "text",
-    ["", "UPPER/case", "a/b:", "a//b", "a b", "a/b:tag:tag", "a/b@sha256:abc", "a/b@", "/a", "a/", "a/b\nFROM c", "-a/b", "a/b:" + "t" * 129],
+    [
+        "",
+        "UPPER/case",
+        "a/b:",
+        "a//b",
+        "a b",
+        "a/b:tag:tag",
+        "a/b@sha256:abc",
+        "a/b@",
+        "/a",
+        "a/",
+        "a/b\nFROM c",
+        "-a/b",
+        "a/b:" + "t" * 129,
+    ],
 )
 def test_refuses_what_is_none(text: str) -> None:
     """A malformed reference must end in an explanation and never in a request."""

@@ -26,7 +26,9 @@ AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 
 def image(platform: Platform = AMD64, *contents: bytes) -> Image:
     def blob(content: bytes) -> Blob:
-        return Blob(str(content[:8]), OCI_LAYER, len(content), lambda: iter((content[:3], content[3:])), title=str(content[:4]))
+        return Blob(
+            str(content[:8]), OCI_LAYER, len(content), lambda: iter((content[:3], content[3:])), title=str(content[:4])
+        )
 
     config = {key: value for key, value in ImageConfig.empty(platform).content.items() if key != "rootfs"}
     return Image(platform, config, tuple(Layer(blob(content)) for content in contents or (b"layer one", b"layer two!")))

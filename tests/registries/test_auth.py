@@ -95,14 +95,19 @@ def test_credential_helpers_are_asked(home: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_an_identity_token_is_no_password(home: Path) -> None:
     """Azure's registries keep a refresh token, which is exchanged and never sent as a password."""
-    write(home / ".docker" / "config.json", {"auths": {"a.azurecr.io": {"auth": encoded("00000000:"), "identitytoken": "refresh"}}})
+    write(
+        home / ".docker" / "config.json",
+        {"auths": {"a.azurecr.io": {"auth": encoded("00000000:"), "identitytoken": "refresh"}}},
+    )
     credentials = find("a.azurecr.io", "", {})
     assert credentials is not None
     assert credentials.identity_token == "refresh"
     assert "refresh" not in repr(credentials)
 
 
-@pytest.mark.parametrize("content", ["not json", "[]", '{"auths": {"quay.io": {"auth": "%%%"}}}', '{"credHelpers": {"quay.io": "../evil"}}'])
+@pytest.mark.parametrize(
+    "content", ["not json", "[]", '{"auths": {"quay.io": {"auth": "%%%"}}}', '{"credHelpers": {"quay.io": "../evil"}}']
+)
 def test_a_damaged_file_is_named(home: Path, content: str) -> None:
     """Pushing anonymously because a login cannot be read would end in a riddle."""
     path = home / ".docker" / "config.json"

@@ -92,7 +92,11 @@ def test_a_second_push_sends_no_blob() -> None:
         push(registry)
         registry.log.clear()
         check_served(registry, push(registry, image(known=True)))
-        assert not [request for request in registry.requests if request.method in ("PATCH", "POST") and "manifests" not in request.path]
+        assert not [
+            request
+            for request in registry.requests
+            if request.method in ("PATCH", "POST") and "manifests" not in request.path
+        ]
 
 
 def test_a_layer_of_a_sibling_is_mounted() -> None:
@@ -107,7 +111,9 @@ def test_a_layer_of_a_sibling_is_mounted() -> None:
         assert sum(request.request_bytes for request in registry.requests) < 10_000
 
 
-@pytest.mark.parametrize("behaviour", [Behaviour(mounts=False), Behaviour(mounts="error"), Behaviour(mount_location=False)])
+@pytest.mark.parametrize(
+    "behaviour", [Behaviour(mounts=False), Behaviour(mounts="error"), Behaviour(mount_location=False)]
+)
 def test_a_mount_that_is_refused_becomes_an_upload(behaviour: Behaviour) -> None:
     """Registries that cannot mount must still get the image."""
     with Registry(behaviour=behaviour) as registry:
@@ -224,7 +230,10 @@ def test_a_layer_that_is_not_what_the_lock_says_is_not_stored() -> None:
 
 def test_a_registry_that_answers_a_wrong_digest_is_not_believed() -> None:
     """The digest in the lock must be the one that is really served."""
-    with Registry(behaviour=Behaviour(digest_header="wrong")) as registry, pytest.raises(RegistryFailed, match="sha256:"):
+    with (
+        Registry(behaviour=Behaviour(digest_header="wrong")) as registry,
+        pytest.raises(RegistryFailed, match="sha256:"),
+    ):
         push(registry)
 
 
@@ -254,7 +263,10 @@ def test_credentials_are_used_and_never_shown(mode: Any) -> None:
         good = Credentials("me", "secret-password", found="a test")
         check_credentials = push(registry, credentials=good)
         assert registry.tags["models/granite"]["v1"] == check_credentials
-        for bad, what in ((None, "not logged in"), (Credentials("me", "wrong-password", found="a file"), "does not accept")):
+        for bad, what in (
+            (None, "not logged in"),
+            (Credentials("me", "wrong-password", found="a file"), "does not accept"),
+        ):
             with pytest.raises(RegistryFailed, match=what) as raised:
                 push(registry, credentials=bad)
             assert "password" not in str(raised.value) + repr(bad)
@@ -301,11 +313,15 @@ def test_a_token_that_expires_in_the_middle_is_renewed() -> None:
     st.integers(1, 4),
     st.booleans(),
 )
-def test_either_the_planned_image_or_no_tag(faults: list[tuple[Any, str, int, int, int]], layers: int, known: bool) -> None:
+def test_either_the_planned_image_or_no_tag(
+    faults: list[tuple[Any, str, int, int, int]], layers: int, known: bool
+) -> None:
     """Whatever breaks, and wherever: a tag leads to exactly the planned image, or there is none."""
     with Registry() as registry:
         for kind, method, at, skip, times in faults:
-            action = {Cut: Cut(at, "request"), Hangup: Hangup(), Status: Status(503), Corrupt: Corrupt(at, "request")}[kind]
+            action = {Cut: Cut(at, "request"), Hangup: Hangup(), Status: Status(503), Corrupt: Corrupt(at, "request")}[
+                kind
+            ]
             registry.faults.add(action, method=method, skip=skip, times=times)
         try:
             digest = push(registry, image(layers, known))
