@@ -133,7 +133,8 @@ class Staged:
             self._atomic.flush()
         except OSError as error:
             self.__exit__()
-            raise InvalidInput(f"{path} cannot be written: {error.strerror}", hint="nothing was tagged") from None
+            hint = "make room there, or make the folder writable; nothing was tagged"
+            raise InvalidInput(f"{path} cannot be written: {error.strerror}", hint=hint) from None
 
     def __enter__(self) -> Staged:
         return self

@@ -131,7 +131,7 @@ def proven(source: Source, file: File) -> Iterator[bytes | memoryview]:
     if proof and proof.found != proof.expected:
         raise SourceFailed(
             f"{file.path} is not the file that was pinned: it hashes to {proof.found}, and {proof.expected} was expected",
-            hint="if the change is meant, take it with 'modelpack lock --upgrade'; nothing was tagged",
+            hint="if the change is meant, build again (a folder) or take it with --upgrade (a hub, a URL); nothing was tagged",
         )
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.place import place
+
 pytest_plugins = ["tests.guard"]
+__all__ = ["place"]
 
 
 @pytest.fixture(autouse=True)

@@ -12,18 +12,18 @@ from buildkit import distribute, flow
 from buildkit.errors import InvalidInput
 from buildkit.policy import Policy
 from buildkit.shard import Shard, share
-from tests.test_flow import Place, place, uploads  # noqa: F401
+from tests.place import Place, uploads
 
 SHARDS = {
     f"model-{number:05}-of-00008.safetensors": bytes([number]) * (65 * 1024 * 1024 + number) for number in range(3)
 }
 
 
-def wanted(place: Place) -> flow.Wanted:  # noqa: F811
+def wanted(place: Place) -> flow.Wanted:
     return flow.Wanted("embedded", registry=f"{place.registry.address}/models")
 
 
-def test_processes_push_each_layer_once_and_one_of_them_assembles(place: Place) -> None:  # noqa: F811
+def test_processes_push_each_layer_once_and_one_of_them_assembles(place: Place) -> None:
     """Four processes with one lock: every byte once, and the digest that a single process gives."""
     place.hub.add("org/large", {**SHARDS, "config.json": b"{}"})
     recipe = place.recipe(model="hf://org/large", layers="per-file")
@@ -60,7 +60,7 @@ def test_processes_push_each_layer_once_and_one_of_them_assembles(place: Place) 
     assert set(place.model_files()) == {*SHARDS, "config.json"}
 
 
-def test_what_is_missing_is_named(place: Place) -> None:  # noqa: F811
+def test_what_is_missing_is_named(place: Place) -> None:
     """Who assembles too early must learn which machines to wait for, and no tag may move."""
     recipe = place.recipe(layers="per-file")
     flow.lock(recipe, place.world(), Policy.KEEP)
@@ -70,7 +70,7 @@ def test_what_is_missing_is_named(place: Place) -> None:  # noqa: F811
     assert not place.registry.tags.get("models/granite")
 
 
-def test_without_a_lock_machines_cannot_agree(place: Place) -> None:  # noqa: F811
+def test_without_a_lock_machines_cannot_agree(place: Place) -> None:
     """A branch that moves between two machines would mix two models."""
     with pytest.raises(InvalidInput, match="could not agree"):
         distribute.push_shard(place.recipe(), place.world(), wanted(place), Shard(0, 2))
@@ -91,7 +91,7 @@ def test_a_shard_that_is_none_is_refused(text: str) -> None:
         Shard.parse(text, {})
 
 
-def test_shares_are_all_layers_and_none_twice(place: Place) -> None:  # noqa: F811
+def test_shares_are_all_layers_and_none_twice(place: Place) -> None:
     """Every layer belongs to exactly one machine."""
     made = flow.make(place.recipe(layers="per-file"), place.world(), flow.Wanted("embedded"))
     layers = list(made.images[0].layers)

@@ -19,7 +19,7 @@ from buildkit.pin import File, ImagePin, Inventory, Pins
 
 hexadecimal = st.text("0123456789abcdef", min_size=64, max_size=64)
 digests = hexadecimal.map(lambda text: Digest(f"sha256:{text}"))
-words = st.text(st.characters(exclude_categories=("C",)), min_size=1, max_size=20)
+words = st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Co", "Cn")), min_size=1, max_size=20)
 files = st.builds(File, words, st.integers(0, 2**50), hexadecimal, st.just(""), st.just(""))
 platforms = st.sampled_from([Platform("linux", "amd64"), Platform("linux", "arm64", "v8")])
 inventories = st.builds(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -68,7 +69,8 @@ def _run() -> int:
 
 def _explained(error: OSError) -> ModelpackError:
     where = str(error.filename or "")
-    return ModelpackError(f"{where}: {error.strerror or error}" if where else str(error.strerror or error))
+    hint = "make room on the disk, and run the same command again" if error.errno == errno.ENOSPC else ""
+    return ModelpackError(f"{where}: {error.strerror or error}" if where else str(error.strerror or error), hint=hint)
 
 
 def _our_bug() -> int:
@@ -88,6 +90,9 @@ def _our_bug() -> int:
 
 def _speak_utf8() -> None:
     """Names of files may hold any letter, and a terminal that cannot show one must not end the command."""
+    # A stream that was closed before we began is none at all in Python.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - it is for as long as we live
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - it is for as long as we live
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure:

@@ -175,7 +175,9 @@ def _bars() -> Iterator[Emit]:
     ]
     tasks: dict[str, TaskID] = {}
     labels: dict[str, tuple[str, int | None]] = {}
-    with Progress(*columns, console=console, transient=True, expand=True) as shown:
+    with Progress(
+        *columns, console=console, transient=True, expand=True, redirect_stdout=False, redirect_stderr=False
+    ) as shown:
 
         def emit(event: Event) -> None:
             match event:

@@ -75,6 +75,8 @@ def build_context(plan: Plan, context: Context, *, own_stage: bool = False) -> I
         text = for_this_machine(plan.containerfile, context) if own_stage else plan.containerfile
         text = relocated(text, context.settings.located)
         file.write_text(text, encoding="utf-8", newline="\n")
+        # What a project keeps out of its own images must not be missing from the model: BuildKit takes this file first.
+        file.with_name(f"{file.name}.dockerignore").write_text("", encoding="utf-8")
         if plan.archive:
             write_archive(plan, context, folder / plan.archive)
         yield file, context.folder if plan.context is not None else folder

@@ -64,6 +64,7 @@ class Podman:
         layers = "true" if len(plan.layers) > 1 else "false"
         command += ["--timestamp", "0", f"--layers={layers}", "--identity-label=false"]
         command += [f"--annotation={key}={value}" for key, value in sorted(plan.annotations.items())]
+        command.append(f"--ignorefile={file}.dockerignore")
         command += [f"--build-arg={key}={value}" for key, value in exported.build_arguments(plan, context).items()]
         command += [f"--tag={name}" for name in self._names(plan, context)]
         if exported.needs_host_network(plan, context):

@@ -100,9 +100,10 @@ class Archive:
         self._atomic.file.write(tar.header(entry) + content + bytes(entry.padding))
 
     def _index(self) -> dict[str, Any]:
+        """One name alone: podman refuses to load an archive with two ("choose an image"), were they one image or not."""
         named = [
             Descriptor(document.media_type, document.digest, len(document.raw), {REFERENCE_NAME: tag}).document()
-            for document, tag in self._named
+            for document, tag in self._named[:1]
         ]
         return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": named}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_flow import FILES, Place, place  # noqa: F401
+from tests.place import FILES, Place
 
 COMMANDS = ("build", "push", "lock", "render", "inspect", "init", "schema")
 
@@ -61,7 +61,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_stdout_is_only_references(place: Place) -> None:  # noqa: F811
+def test_stdout_is_only_references(place: Place) -> None:
     """``$(modelpack build …)`` must be usable as it is."""
     path = str(place.recipe(tags=["v1", "v2"]).path)
     registry = f"{place.registry.address}/models"
@@ -74,7 +74,7 @@ def test_stdout_is_only_references(place: Place) -> None:  # noqa: F811
     assert (quiet.stdout, quiet.stderr) == (done.stdout, "")
 
 
-def test_json_is_json_on_both_streams(place: Place) -> None:  # noqa: F811
+def test_json_is_json_on_both_streams(place: Place) -> None:
     """A pipeline parses the result from stdout and the progress from stderr."""
     done = modelpack(
         "build", str(place.recipe().path), "--push", "--registry", f"{place.registry.address}/models", "--json"
@@ -86,7 +86,7 @@ def test_json_is_json_on_both_streams(place: Place) -> None:  # noqa: F811
     assert {"began", "moved", "ended"} <= {event["event"] for event in events}
 
 
-def test_drift_is_exit_code_three(place: Place) -> None:  # noqa: F811
+def test_drift_is_exit_code_three(place: Place) -> None:
     """A pipeline tells drift from failure by the exit code, and a person reads what moved."""
     path = str(place.recipe().path)
     assert modelpack("lock", path).returncode == 0
@@ -112,14 +112,14 @@ def test_drift_is_exit_code_three(place: Place) -> None:  # noqa: F811
 )
 def test_what_is_not_there_is_one_error_with_a_hint(
     place: Place, recipe: Mapping[str, object], words: list[str]
-) -> None:  # noqa: F811
+) -> None:
     """The person must see which of the names in the recipe is the wrong one."""
     path = str(place.recipe(**recipe).path)
     check_explained(modelpack("build", path), 1, *words)
     assert not place.lock.exists()
 
 
-def test_all_problems_of_a_recipe_at_once(place: Place) -> None:  # noqa: F811
+def test_all_problems_of_a_recipe_at_once(place: Place) -> None:
     """Whoever mends a recipe wants to mend it once."""
     path = place.folder / "recipe.yaml"
     path.write_text("kind: modelcar\r\nname: Granite\r\nmodle: ./models\r\ntags: [1.0]\r\n")
@@ -128,7 +128,7 @@ def test_all_problems_of_a_recipe_at_once(place: Place) -> None:  # noqa: F811
     assert not place.lock.exists()
 
 
-def test_wrong_usage_is_exit_code_two(place: Place) -> None:  # noqa: F811
+def test_wrong_usage_is_exit_code_two(place: Place) -> None:
     """A typing mistake must not look like a failed build."""
     path = str(place.recipe().path)
     for arguments in (
@@ -141,7 +141,7 @@ def test_wrong_usage_is_exit_code_two(place: Place) -> None:  # noqa: F811
         assert modelpack(*arguments).returncode == 2, arguments
 
 
-def test_one_recipe_that_fails_does_not_keep_the_others_back(place: Place, tmp_path: Path) -> None:  # noqa: F811
+def test_one_recipe_that_fails_does_not_keep_the_others_back(place: Place, tmp_path: Path) -> None:
     """A fleet of fifty must not wait for the one with a typing mistake."""
     good = str(place.recipe().path)
     bad = tmp_path / "bad.yaml"
@@ -153,7 +153,7 @@ def test_one_recipe_that_fails_does_not_keep_the_others_back(place: Place, tmp_p
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_nothing_is_tagged_and_the_lock_is_as_it_was(place: Place, number: int, code: int) -> None:  # noqa: F811
+def test_interrupted_nothing_is_tagged_and_the_lock_is_as_it_was(place: Place, number: int, code: int) -> None:
     """Ctrl-C, or a CI system's SIGTERM, in the middle of an upload: sessions deleted, lock untouched, and the next run works."""
     path = str(place.recipe().path)
     assert modelpack("lock", path).returncode == 0
@@ -195,7 +195,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a small disk")
-def test_a_full_disk_is_explained_and_nothing_is_tagged(place: Place, tmp_path: Path) -> None:  # noqa: F811
+def test_a_full_disk_is_explained_and_nothing_is_tagged(place: Place, tmp_path: Path) -> None:
     """What cannot be locked is not published, and half a file is not left."""
     small = tmp_path / "small"
     small.mkdir()
@@ -225,7 +225,7 @@ def test_init_writes_what_builds_and_replaces_nothing(tmp_path: Path) -> None:
     assert recipe.read_text() == "changed"
 
 
-def test_inspect_says_what_is_inside(place: Place, tmp_path: Path) -> None:  # noqa: F811
+def test_inspect_says_what_is_inside(place: Place, tmp_path: Path) -> None:
     """Layers, sizes, user and where each part came from, at any width and as JSON."""
     path = str(place.recipe().path)
     out = str(tmp_path / "out")
@@ -239,7 +239,7 @@ def test_inspect_says_what_is_inside(place: Place, tmp_path: Path) -> None:  # n
     check_explained(modelpack("inspect", f"oci:{tmp_path}"), 1, "not an OCI layout")
 
 
-def test_push_without_a_recipe_takes_what_is_here(place: Place) -> None:  # noqa: F811
+def test_push_without_a_recipe_takes_what_is_here(place: Place) -> None:
     """In a folder of locked recipes ``modelpack push`` means all of them."""
     recipe = place.recipe().path
     (place.folder / "second.yaml").write_text(recipe.read_text().replace('"granite"', '"second"'))
@@ -249,3 +249,45 @@ def test_push_without_a_recipe_takes_what_is_here(place: Place) -> None:  # noqa
     done = modelpack("push", "--registry", f"{place.registry.address}/models", cwd=place.folder)
     assert done.returncode == 0, done.stderr
     assert set(place.registry.tags) >= {"models/first", "models/second"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo terminals")
+def test_results_are_on_stdout_when_stderr_is_a_terminal(place: Place) -> None:
+    """``X=$(modelpack build .)`` typed into a terminal: the bars are on it, the result in the variable."""
+    import pty
+
+    path = str(place.recipe().path)
+    terminal, other = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "buildkit",
+                "build",
+                path,
+                "--push",
+                "--registry",
+                f"{place.registry.address}/models",
+            ],
+            env={key: value for key, value in os.environ.items() if key != "CI"} | {"TERM": "xterm", "COLUMNS": "40"},
+            stdout=subprocess.PIPE,
+            stderr=other,
+            text=True,
+        )
+        out, _ = process.communicate(timeout=60)
+    finally:
+        os.close(other)
+        os.close(terminal)
+    digest = place.registry.tags["models/granite"]["v1"]
+    assert out == f"{place.registry.address}/models/granite:v1@{digest}\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell closes the stream")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_do_no_harm(place: Place, closed: str) -> None:
+    """A daemon that closes our streams must still get its image and its exit code."""
+    command = f"'{sys.executable}' -m buildkit build '{place.recipe().path}' {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr

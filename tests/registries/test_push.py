@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -285,7 +285,7 @@ def test_a_token_that_expires_in_the_middle_is_renewed() -> None:
     """A push of an hour outlives every token."""
     with Registry(auth=Auth(mode="token", accounts=ACCOUNTS)) as registry:
         store = repository(registry, credentials=Credentials("me", "secret-password", found="a test"))
-        expired = []
+        expired: list[bool] = []
 
         def emit(event: Event) -> None:
             if isinstance(event, Moved) and not expired:
@@ -322,7 +322,7 @@ def test_either_the_planned_image_or_no_tag(
             action = {Cut: Cut(at, "request"), Hangup: Hangup(), Status: Status(503), Corrupt: Corrupt(at, "request")}[
                 kind
             ]
-            registry.faults.add(action, method=method, skip=skip, times=times)
+            registry.faults.add(cast(Any, action), method=method, skip=skip, times=times)
         try:
             digest = push(registry, image(layers, known))
         except ModelpackError:

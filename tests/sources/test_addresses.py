@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildkit.connections import is_internal
 from buildkit.errors import SourceFailed
-from buildkit.sources.addresses import Place, is_internal, next_hop, origin, shown
+from buildkit.sources.addresses import Place, next_hop, origin, shown
 from buildkit.sources.answers import Part, content_range, number, retry_after
 
 HUB = "https://huggingface.co"
