@@ -5,13 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 from buildkit.build import Context
 from buildkit.engines import exported
-from buildkit.engines.program import failed
+from buildkit.engines.program import failed, run
 from buildkit.errors import EngineFailed, Problem
 from buildkit.events import Said
 from buildkit.oci.image import Image
@@ -21,7 +19,7 @@ from buildkit.plan import Plan
 
 
 class Buildx:
-    """Builds through python-on-whales, loads into docker's store, and exports from there."""
+    """Builds with ``docker buildx``, loads into docker's store, and exports from there."""
 
     name = "buildx"
 
@@ -36,7 +34,8 @@ class Buildx:
         return exported.lacking(plan, self.name)
 
     def build(self, plan: Plan, platform: Platform, context: Context) -> Image:
-        """Builds, exports without compression, and returns what came out; raises EngineFailed."""
+        """Builds, exports without compression, and returns what came out; raises EngineFailed and SourceFailed."""
+        exported.check_readable(plan, context)
         names = [f"{plan.name}:{tag}" for tag in context.tags]
         with exported.build_context(plan, context) as (file, folder), exported.token_file() as token:
             self._build(plan, platform, context, file, folder, names, token)
@@ -62,29 +61,27 @@ class Buildx:
         names: list[str],
         token: Path | None,
     ) -> None:
-        from python_on_whales import DockerClient, DockerException
-
         arguments = {**exported.build_arguments(plan, context), "SOURCE_DATE_EPOCH": "0"}
-        said: list[str] = []
-        try:
-            lines = DockerClient().buildx.build(
-                folder,
-                file=file,
-                tags=names,
-                platforms=[str(platform)],
-                build_args=arguments,
-                secrets=[f"id=hf_token,src={token}"] if token else [],
-                network="host" if exported.needs_host_network(plan, context) else None,
-                provenance=False,
-                load=True,
-                progress="plain",
-                stream_logs=True,
-            )
-            for line in cast("Iterator[str]", lines):
-                said.append(line)
-                context.emit(Said(f"buildx: {line.rstrip()}"))
-        except DockerException as error:
-            raise failed("buildx", "\n".join(said) or error.stderr or "") from None
+        command = [*_docker(), "buildx", "build", "--file", str(file), "--platform", str(platform), "--load"]
+        command += ["--provenance=false", "--progress=plain"]
+        command += [f"--tag={name}" for name in names]
+        command += [f"--build-arg={key}={value}" for key, value in arguments.items()]
+        if exported.needs_host_network(plan, context):
+            command.append("--network=host")
+        if token:
+            command.append(f"--secret=id=hf_token,src={token}")
+        run("buildx", [*command, str(folder)], context.emit)
+
+
+def _docker() -> list[str]:
+    """The docker command as python-on-whales finds it.
+
+    Its own ``build`` is not used: it hides the program that it starts, which then could not be interrupted and would go
+    on, holding the token.
+    """
+    from python_on_whales import DockerClient
+
+    return [str(word) for word in DockerClient().client_config.docker_cmd]
 
 
 def _save(name: str, folder: Path) -> None:

@@ -105,6 +105,18 @@ def needs_host_network(plan: Plan, context: Context) -> bool:
     return any(is_loopback(urlsplit(url).hostname or "") for url in urls)
 
 
+def check_readable(plan: Plan, context: Context) -> None:
+    """Reads the beginning of each source's smallest file: a gated model is refused here, in words, and not by a build's log.
+
+    Raises SourceFailed.
+    """
+    files = sorted((file for layer in plan.layers for file in layer.files), key=lambda file: -file.file.size)
+    for key, file in {file.source: file for file in files}.items():
+        pieces = context.sources[key].open(file.file)
+        next(pieces, None)
+        getattr(pieces, "close", lambda: None)()
+
+
 def plain_http_pulls(context: Context) -> bool:
     """Whether an image of the Containerfile comes from a registry that speaks plain HTTP (loopback, or marked insecure)."""
     located = [context.settings.located(reference) for reference in context.bases]

@@ -32,7 +32,8 @@ class Podman:
         return exported.lacking(plan, self.name)
 
     def build(self, plan: Plan, platform: Platform, context: Context) -> Image:
-        """Builds, exports without compression, and returns what came out; raises EngineFailed."""
+        """Builds, exports without compression, and returns what came out; raises EngineFailed and SourceFailed."""
+        exported.check_readable(plan, context)
         with exported.build_context(plan, context, own_stage=True) as (file, folder), exported.token_file() as token:
             run("podman", [*self._build(plan, platform, context, file, token), str(folder)], context.emit)
         place = exported.export_folder(self.name, platform, context)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import signal
 import subprocess
 from collections import deque
 
@@ -11,7 +13,14 @@ from buildkit.events import Emit, Said
 
 _KEPT_LINES = 40
 _SHOWN_LINES = 12
-_ENDING_SECONDS = 5
+_INTERRUPTED_SECONDS = 10
+"""How long an engine may take to end what it runs, its containers and their secrets, when it is interrupted."""
+
+_ENDING_SECONDS = 2
+_NOISE = re.compile(
+    r"^\s*\d+ \| |^-{4,}$|^ > |^ERROR: failed to |^[\w./-]*Containerfile:\d+$|^#\d+ (?:\[|CANCELED|DONE|CACHED)"
+)
+"""What BuildKit and podman say around a failure: the excerpt of the Containerfile and the command once more."""
 
 
 def run(engine: str, command: list[str], emit: Emit) -> None:
@@ -26,22 +35,36 @@ def run(engine: str, command: list[str], emit: Emit) -> None:
                 said.append(line)
                 emit(Said(f"{engine}: {line.rstrip()}"))
         except BaseException:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_ENDING_SECONDS)
-            process.kill()
+            _end(process)
             raise
     if process.returncode:
         raise failed(engine, "".join(said))
 
 
+def _end(process: subprocess.Popen[str]) -> None:
+    """Interrupts an engine as Ctrl-C would: on SIGTERM podman dies and leaves its container, with the secret, running."""
+    for signal_number, seconds in ((signal.SIGINT, _INTERRUPTED_SECONDS), (signal.SIGTERM, _ENDING_SECONDS)):
+        with contextlib.suppress(subprocess.TimeoutExpired, OSError, ValueError):
+            process.send_signal(signal_number)
+            process.wait(seconds)
+            return
+    process.kill()
+
+
 def failed(engine: str, said: str) -> EngineFailed:
     """The failure of an engine, with the last lines that it printed."""
-    lines = [line.rstrip() for line in said.splitlines() if line.strip()]
+    told = [line.rstrip() for line in said.splitlines() if line.strip()]
+    lines = [line for line in told if not _NOISE.match(line)] or told
     hint = next((hint for mark, hint in _HINTS.items() if mark in said), "")
-    return EngineFailed(f"{engine} failed", [Problem("", line[:400]) for line in lines[-_SHOWN_LINES:]], hint=hint)
+    return EngineFailed(f"{engine} failed", [Problem("", _end_of(line)) for line in lines[-_SHOWN_LINES:]], hint=hint)
 
 
+def _end_of(line: str) -> str:
+    """A line that fits: of one that repeats a whole command, the end, which names the failure."""
+    return line if len(line) <= _LONGEST else f"… {line[-_LONGEST:]}"
+
+
+_LONGEST = 300
 _HINTS = {
     "cgroups in hybrid mode not supported": "this machine needs runc: set 'runtime = \"runc\"' in containers.conf",
     "error setting rlimit": 'set \'default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\' in containers.conf',

@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.place import FILES, Place
+from tests.waiting import wait_until
 
 COMMANDS = ("build", "push", "lock", "render", "inspect", "init", "schema")
 
@@ -182,16 +182,6 @@ def test_interrupted_nothing_is_tagged_and_the_lock_is_as_it_was(place: Place, n
     place.registry.throttle(None)
     assert modelpack("build", path, "--push", "--registry", f"{place.registry.address}/models").returncode == 0
     assert place.model_files() == FILES
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Returns when the condition holds; fails after a minute."""
-    pause = threading.Event()
-    for _ in range(6000):
-        if condition():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it did not happen within a minute")
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a small disk")

@@ -6,7 +6,9 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 
 from buildkit import flow
+from buildkit.errors import ModelpackError
 from buildkit.events import silent
 from buildkit.oci.manifest import ImageConfig, Manifest
 from buildkit.policy import Policy
@@ -25,6 +28,7 @@ from buildkit.settings import find
 from buildkit.world import World
 from tests.fakes.hub import Hub
 from tests.live.registry import LiveRegistry
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.engine]
 
@@ -151,6 +155,39 @@ def test_all_engines_build_the_same_image(
         seen[engine] = (entries, dict(config.process), config.platform, dict(manifest.annotations))
     assert seen["podman"] == seen["embedded"]
     assert seen["buildx"] == seen["embedded"]
+
+
+@pytest.mark.parametrize("engine", ["podman", "buildx"])
+def test_a_gated_model_is_refused_in_words(project: Project, engines: tuple[str, ...], engine: str) -> None:
+    """Who has no access must learn what to do, and not read a build's log."""
+    with pytest.raises(ModelpackError) as raised:
+        project.build(engine, project.write(model="hf://org/granite"), "gated")
+    assert "HF_TOKEN" in str(raised.value) + raised.value.hint
+    assert not (project.folder / "recipe.lock").exists()
+
+
+@pytest.mark.parametrize("engine", ["podman", "buildx"])
+def test_an_interrupted_build_ends_its_engine_and_leaves_no_token(
+    project: Project, engines: tuple[str, ...], engine: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A download that goes on after Ctrl-C fills a disk; a token that stays on it is lost."""
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    project.hub.add("org/slow", {**FILES, "model.safetensors": os.urandom(3_000_000)}, gated=True)
+    recipe = project.write(model="hf://org/slow")
+    flow.lock(load(recipe), project.world(), Policy.KEEP)
+    project.hub.throttle(50_000)
+    command = [sys.executable, "-m", "buildkit", "build", str(recipe), "--engine", engine, "--quiet"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: any("/resolve/" in request.path for request in project.hub.requests[3:]), "the download")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    left = [
+        path for path in (tmp_path / "tmp").rglob("*") if path.is_file() and TOKEN in path.read_text(errors="replace")
+    ]
+    assert not left, "the token stayed on the disk"
 
 
 @pytest.mark.parametrize("engine", ["podman", "buildx"])
