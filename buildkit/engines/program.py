@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
 from collections import deque
+from pathlib import Path
 
 from buildkit.errors import EngineFailed, Problem
 from buildkit.events import Emit, Said
@@ -42,13 +44,35 @@ def run(engine: str, command: list[str], emit: Emit) -> None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Interrupts an engine as Ctrl-C would: on SIGTERM podman dies and leaves its container, with the secret, running."""
+    """Ends an engine and what it runs, the innermost first: podman, interrupted itself, dies and leaves its container running.
+
+    A build whose step has ended cleans up after itself, its secrets included (measured with podman 4.3).
+    """
+    for descendant in reversed(_descendants(process.pid)):
+        with contextlib.suppress(OSError):
+            os.kill(descendant, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_ENDING_SECONDS)
+        return
     for signal_number, seconds in ((signal.SIGINT, _INTERRUPTED_SECONDS), (signal.SIGTERM, _ENDING_SECONDS)):
         with contextlib.suppress(subprocess.TimeoutExpired, OSError, ValueError):
             process.send_signal(signal_number)
             process.wait(seconds)
             return
     process.kill()
+
+
+def _descendants(pid: int) -> list[int]:
+    """What a process started, and what that started, outermost first; nothing where there is no /proc to ask (proc(5))."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found = children.get(pid, [])
+    for child in found:
+        found += children.get(child, [])
+    return found
 
 
 def failed(engine: str, said: str) -> EngineFailed:
