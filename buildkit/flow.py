@@ -24,6 +24,7 @@ from buildkit.policy import Policy, asked, pin
 from buildkit.push import Delivered, Output, deliver
 from buildkit.recipe import Recipe
 from buildkit.record import Record, recall
+from buildkit.spec import FolderRef
 from buildkit.world import World
 
 
@@ -76,6 +77,7 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
 
 def build(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
     """Builds the image and brings it where it is wanted; the lock is moved into place last."""
+    _refuse_output_in_model(recipe, wanted.output)
     made = make(recipe, world, wanted)
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
         delivered = deliver(made.images, recipe.spec, wanted.registry, wanted.output, world, record)
@@ -98,6 +100,17 @@ def push(recipe: Recipe, world: World, registry: str) -> Delivered:
         delivered = deliver(images, recipe.spec, registry, None, world, record)
         record.commit()
     return delivered
+
+
+def _refuse_output_in_model(recipe: Recipe, output: Output | None) -> None:
+    """An image that is written into its own model would be a part of the next one."""
+    for _, reference in recipe.spec.sources():
+        if output and isinstance(reference, FolderRef):
+            model = (recipe.folder / reference.path).resolve()
+            if output.path.is_relative_to(model):
+                raise InvalidInput(
+                    f"{output.path} lies in the model's folder {model}", hint="write the image somewhere else"
+                )
 
 
 def _draft(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:

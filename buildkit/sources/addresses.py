@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
-from buildkit.connections import is_internal
+from buildkit.connections import is_internal, is_loopback
 from buildkit.errors import SourceFailed
 from buildkit.sources.selection import printable
 
@@ -58,6 +58,10 @@ def next_hop(place: Place, location: str, home: str) -> Place:
     scheme, host, port = origin(url)
     if scheme == "http" and origin(place.url)[0] == "https":
         raise SourceFailed(f"{shown(place.url)} redirects from https to {shown(url)}, which is not encrypted")
+    if scheme == "http" and is_loopback(origin(home)[1]) and not is_loopback(host):
+        raise SourceFailed(
+            f"{shown(place.url)} redirects to {shown(url)}, which is not encrypted", hint="http is for loopback alone"
+        )
     if is_internal(host) and not is_internal(origin(home)[1]):
         raise SourceFailed(
             f"{shown(place.url)} redirects to the private address {host}, which is refused",

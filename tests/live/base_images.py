@@ -7,7 +7,6 @@ one where a Containerfile can tell: user 1001, a home of its own, and a virtual 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -19,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recipes.modelcar.stages import HUB_LIBRARY
 from tests.live import oci_layout
 from tests.live.install import codename, mirror, program
 from tests.live.registry import LiveRegistry
@@ -188,8 +188,8 @@ ROOTFS: Mapping[str, Callable[[Path], dict[str, object]]] = {SHELL_BASE: _shell_
 
 
 def hub_version() -> str:
-    """The version of huggingface_hub that runs the tests, and so the one that is in the Python base."""
-    return importlib.metadata.version("huggingface_hub")
+    """The version of huggingface_hub that a rendered Containerfile asks for: with it in the base no package index is needed."""
+    return HUB_LIBRARY.partition("==")[2]
 
 
 def _key(repository: str) -> str:
