@@ -169,7 +169,14 @@ def test_interrupted_nothing_is_tagged_and_the_lock_is_as_it_was(place: Place, n
         "--registry",
         f"{place.registry.address}/models",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - nothing else runs in it
+    )
     wait_until(lambda: any(session.received for session in place.registry.sessions))
     process.send_signal(number)
     out, err = process.communicate(timeout=10)
