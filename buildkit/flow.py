@@ -15,7 +15,7 @@ from buildkit import lock as locks
 from buildkit.build import Context, Engine
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import write_archive
-from buildkit.errors import InvalidInput
+from buildkit.errors import InvalidInput, Problem
 from buildkit.lock import Lock
 from buildkit.oci.image import Image
 from buildkit.pin import Pins
@@ -46,11 +46,18 @@ def lock(recipe: Recipe, world: World, policy: Policy) -> Lock:
 
 def render(recipe: Recipe, world: World) -> Plan:
     """Pins everything that a Containerfile build needs, and plans: the plan holds the Containerfile."""
-    previous = locks.read(recipe.lock_path)
-    pins = pin(recipe, previous, world, Policy.KEEP, builders=True)
-    plan = recipe.kind.plan(recipe.spec, pins)
-    _written(recipe, previous, pins)
-    return plan
+    return _rendered(recipe, world)[0]
+
+
+def render_into(recipe: Recipe, world: World, folder: Path) -> Path:
+    """Writes the Containerfile into a folder, with the archive that it adds where it adds one; returns its path."""
+    plan, pins = _rendered(recipe, world)
+    folder.mkdir(parents=True, exist_ok=True)
+    if plan.archive:
+        write_archive(plan, _context(recipe, pins, world, keep=True), folder / plan.archive)
+    path = folder / "Containerfile"
+    path.write_text(plan.containerfile, encoding="utf-8", newline="\n")
+    return path
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,18 @@ def push(recipe: Recipe, world: World, registry: str) -> Delivered:
     return delivered
 
 
+def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:
+    """A plan whose Containerfile was rendered without a problem; only then the pins are written down."""
+    previous = locks.read(recipe.lock_path)
+    pins = pin(recipe, previous, world, Policy.KEEP, builders=True)
+    plan = recipe.kind.plan(recipe.spec, pins)
+    if not plan.containerfile:
+        problems = [Problem("", reason) for reason in dict.fromkeys(plan.blocked.values())]
+        raise InvalidInput(f"{plan.name} cannot be built from a Containerfile", problems, hint="use --engine embedded")
+    _written(recipe, previous, pins)
+    return plan, pins
+
+
 def _refuse_output_in_model(recipe: Recipe, output: Output | None) -> None:
     """An image that is written into its own model would be a part of the next one."""
     for _, reference in recipe.spec.sources():
@@ -131,17 +150,3 @@ def _context(recipe: Recipe, pins: Pins, world: World, *, keep: bool) -> Context
     }
     bases = {image.reference: world.base(image.reference) for image in pins.images.values()}
     return Context(recipe.folder, recipe.path, world.settings, sources, bases, recipe.spec.tags, world.emit)
-
-
-def render_into(recipe: Recipe, world: World, folder: Path) -> Path:
-    """Writes the Containerfile into a folder, with the archive that it adds where it adds one; returns its path."""
-    previous = locks.read(recipe.lock_path)
-    pins = pin(recipe, previous, world, Policy.KEEP, builders=True)
-    plan = recipe.kind.plan(recipe.spec, pins)
-    _written(recipe, previous, pins)
-    folder.mkdir(parents=True, exist_ok=True)
-    if plan.archive:
-        write_archive(plan, _context(recipe, pins, world, keep=True), folder / plan.archive)
-    path = folder / "Containerfile"
-    path.write_text(plan.containerfile, encoding="utf-8", newline="\n")
-    return path
