@@ -25,6 +25,7 @@ from buildkit.push import Delivered, Output, deliver
 from buildkit.recipe import Recipe
 from buildkit.record import Record, recall
 from buildkit.spec import FolderRef, ProjectRef
+from buildkit.trust import licenses
 from buildkit.world import World
 
 
@@ -75,6 +76,7 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     """Pins, plans, and has an engine make the image; the layers that the lock knows have their digests."""
     previous = locks.read(recipe.lock_path)
     pins = pin(recipe, previous, world, wanted.policy, builders=wanted.engine not in ("auto", "embedded"))
+    licenses.check(recipe, pins, world)
     plan = recipe.kind.plan(recipe.spec, pins)
     engine = choose(wanted.engine, plan)
     context = _context(recipe, pins, world, keep=wanted.registry is None)

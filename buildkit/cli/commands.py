@@ -291,3 +291,7 @@ def _locked_here() -> list[Path]:
             hint="name the recipe: modelpack push RECIPE --registry R",
         )
     return found
+
+
+# Each module puts its commands on the app; they stand last, where everything that they share is there.
+from buildkit.cli import trust_commands  # noqa: E402, F401
