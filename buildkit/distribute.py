@@ -13,7 +13,8 @@ from buildkit.push import Delivered, deliver
 from buildkit.recipe import Recipe
 from buildkit.record import Record
 from buildkit.registries.client import Repository
-from buildkit.registries.profiles import check, profile_of
+from buildkit.registries.limits import check
+from buildkit.registries.profiles import profile_of
 from buildkit.shard import Shard, forget, mark, marked, share
 from buildkit.world import World
 

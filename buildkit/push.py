@@ -19,7 +19,8 @@ from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import INDEXES, Descriptor, Document, Index, Manifest
 from buildkit.oci.reference import Digest, Reference
 from buildkit.plan import KEY
-from buildkit.registries.profiles import check, profile_of
+from buildkit.registries.limits import check
+from buildkit.registries.profiles import profile_of
 from buildkit.spec import Spec
 from buildkit.tally import Tally, forecast
 from buildkit.world import World
