@@ -18,7 +18,8 @@ from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionErro
 from buildkit import connections
 from buildkit.errors import ModelpackError, RegistryFailed
 from buildkit.oci.manifest import parse_object
-from buildkit.registries.auth import Credentials, find
+from buildkit.registries.auth import find
+from buildkit.registries.credentials import Credentials
 from buildkit.registries.pace import Pace
 from buildkit.registries.profile import Profile
 from buildkit.registries.profiles import profile_of
