@@ -35,6 +35,8 @@ _AS_OCI = {
     "application/vnd.docker.image.rootfs.diff.tar": OCI_LAYER,
     "application/vnd.docker.image.rootfs.diff.tar.zstd": OCI_LAYER_ZSTD,
 }
+LAYERS = frozenset((*_AS_OCI, *_AS_OCI.values()))
+"""Media types of an image's layers."""
 
 
 def canonical(document: object) -> bytes:
