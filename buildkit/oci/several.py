@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from buildkit.errors import RegistryFailed
 from buildkit.oci.image import Blob, Outcome, Placed, Store
 from buildkit.oci.tee import Tee
 from buildkit.parallel import Stopped
 
-_MOST: tuple[Outcome, ...] = ("sent", "mounted", "exists")
+Result = TypeVar("Result")
+_ORDER: tuple[Outcome, ...] = ("sent", "mounted", "hashed", "exists")
 """What is told of a blob that fared differently: where its bytes moved at all, they moved."""
 
 
@@ -21,30 +23,43 @@ class Several:
     def __init__(self, stores: Mapping[str, Store]) -> None:
         self._stores = dict(stores)
         self._lock = threading.Lock()
+        self._settled: set[str] = set()
         self.failed: dict[str, RegistryFailed] = {}
 
     @property
     def alive(self) -> dict[str, Store]:
-        """The stores that have not failed."""
+        """The stores that have not failed and still want something."""
         with self._lock:
-            return {name: store for name, store in self._stores.items() if name not in self.failed}
+            done = {*self.failed, *self._settled}
+            return {name: store for name, store in self._stores.items() if name not in done}
 
-    def attempt(self, name: str, work: Callable[[Store], None]) -> None:
-        """Does something with a store that has not failed, and notes it when it does; raises when it was the last one."""
-        if name not in self.alive:
-            return
+    def settle(self, name: str) -> None:
+        """Says that a store has everything."""
+        with self._lock:
+            self._settled.add(name)
+
+    def attempt(self, name: str, work: Callable[[], Result]) -> Result | None:
+        """Does something for a store and notes it when the store fails; raises where then none is left that did not."""
         try:
-            work(self._stores[name])
+            return work()
         except RegistryFailed as failure:
             self._fail(name, failure)
+            return None
 
     def put(self, blob: Blob, moved: Callable[[int], None]) -> Placed:
         """Makes the blob be in every store that is alive. Raises what the source raises, and RegistryFailed for the last."""
         alive = self.alive
-        if len(self._stores) == 1:
-            return next(iter(self._stores.values())).put(blob, moved)
-        placed = _Round(blob, alive, moved).run(self._fail)
-        return max(placed, key=lambda one: -_MOST.index(one.outcome) if one.outcome in _MOST else -len(_MOST))
+        if len(alive) == 1:
+            ((name, store),) = alive.items()
+            placed = self.attempt(name, lambda: store.put(blob, moved))
+            found = [placed] if placed else []
+        else:
+            found = _Round(blob, alive, moved).run(self._fail) if alive else []
+        if found:
+            return min(found, key=lambda one: _ORDER.index(one.outcome))
+        if blob.digest is None:
+            raise together(self.failed)
+        return Placed(blob.digest, "exists")
 
     def _fail(self, name: str, failure: RegistryFailed) -> None:
         with self._lock:

@@ -47,8 +47,8 @@ class Upload:
                 session = None
                 return self._send()
             except Lost as lost:
-                self._cancel()
                 self._rewind()
+                self._cancel()
                 if attempt == TRIES - 1:
                     raise self.connection.unreachable(lost) from None
                 self.connection.pause(attempt, lost)
