@@ -16,6 +16,7 @@ from buildkit.oci.manifest import (
     DOCKER_INDEX,
     DOCKER_LAYER_GZIP,
     DOCKER_MANIFEST,
+    INDEXES,
     OCI_CONFIG,
     OCI_LAYER,
     OCI_LAYER_GZIP,
@@ -118,3 +119,8 @@ def index_in(form: Form, manifests: Iterable[Descriptor], annotations: Mapping[s
         "manifests": [manifest.document() for manifest in manifests],
     }
     return Index(Document(DOCKER_INDEX, canonical(content)), manifests)
+
+
+def is_index(document: Document) -> bool:
+    """Whether a document is an index or a manifest list."""
+    return document.media_type in INDEXES
