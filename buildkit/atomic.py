@@ -24,10 +24,10 @@ class AtomicFile:
         self.file.flush()
         os.fsync(self.file.fileno())
 
-    def keep(self, place: Path) -> None:
-        """Moves the file to its place in one step, readable by whom the folder lets in."""
+    def keep(self, place: Path, mode: int = 0o644) -> None:
+        """Moves the file to its place in one step, readable by whom the folder lets in unless ``mode`` says otherwise."""
         self.file.close()
-        self._temporary.chmod(0o644)
+        self._temporary.chmod(mode)
         os.replace(self._temporary, place)
 
     def discard(self) -> None:

@@ -17,26 +17,46 @@ from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import write_archive
 from buildkit.errors import InvalidInput, Problem
 from buildkit.lock import Lock
+from buildkit.oci.form import Form
 from buildkit.oci.image import Image
 from buildkit.pin import Pins
 from buildkit.plan import Plan
 from buildkit.policy import Policy, asked, pin
-from buildkit.push import Delivered, Output, deliver
+from buildkit.push import Delivered, Going, Output, Wish, deliver
 from buildkit.recipe import Recipe
 from buildkit.record import Record, recall
 from buildkit.spec import FolderRef, ProjectRef
+from buildkit.tags import expand, fixed
 from buildkit.trust import licenses
 from buildkit.world import World
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a build is asked for: the engine, what may move, and where the image goes (nowhere: only into the lock)."""
+    """What a build is asked for: the engine, what may move, and where the image goes (nowhere: only into the lock).
+
+    ``also`` are more registries that get the same image; ``form`` is that of the manifests, by default what each registry
+    prefers.
+    """
 
     engine: str = "auto"
     policy: Policy = Policy.KEEP
     registry: str | None = None
     output: Output | None = None
+    also: tuple[str, ...] = ()
+    form: Form | None = None
+
+    @property
+    def registries(self) -> tuple[str, ...]:
+        """Every registry that gets the image."""
+        return (self.registry, *self.also) if self.registry is not None else self.also
+
+
+def going(recipe: Recipe, pins: Pins, wanted: Wanted) -> Going:
+    """Where a recipe's image goes, its tags written out; raises InvalidInput where one means nothing."""
+    spec = recipe.spec
+    wish = Wish(spec.name, expand(spec.tags, spec.labels, pins), wanted.form, spec.immutable)
+    return Going(wish, wanted.registries, wanted.output)
 
 
 def lock(recipe: Recipe, world: World, policy: Policy) -> Lock:
@@ -79,7 +99,7 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     licenses.check(recipe, pins, world)
     plan = recipe.kind.plan(recipe.spec, pins)
     engine = choose(wanted.engine, plan)
-    context = _context(recipe, pins, world, keep=wanted.registry is None)
+    context = _context(recipe, pins, world, keep=not wanted.registries)
     known = previous.layers if previous else {}
     images = tuple(engine.build(plan, platform, context).knowing(known) for platform in plan.platforms)
     return Made(plan, engine, images, _draft(recipe, previous, pins))
@@ -90,12 +110,12 @@ def build(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
     _refuse_output_in_model(recipe, wanted.output)
     made = make(recipe, world, wanted)
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
-        delivered = deliver(made.images, recipe.spec, wanted.registry, wanted.output, world, record)
+        delivered = deliver(made.images, going(recipe, made.drafted.pins, wanted), world, record)
         record.commit()
     return delivered
 
 
-def push(recipe: Recipe, world: World, registry: str) -> Delivered:
+def push(recipe: Recipe, world: World, *registries: str, form: Form | None = None) -> Delivered:
     """Pushes what the lock says was built, and builds nothing."""
     previous = locks.read(recipe.lock_path)
     if previous is None or not previous.images:
@@ -107,7 +127,8 @@ def push(recipe: Recipe, world: World, registry: str) -> Delivered:
     context = _context(recipe, previous.pins, world, keep=True)
     images = [recall(plan, platform, previous, engine, context) for platform in plan.platforms]
     with Record(recipe, previous, plan, engine) as record:
-        delivered = deliver(images, recipe.spec, registry, None, world, record)
+        wanted = Wanted(also=registries, form=form)
+        delivered = deliver(images, going(recipe, previous.pins, wanted), world, record)
         record.commit()
     return delivered
 
@@ -154,4 +175,5 @@ def _context(recipe: Recipe, pins: Pins, world: World, *, keep: bool) -> Context
         for key, reference in recipe.spec.sources()
     }
     bases = {image.reference: world.base(image.reference) for image in pins.images.values()}
-    return Context(recipe.folder, recipe.path, world.settings, sources, bases, recipe.spec.tags, world.emit)
+    tags = fixed(expand(recipe.spec.tags, recipe.spec.labels, pins)) or ("latest",)
+    return Context(recipe.folder, recipe.path, world.settings, sources, bases, tags, world.emit)

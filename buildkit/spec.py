@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, StrictBool, field_validator
 
 from buildkit.errors import InvalidInput
 from buildkit.inputs import (
@@ -26,6 +26,7 @@ from buildkit.inputs import (
 )
 from buildkit.oci.reference import Platform, Reference, is_repository, is_tag
 from buildkit.plain import Refusal, plain, relative_path, shown
+from buildkit.tags import MEANINGS, PLACEHOLDER
 
 __all__ = [
     "Download",
@@ -64,7 +65,12 @@ def _label_value(text: str) -> str:
 
 
 def _tag(text: str) -> str:
-    if not is_tag(text):
+    unknown = [name for name in PLACEHOLDER.findall(text) if name not in MEANINGS]
+    if unknown:
+        raise Refusal(
+            f"has {{{unknown[0]}}}, which means nothing", f"there are {', '.join(f'{{{name}}}' for name in MEANINGS)}"
+        )
+    if not is_tag(PLACEHOLDER.sub("0", text)):
         raise Refusal(
             f"{shown(text)} is not a tag", "letters, digits, '.', '_' and '-', at most 128, the first no '.' or '-'"
         )
@@ -100,7 +106,12 @@ class Spec(Part):
     kind: str = Field(description="The kind of recipe.")
     name: str = Field(description="The image's name: the last part of its repository.")
     tags: Annotated[tuple[ImageTag, ...], AfterValidator(some), AfterValidator(_distinct)] = Field(
-        default=("latest",), json_schema_extra=AT_LEAST_ONE, description="The tags that a push moves."
+        default=("latest",),
+        json_schema_extra=AT_LEAST_ONE,
+        description="The tags that a push moves; {revision}, {date}, {base}, {version} and {digest} are written out.",
+    )
+    immutable: StrictBool = Field(
+        default=False, exclude=True, description="Never move a tag that exists with another digest."
     )
     platforms: Annotated[tuple[PlatformName, ...], AfterValidator(some), AfterValidator(_distinct)] = Field(
         default=("linux/amd64",),

@@ -16,6 +16,7 @@ from buildkit.cli.session import session
 
 if TYPE_CHECKING:
     from buildkit.flow import Wanted
+    from buildkit.oci.form import Form
     from buildkit.policy import Policy
     from buildkit.push import Delivered
     from buildkit.recipe import Recipe
@@ -48,8 +49,26 @@ Locked = Annotated[
     bool, typer.Option("--locked", help="Refuse, with exit code 3, where anything moved since it was locked.")
 ]
 Upgrade = Annotated[bool, typer.Option("--upgrade", help="Take what every input means now.")]
-RegistryName = Annotated[
-    str | None, typer.Option("--registry", help="A registry of modelpack.yaml, or HOST/PREFIX.", metavar="R")
+RegistryNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--registry",
+        help="A registry of modelpack.yaml, 'ocir', or HOST/PREFIX; several times for several.",
+        metavar="R",
+    ),
+]
+
+
+class FormName(StrEnum):
+    """The forms of a manifest."""
+
+    oci = "oci"
+    docker = "docker"
+
+
+ManifestFormat = Annotated[
+    FormName | None,
+    typer.Option("--manifest-format", help="OCI, or Docker's v2s2; by default what the registry prefers."),
 ]
 
 
@@ -60,6 +79,11 @@ class EngineName(StrEnum):
     embedded = "embedded"
     buildx = "buildx"
     podman = "podman"
+
+
+def form_named(name: FormName | None) -> Form | None:
+    """The form of manifests that was asked for."""
+    return None if name is None else "oci" if name is FormName.oci else "docker"
 
 
 def _version(wanted: bool) -> None:
@@ -84,10 +108,11 @@ def build(
     push: Annotated[
         bool, typer.Option("--push", help="Push to --registry; models go there without touching the disk.")
     ] = False,
-    registry: RegistryName = None,
+    registry: RegistryNames = None,
     output: Annotated[
         str | None, typer.Option(help="oci:DIR, oci-archive:FILE or docker-archive:FILE.", metavar="FORM:PATH")
     ] = None,
+    manifest_format: ManifestFormat = None,
     locked: Locked = False,
     upgrade: Upgrade = False,
     shard: Annotated[
@@ -107,13 +132,24 @@ def build(
     from buildkit import flow
     from buildkit.push import Output
 
-    if push != (registry is not None):
+    if push != bool(registry):
         raise typer.BadParameter("--push and --registry go together: --push --registry R")
     if (shard or assemble) and (not push or output or (shard and assemble)):
         raise typer.BadParameter("--shard and --assemble go with --push, without --output, and one at a time")
+    if (shard or assemble) and len(registry or ()) > 1:
+        raise typer.BadParameter("--shard and --assemble go to one registry at a time")
+    if manifest_format and not push:
+        raise typer.BadParameter("--manifest-format goes with --push: an output has a form of its own")
     if output and len(recipes) > 1:
         raise typer.BadParameter("--output holds one image: build one recipe at a time")
-    wanted = flow.Wanted(engine.value, _policy(locked, upgrade), registry, Output.parse(output) if output else None)
+    wanted = flow.Wanted(
+        engine.value,
+        _policy(locked, upgrade),
+        registry[0] if registry else None,
+        Output.parse(output) if output else None,
+        also=tuple(registry[1:]) if registry else (),
+        form=form_named(manifest_format),
+    )
     if shard:
         _shards(recipes, shard, wanted, as_json, quiet)
     elif assemble:
@@ -126,7 +162,11 @@ def build(
 
 @app.command()
 def push(
-    recipes: OptionalRecipes = None, registry: RegistryName = None, as_json: Json = False, quiet: Quiet = False
+    recipes: OptionalRecipes = None,
+    registry: RegistryNames = None,
+    manifest_format: ManifestFormat = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Push what was built, without building again.
 
@@ -134,9 +174,12 @@ def push(
     """
     from buildkit import flow
 
-    if registry is None:
+    if not registry:
         raise typer.BadParameter("say where to: --registry R, a name from modelpack.yaml or HOST/PREFIX")
-    _each(recipes or _locked_here(), as_json, quiet, lambda recipe, world: flow.push(recipe, world, registry))
+    form = form_named(manifest_format)
+    _each(
+        recipes or _locked_here(), as_json, quiet, lambda recipe, world: flow.push(recipe, world, *registry, form=form)
+    )
 
 
 @app.command()
@@ -267,6 +310,9 @@ def _each(paths: Sequence[Path], as_json: bool, quiet: bool, work: Callable[[Rec
             else:
                 if not as_json:
                     print("\n".join(lines(delivered[-1])), flush=True)
+                for failure in delivered[-1].failed.values():
+                    show_error(failure)
+                    code = max(code, failure.exit_code)
     if as_json:
         print(json.dumps([document(one) for one in delivered], ensure_ascii=False, indent=2))
     if code:
@@ -294,4 +340,4 @@ def _locked_here() -> list[Path]:
 
 
 # Each module puts its commands on the app; they stand last, where everything that they share is there.
-from buildkit.cli import trust_commands  # noqa: E402, F401
+from buildkit.cli import registry_commands, trust_commands  # noqa: E402, F401
