@@ -143,8 +143,8 @@ def unreadable(files: Files, folder: str) -> Iterator[Found]:
             closed.setdefault(f"{member.type.replace('hardlink', 'file')} with mode {mode:04o}", []).append(
                 f"/{member.path}"
             )
-    for mode, paths in closed.items():
-        yield Found(shown_few(paths), f"is a {mode}: a user of another id cannot read it")
+    for what, paths in closed.items():
+        yield Found(shown_few(paths), f"is a {what}: a user of another id cannot read it")
 
 
 @rule(

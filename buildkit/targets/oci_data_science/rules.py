@@ -66,7 +66,7 @@ def ports(subject: Subject) -> dict[str, int]:
     if not isinstance(said_here, OciDataScience):
         return {}
     server = 8000 if subject.mode == "triton" and "port" not in said_here.model_fields_set else said_here.port
-    return {"serverPort": server, "healthCheckPort": said_here.health_port or server}
+    return {"serverPort": server, "healthCheckPort": server if said_here.health_port is None else said_here.health_port}
 
 
 def _environment(subject: Subject) -> Mapping[str, Any]:
@@ -84,7 +84,7 @@ def _environment(subject: Subject) -> Mapping[str, Any]:
 )
 def allowed_ports(subject: Subject) -> Iterator[Found]:
     """Of the recipe, or of the deployment."""
-    here = ports(subject)
+    here: dict[str, Any] = dict(ports(subject))
     if subject.given.deployment is not None:
         here = {key: _environment(subject)[key] for key in here if key in _environment(subject)}
     for name, port in here.items():
