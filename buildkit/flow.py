@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildkit import checking
 from buildkit import lock as locks
+from buildkit.adapting import planned
 from buildkit.build import Context, Engine
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import write_archive
@@ -25,17 +27,20 @@ from buildkit.push import Delivered, Output, deliver
 from buildkit.recipe import Recipe
 from buildkit.record import Record, recall
 from buildkit.spec import FolderRef, ProjectRef
+from buildkit.trust import licenses
 from buildkit.world import World
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a build is asked for: the engine, what may move, and where the image goes (nowhere: only into the lock)."""
+    """What a build is asked for: the engine, what may move, where the image goes (nowhere: only into the lock),
+    and whether the rules of its targets are checked first."""
 
     engine: str = "auto"
     policy: Policy = Policy.KEEP
     registry: str | None = None
     output: Output | None = None
+    check: bool = True
 
 
 def lock(recipe: Recipe, world: World, policy: Policy) -> Lock:
@@ -75,7 +80,9 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     """Pins, plans, and has an engine make the image; the layers that the lock knows have their digests."""
     previous = locks.read(recipe.lock_path)
     pins = pin(recipe, previous, world, wanted.policy, builders=wanted.engine not in ("auto", "embedded"))
-    plan = recipe.kind.plan(recipe.spec, pins)
+    licenses.check(recipe, pins, world)
+    plan = planned(recipe, pins)
+    checking.before_build(recipe, pins, plan, world, wanted.registry, skip=not wanted.check)
     engine = choose(wanted.engine, plan)
     context = _context(recipe, pins, world, keep=wanted.registry is None)
     known = previous.layers if previous else {}
@@ -100,7 +107,7 @@ def push(recipe: Recipe, world: World, registry: str) -> Delivered:
         raise InvalidInput(f"{recipe.spec.name} is not built yet", hint=f"run: modelpack build {recipe.path}")
     if previous.asked != asked(recipe):
         raise InvalidInput(f"{recipe.spec.name} changed since it was built", hint=f"run: modelpack build {recipe.path}")
-    plan = recipe.kind.plan(recipe.spec, previous.pins)
+    plan = planned(recipe, previous.pins)
     engine = engine_named(next(iter(previous.images.values())).engine)
     context = _context(recipe, previous.pins, world, keep=True)
     images = [recall(plan, platform, previous, engine, context) for platform in plan.platforms]
@@ -114,7 +121,7 @@ def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:
     """A plan whose Containerfile was rendered without a problem; only then the pins are written down."""
     previous = locks.read(recipe.lock_path)
     pins = pin(recipe, previous, world, Policy.KEEP, builders=True)
-    plan = recipe.kind.plan(recipe.spec, pins)
+    plan = planned(recipe, pins)
     if not plan.containerfile:
         problems = [Problem("", reason) for reason in dict.fromkeys(plan.blocked.values())]
         raise InvalidInput(f"{plan.name} cannot be built from a Containerfile", problems, hint="use --engine embedded")

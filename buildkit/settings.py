@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from buildkit.card import LicensePolicy
 from buildkit.checked import check, choice
 from buildkit.connections import is_loopback
 from buildkit.errors import InvalidInput, Problem
@@ -41,6 +42,7 @@ class Settings:
     registries: Mapping[str, Registry] = field(default_factory=dict)
     mirrors: Mapping[str, str] = field(default_factory=dict)
     endpoint: str = ENDPOINT
+    licenses: LicensePolicy = field(default_factory=LicensePolicy)
 
     def registry(self, text: str) -> Registry:
         """The registry of that name, else the literal ``HOST[:PORT][/PREFIX]``; raises InvalidInput with the known names.
@@ -100,7 +102,8 @@ def find(start: Path, environment: Mapping[str, str] = os.environ) -> Settings:
         name: Registry(name, one.host, one.prefix, one.type, one.insecure) for name, one in file.registries.items()
     }
     endpoint = file.hub.endpoint or _endpoint_of(environment)
-    return Settings(path, registries, {key.rstrip("/"): place for key, place in file.mirrors.items()}, endpoint)
+    mirrors = {key.rstrip("/"): place for key, place in file.mirrors.items()}
+    return Settings(path, registries, mirrors, endpoint, LicensePolicy(file.licenses.forbid, file.licenses.allow))
 
 
 def _endpoint_of(environment: Mapping[str, str]) -> str:

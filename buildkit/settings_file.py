@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StrictBool
 
 from buildkit.connections import is_loopback
-from buildkit.inputs import Part
+from buildkit.inputs import Part, Patterns
 from buildkit.oci.reference import is_host, is_repository
 from buildkit.plain import Refusal, plain, shown
 
@@ -120,6 +120,16 @@ class HubEntry(Part):
     endpoint: Annotated[str, AfterValidator(hub_endpoint)] | None = Field(default=None, description="Its URL.")
 
 
+class LicensesEntry(Part):
+    """Which licenses models may have."""
+
+    forbid: Patterns = Field(
+        default=(),
+        description="Licenses that stop a build, * for anything; also non-commercial, gated and unknown (no license on the card).",
+    )
+    allow: Patterns = Field(default=(), description="Where any are named, only these are allowed.")
+
+
 _Name = Annotated[str, AfterValidator(_registry_name)]
 _Mirrored = Annotated[str, AfterValidator(_mirrored)]
 _Location = Annotated[str, AfterValidator(location)]
@@ -135,3 +145,4 @@ class SettingsFile(Part):
         default_factory=dict, description="Host or prefix -> where it really is."
     )
     hub: HubEntry = HubEntry()
+    licenses: LicensesEntry = LicensesEntry()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from buildkit.card import Card
 from buildkit.events import Emit
 from buildkit.oci.reference import Reference
 from buildkit.parallel import Stop
@@ -15,7 +16,7 @@ from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection
 from buildkit.settings import Settings
 from buildkit.sources import open_source
-from buildkit.spec import SourceRef
+from buildkit.spec import HuggingFaceRef, SourceRef
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class World:
         self.stop.ask()
         for connection in self._connections.values():
             connection.abandon(seconds)
+
+    def card(self, reference: SourceRef, inventory: Inventory) -> Card | None:
+        """A model's card, of the commit that is pinned; None where the model is not on a hub. Raises SourceFailed."""
+        if not isinstance(reference, HuggingFaceRef):
+            return None
+        from buildkit.sources.huggingface import HuggingFace
+
+        pinned = reference.model_copy(update={"hf": inventory.name, "revision": inventory.commit})
+        return HuggingFace(pinned, self.settings.endpoint, wait=self.sleep or self.stop.wait, emit=self.emit).card()
 
     def source(
         self, reference: SourceRef, folder: Path, *, keep: bool = False, pinned: Inventory | None = None

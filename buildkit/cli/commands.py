@@ -97,6 +97,9 @@ def build(
     assemble: Annotated[
         bool, typer.Option("--assemble", help="Write the manifest over what the shards pushed.")
     ] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not check the rules of the recipe's targets.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -113,7 +116,9 @@ def build(
         raise typer.BadParameter("--shard and --assemble go with --push, without --output, and one at a time")
     if output and len(recipes) > 1:
         raise typer.BadParameter("--output holds one image: build one recipe at a time")
-    wanted = flow.Wanted(engine.value, _policy(locked, upgrade), registry, Output.parse(output) if output else None)
+    wanted = flow.Wanted(
+        engine.value, _policy(locked, upgrade), registry, Output.parse(output) if output else None, check=not no_check
+    )
     if shard:
         _shards(recipes, shard, wanted, as_json, quiet)
     elif assemble:
@@ -293,4 +298,5 @@ def _locked_here() -> list[Path]:
     return found
 
 
-from buildkit.cli import check_commands  # noqa: E402, F401 - it registers its commands on the app above
+# Each module puts its commands on the app; they stand last, where everything that they share is there.
+from buildkit.cli import check_commands, trust_commands  # noqa: E402, F401

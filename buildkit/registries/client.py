@@ -143,6 +143,15 @@ class Repository:
         if answered != document.digest:
             raise RegistryFailed(f"{self.connection.host} stored {answered} where {document.digest} was sent")
 
+    def referrers(self, digest: Digest) -> Document | None:
+        """The index of what refers to a digest; None where the registry has no referrers API. Raises RegistryFailed."""
+        answer = self.connection.request("GET", self._path("referrers", digest), self._scope)
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        if answer.status != 200 or kind not in INDEXES:
+            answer.drain_conn()
+            return None
+        return Document(kind, _bounded(answer, self.reference.name))
+
     def delete(self, digest: Digest) -> None:
         """Deletes a manifest with its tags; raises RegistryFailed where the registry does not let one."""
         scope = (*self._push, f"repository:{self.repository}:delete")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from buildkit.card import Card
 from buildkit.errors import SourceFailed
 from buildkit.events import Emit, Warned, silent
 from buildkit.pin import File, Inventory
@@ -74,6 +75,10 @@ class HuggingFace:
         chosen = selected(entries, self.ref.include, self.ref.exclude, key=lambda entry: entry.path)
         refuse_nothing(chosen, [entry.path for entry in entries], located.name)
         return Inventory("huggingface", located.name, pinned(chosen, located.name), self.ref.revision, located.commit)
+
+    def card(self) -> Card:
+        """The model's card as the hub has it now; raises SourceFailed or InvalidInput."""
+        return self._hub().card()
 
     def open(self, file: File, start: int = 0) -> Iterator[bytes]:
         """Yields a file's bytes from ``start`` on: from the hub library's cache where it is there, else from the hub."""
