@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildkit import checking
 from buildkit import lock as locks
+from buildkit.adapting import form_for, planned
 from buildkit.build import Context, Engine
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import write_archive
@@ -36,7 +38,7 @@ class Wanted:
     """What a build is asked for: the engine, what may move, and where the image goes (nowhere: only into the lock).
 
     ``also`` are more registries that get the same image; ``form`` is that of the manifests, by default what each registry
-    prefers.
+    prefers. ``check`` says whether the rules of its targets are asked first.
     """
 
     engine: str = "auto"
@@ -45,6 +47,7 @@ class Wanted:
     output: Output | None = None
     also: tuple[str, ...] = ()
     form: Form | None = None
+    check: bool = True
 
     @property
     def registries(self) -> tuple[str, ...]:
@@ -55,7 +58,7 @@ class Wanted:
 def going(recipe: Recipe, pins: Pins, wanted: Wanted) -> Going:
     """Where a recipe's image goes, its tags written out; raises InvalidInput where one means nothing."""
     spec = recipe.spec
-    wish = Wish(spec.name, expand(spec.tags, spec.labels, pins), wanted.form, spec.immutable)
+    wish = Wish(spec.name, expand(spec.tags, spec.labels, pins), wanted.form or form_for(recipe), spec.immutable)
     return Going(wish, wanted.registries, wanted.output)
 
 
@@ -97,7 +100,8 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     previous = locks.read(recipe.lock_path)
     pins = pin(recipe, previous, world, wanted.policy, builders=wanted.engine not in ("auto", "embedded"))
     licenses.check(recipe, pins, world)
-    plan = recipe.kind.plan(recipe.spec, pins)
+    plan = planned(recipe, pins)
+    checking.before_build(recipe, pins, plan, world, wanted.registry, skip=not wanted.check)
     engine = choose(wanted.engine, plan)
     context = _context(recipe, pins, world, keep=not wanted.registries)
     known = previous.layers if previous else {}
@@ -122,7 +126,7 @@ def push(recipe: Recipe, world: World, *registries: str, form: Form | None = Non
         raise InvalidInput(f"{recipe.spec.name} is not built yet", hint=f"run: modelpack build {recipe.path}")
     if previous.asked != asked(recipe):
         raise InvalidInput(f"{recipe.spec.name} changed since it was built", hint=f"run: modelpack build {recipe.path}")
-    plan = recipe.kind.plan(recipe.spec, previous.pins)
+    plan = planned(recipe, previous.pins)
     engine = engine_named(next(iter(previous.images.values())).engine)
     context = _context(recipe, previous.pins, world, keep=True)
     images = [recall(plan, platform, previous, engine, context) for platform in plan.platforms]
@@ -137,7 +141,7 @@ def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:
     """A plan whose Containerfile was rendered without a problem; only then the pins are written down."""
     previous = locks.read(recipe.lock_path)
     pins = pin(recipe, previous, world, Policy.KEEP, builders=True)
-    plan = recipe.kind.plan(recipe.spec, pins)
+    plan = planned(recipe, pins)
     if not plan.containerfile:
         problems = [Problem("", reason) for reason in dict.fromkeys(plan.blocked.values())]
         raise InvalidInput(f"{plan.name} cannot be built from a Containerfile", problems, hint="use --engine embedded")

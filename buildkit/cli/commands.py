@@ -49,6 +49,9 @@ Locked = Annotated[
     bool, typer.Option("--locked", help="Refuse, with exit code 3, where anything moved since it was locked.")
 ]
 Upgrade = Annotated[bool, typer.Option("--upgrade", help="Take what every input means now.")]
+RegistryName = Annotated[
+    str | None, typer.Option("--registry", help="A registry of modelpack.yaml, or HOST/PREFIX.", metavar="R")
+]
 RegistryNames = Annotated[
     list[str] | None,
     typer.Option(
@@ -122,6 +125,9 @@ def build(
     assemble: Annotated[
         bool, typer.Option("--assemble", help="Write the manifest over what the shards pushed.")
     ] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not check the rules of the recipe's targets.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -149,6 +155,7 @@ def build(
         Output.parse(output) if output else None,
         also=tuple(registry[1:]) if registry else (),
         form=form_named(manifest_format),
+        check=not no_check,
     )
     if shard:
         _shards(recipes, shard, wanted, as_json, quiet)
@@ -340,4 +347,4 @@ def _locked_here() -> list[Path]:
 
 
 # Each module puts its commands on the app; they stand last, where everything that they share is there.
-from buildkit.cli import registry_commands, trust_commands  # noqa: E402, F401
+from buildkit.cli import check_commands, registry_commands, trust_commands  # noqa: E402, F401
