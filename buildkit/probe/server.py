@@ -1,0 +1,129 @@
+"""A server that a platform starts, waits for, asks, keeps busy and ends: what it is, as data, and the order of things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from buildkit.probe import serving, stopping
+from buildkit.probe.asking import JSON, Ask
+from buildkit.probe.containers import Container, NotStarted
+from buildkit.probe.session import Session
+from buildkit.probe.verdicts import Outcome, broken, passed, unasked
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path that the platform itself asks. ``only_200``: another 2xx does not do; ``media_type``: what it must say it is."""
+
+    rule: str
+    path: str
+    within: float
+    only_200: bool = True
+    media_type: str = ""
+
+    @property
+    def question(self) -> Ask:
+        """The request."""
+        return Ask("GET", self.path, self.within)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A request of a user. ``declared``: a person wrote it, and did not leave it to the platform's default."""
+
+    rule: str
+    path: str
+    within: float
+    method: str = "POST"
+    content_type: str = JSON
+    body: bytes = b"{}"
+    declared: bool = False
+    prediction: bool = False
+
+    @property
+    def question(self) -> Ask:
+        """The request."""
+        body = b"" if self.method in ("GET", "HEAD") else self.body
+        return Ask(self.method, self.path, self.within, body, self.content_type if body else "")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A time that a platform gives, in seconds, under the rule that says so."""
+
+    rule: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Server:
+    """How a platform runs a server and what it asks of it; the strings are ids of rules, "" where there is none.
+
+    ``ready`` decides whether requests are sent; ``alive`` is asked beside it. ``early`` is broken by a server that is ready
+    before it can answer, ``streams`` by one that does not heed ``Accept: text/event-stream``, ``read_only`` by one that
+    needs to write where the platform lets nobody write.
+    """
+
+    container: Container
+    start: Limit
+    stop: Limit
+    ready: Route
+    alive: Route | None = None
+    samples: tuple[Sample, ...] = ()
+    early: str = ""
+    listens: str = ""
+    busy: Limit | None = None
+    streams: str = ""
+    stays: str = ""
+    redirects: str = "UNI-09"
+    read_only: str = ""
+    logs: str = ""
+    command: str = ""
+    inside: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    models: str = ""
+    without_sample: str = "write samples into the recipe's target, or give --sample POST:/PATH"
+
+    def outcomes(self, session: Session) -> list[Outcome]:
+        """Starts it and asks everything, in the platform's order; where it fails on a read-only root, finds out what it writes."""
+        found = list(self._asked(session, self.container))
+        if self.read_only:
+            found.append(self._writes(session, found))
+        return found
+
+    def _asked(self, session: Session, container: Container) -> Iterator[Outcome]:
+        try:
+            with session.running("the server", replace(container, image=session.image)) as running:
+                yield from serving.ask_everything(self, running, session.patience)
+                yield from stopping.end(self, running, session.patience)
+        except NotStarted as error:
+            said = error.said.strip().splitlines()[-1] if error.said.strip() else f"exit code {error.code}"
+            rule = self.command or self.stays or self.start.rule
+            yield broken(rule, f"{session.engine.name} run {_words(container)}", said, "give the image a command that exists")
+
+    def _writes(self, session: Session, found: list[Outcome]) -> Outcome:
+        """Whether what failed works where everything may be written to; then the failure was the writing."""
+        temporary = " ".join(self.container.temporary)
+        asked = f"everything above with a read-only root and {temporary}"
+        failed = {one.rule for one in found if one.verdict == "failed"}
+        if not failed:
+            return passed(self.read_only, asked, "nothing failed")
+        writable = replace(self.container, image=session.image, read_only=False)
+        with session.running("the server, with a root that can be written to", writable) as running:
+            better = failed - {
+                one.rule for one in serving.ask_everything(self, running, session.patience) if one.verdict == "failed"
+            }
+            written = running.changes()
+        if not better:
+            return unasked(self.read_only, asked, "the same fails with a root that can be written to")
+        where = ", ".join(written[:5]) or "somewhere"
+        return broken(
+            self.read_only,
+            asked,
+            f"{', '.join(sorted(better))} failed, and does not where the root can be written to; there it wrote {where}",
+            f"write to {temporary} only; HOME=/tmp and PYTHONDONTWRITEBYTECODE=1 help",
+        )
+
+
+def _words(container: Container) -> str:
+    return " ".join(["IMAGE", *container.arguments])
