@@ -23,12 +23,15 @@ _MOST = 100
 
 
 def check(written: Written, model: type[Model], already: Iterable[tuple[Steps, Problem]] = (), hint: str = "") -> Model:
-    """The file as its model; raises InvalidInput with every problem, sorted by line, those that are known ``already`` too."""
+    """The file as its model; raises InvalidInput with every problem, sorted by line, those that are known ``already`` too.
+
+    Validators find the file's folder as ``info.context["folder"]``, for what they must read beside it.
+    """
     already = list(already)
     found = [*already, *((flaw.steps, written.problem(flaw)) for flaw in written.flaws)]
     result = None
     try:
-        result = model.model_validate(written.content)
+        result = model.model_validate(written.content, context={"folder": written.path.parent})
     except ValidationError as error:
         told = {steps for steps, _ in already} | {flaw.steps for flaw in written.flaws if flaw.enough and flaw.steps}
         found += [(steps, problem) for steps, problem in _problems(error, written, model) if steps not in told]

@@ -29,7 +29,8 @@ def render(template: str, **values: Any) -> str:
     """Fills a template in; raises InvalidInput, by its name, for a value that cannot be quoted safely.
 
     The filters: ``shell`` for a word of a RUN line, ``value`` for what ENV sets, ``labels`` for the pairs of a LABEL,
-    ``paths`` for the JSON form of COPY, ``word`` for what must need no quotes (a reference, a stage, a version).
+    ``paths`` for the JSON form of COPY, ``program`` for that of CMD and ENTRYPOINT,
+    ``word`` for what must need no quotes (a reference, a stage, a version).
     """
     from jinja2 import StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
@@ -41,7 +42,14 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"shell": shell, "value": value, "labels": labels, "paths": paths, "word": word}
+    environment.filters |= {
+        "shell": shell,
+        "value": value,
+        "labels": labels,
+        "paths": paths,
+        "program": program,
+        "word": word,
+    }
     text = environment.from_string(template).render(values)
     too_long = [line for line in text.split("\n") if len(line.encode()) > LONGEST_LINE]
     if too_long:
@@ -77,6 +85,11 @@ def paths(named: Iterable[object], name: str = "a path") -> Quoted:
                 name, text, f"a COPY cannot name a path with one of {' '.join(_PATTERNS)}, or with spaces at an end"
             )
     return Quoted(json.dumps(checked, ensure_ascii=False))
+
+
+def program(words: Iterable[object], name: str = "the command") -> Quoted:
+    """A command in its JSON form, in which engines expand nothing."""
+    return Quoted(json.dumps([_checked(word, name) for word in words], ensure_ascii=False))
 
 
 def copyable(path: str) -> bool:

@@ -24,7 +24,7 @@ from buildkit.policy import Policy, asked, pin
 from buildkit.push import Delivered, Output, deliver
 from buildkit.recipe import Recipe
 from buildkit.record import Record, recall
-from buildkit.spec import FolderRef
+from buildkit.spec import FolderRef, ProjectRef
 from buildkit.world import World
 
 
@@ -53,8 +53,9 @@ def render_into(recipe: Recipe, world: World, folder: Path) -> Path:
     """Writes the Containerfile into a folder, with the archive that it adds where it adds one; returns its path."""
     plan, pins = _rendered(recipe, world)
     folder.mkdir(parents=True, exist_ok=True)
-    if plan.archive:
-        write_archive(plan, _context(recipe, pins, world, keep=True), folder / plan.archive)
+    context = _context(recipe, pins, world, keep=True)
+    for name, layers in plan.archives.items():
+        write_archive(layers, context, folder / name)
     path = folder / "Containerfile"
     path.write_text(plan.containerfile, encoding="utf-8", newline="\n")
     return path
@@ -124,7 +125,9 @@ def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:
 def _refuse_output_in_model(recipe: Recipe, output: Output | None) -> None:
     """An image that is written into its own model would be a part of the next one."""
     for _, reference in recipe.spec.sources():
-        if output and isinstance(reference, FolderRef):
+        # An OCI layout in a project's folder is known for what it is, and left out of the next image.
+        known = isinstance(reference, ProjectRef) and output is not None and output.form == "oci"
+        if output and isinstance(reference, FolderRef) and not known:
             model = (recipe.folder / reference.path).resolve()
             if output.path.is_relative_to(model):
                 raise InvalidInput(

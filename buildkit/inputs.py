@@ -17,6 +17,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     Tag,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -127,6 +128,37 @@ class FolderRef(Selection):
         raise Refusal(
             "is not a folder of its own", "put the model's files into a folder beside the recipe, and name that"
         )
+
+
+class ProjectRef(FolderRef):
+    """The folder of a recipe itself, or one beside it, with a program in it: what its ignore file names is left out."""
+
+    path: str = Field(default=".", description="The folder with the program, relative to the recipe.")
+
+    @field_validator("path")
+    @classmethod
+    def _path(cls, text: str) -> str:
+        return "." if text in (".", "./") else _folder(text)
+
+
+def _project(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+def _folder(text: str) -> str:
+    try:
+        return relative_path(text if text.startswith("/") else text.removeprefix("./").rstrip("/"))
+    except ValueError as error:
+        raise Refusal(f"the folder {shown(text)} {error}", "write ./FOLDER, beside the recipe") from None
+
+
+Project = Annotated[
+    ProjectRef,
+    BeforeValidator(_project),
+    WithJsonSchema(
+        {"type": "string", "description": "The folder with the program, relative to the recipe; '.' is its own."}
+    ),
+]
 
 
 def _sha256(text: str) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from buildkit.errors import Problem
 from buildkit.oci import tar
 from buildkit.oci.manifest import canonical
 from buildkit.oci.reference import Digest, Platform, Reference
-from buildkit.pin import File, ImagePin
+from buildkit.pin import File, ImagePin, Source
 
 KEY = "build.modelpack.layer.key"
 TITLE = "build.modelpack.layer.title"
@@ -57,6 +59,47 @@ class PlannedLayer:
         return Digest.of(canonical([tar.PACKING, listed]))
 
 
+Make = Callable[[Path, Platform, Mapping[str, Source]], None]
+"""Fills an empty folder with a layer's files, for a platform, from the recipe's sources by key."""
+
+
+@dataclass(frozen=True)
+class MadeLayer:
+    """A layer whose files a program makes on this machine, such as packages that are unpacked for another platform.
+
+    ``key`` is what decides its files; they lie under ``root`` in the image, owned by root, readable by all, without
+    times. ``lacks`` says what this machine does not have for making it. In a Containerfile it is a stage of its own.
+    """
+
+    title: str
+    key: Digest
+    root: str
+    make: Make
+    lacks: Callable[[], Sequence[Problem]] = tuple
+
+    @property
+    def files(self) -> tuple[PlannedFile, ...]:
+        """None: what is in the layer is not known before it is made."""
+        return ()
+
+    @property
+    def entries(self) -> tuple[tar.Entry, ...]:
+        """None, for the same reason."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A secret of a build: mounted under ``id`` for the commands that ask for it, and in no layer, argument or history.
+
+    It is the content of the environment variable ``variable``, or of the file ``path`` relative to the recipe.
+    """
+
+    id: str
+    variable: str = ""
+    path: str = ""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything that an engine needs to build the image.
@@ -64,21 +107,26 @@ class Plan:
     ``process`` is laid over the base's config: ``User``, ``Env`` and the like replace, ``Labels`` are added.
     ``runs`` are the lines that need to run something inside the final image, ``blocked`` says per engine why it cannot
     build this plan; ``context`` is the folder that the Containerfile copies from, relative to the recipe's, if any;
-    ``archive`` the name of a tar of the layers that it adds, if any.
+    ``archives`` are tars of planned layers, by the names under which it adds them. ``own_layers``: its engine decides
+    how many layers there are above the base, as the lines of the Containerfile fall. ``network``: its commands fetch
+    something that no source brings.
     """
 
     name: str
     base: ImagePin | None
     platforms: tuple[Platform, ...]
     process: Mapping[str, Any]
-    layers: tuple[PlannedLayer, ...]
+    layers: tuple[PlannedLayer | MadeLayer, ...]
     annotations: Mapping[str, str]
     rendered: Callable[[], str]
     context: str | None = None
-    archive: str | None = None
+    archives: Mapping[str, tuple[PlannedLayer, ...]] = field(default_factory=dict)
     images: tuple[ImagePin, ...] = ()
     runs: tuple[str, ...] = ()
     blocked: Mapping[str, str] = field(default_factory=dict)
+    own_layers: bool = False
+    network: bool = False
+    secrets: tuple[Secret, ...] = ()
 
     @cached_property
     def containerfile(self) -> str:
@@ -94,9 +142,11 @@ class Plan:
         base = None if self.base is None else [str(self.base.reference), sorted(map(str, self.base.platforms.values()))]
         layers = [str(layer.key) for layer in self.layers]
         platforms = [str(platform) for platform in self.platforms]
-        return Digest.of(
-            canonical([self.name, base, platforms, self.process, layers, dict(self.annotations), list(self.runs)])
-        )
+        decided = [self.name, base, platforms, self.process, layers, dict(self.annotations), list(self.runs)]
+        if self.own_layers:
+            added = {name: [str(layer.key) for layer in layers] for name, layers in self.archives.items()}
+            decided += [added, self.containerfile]
+        return Digest.of(canonical(decided))
 
 
 _FROM = re.compile(r"^(FROM (?:--platform=\S+ )?)(\S+)", re.MULTILINE)

@@ -51,7 +51,7 @@ class Record:
 
     def _locked(self, image: Image, sealing: Sealing) -> LockedImage:
         sealed = sealing.images[image.platform]
-        above = image.layers[-len(self._plan.layers) :] if self._plan.layers else ()
+        above = [layer for layer in image.layers if layer.blob.origin is None]
         layers = tuple(LockedLayer(one.blob.key, one.blob.digest, one.blob.size) for one in above if one.blob.digest)
         return LockedImage(
             self._engine.name,

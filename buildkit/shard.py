@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from buildkit.errors import InvalidInput, ModelpackError
 from buildkit.oci.image import Blob, Layer
-from buildkit.oci.manifest import Descriptor, Manifest
+from buildkit.oci.manifest import OCI_CONFIG, Descriptor, Manifest, canonical
 from buildkit.oci.reference import Digest
 from buildkit.plan import KEY
 from buildkit.registries.client import Repository
@@ -21,7 +21,6 @@ from buildkit.registries.client import Repository
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 """Where a Kubernetes Indexed Job tells each of its pods which one it is (kubernetes.io, "Indexed Job")."""
 
-EMPTY = Blob.of(b"{}", "application/vnd.oci.empty.v1+json", "empty")
 _SHARD = re.compile(r"(?:(\d{1,6})/)?(\d{1,6})", re.ASCII)
 
 
@@ -59,10 +58,17 @@ def share(layers: Sequence[Layer], shard: Shard) -> list[Layer]:
 
 
 def mark(store: Repository, layer: Layer, digest: Digest) -> None:
-    """Remembers in the registry which digest a layer has."""
-    store.put(EMPTY, lambda amount: None)
+    """Remembers in the registry which digest a layer has, as an image of that one layer.
+
+    Its config is the layer's own: a blob that many machines put at once is briefly unreadable in distribution 2.8, whose
+    links are not written atomically (measured), and the manifest of one of them would be refused.
+    """
+    rootfs = {"type": "layers", "diff_ids": [digest]}
+    content = canonical({"architecture": "unknown", "os": "unknown", "rootfs": rootfs, KEY: layer.blob.key})
+    blob = Blob.of(content, OCI_CONFIG, "mark")
+    store.put(blob, lambda amount: None)
     described = Descriptor(layer.blob.media_type, digest, layer.blob.size, {KEY: layer.blob.key})
-    config = Descriptor(EMPTY.media_type, Digest(EMPTY.key), EMPTY.size)
+    config = Descriptor(OCI_CONFIG, Digest(blob.key), blob.size)
     store.publish(Manifest.write(config, [described], {KEY: layer.blob.key}).document, tag_of(layer))
 
 

@@ -17,6 +17,8 @@ from buildkit.inputs import (
     ImageRef,
     Part,
     Plain,
+    Project,
+    ProjectRef,
     RelativePath,
     SourceRef,
     UrlsRef,
@@ -24,6 +26,7 @@ from buildkit.inputs import (
 )
 from buildkit.oci.reference import Platform, Reference, is_repository, is_tag
 from buildkit.plain import Refusal, plain, relative_path, shown
+from buildkit.target_settings import TargetUse, Waiver
 
 __all__ = [
     "Download",
@@ -32,6 +35,8 @@ __all__ = [
     "ImageRef",
     "Part",
     "Plain",
+    "Project",
+    "ProjectRef",
     "RelativePath",
     "SourceRef",
     "Spec",
@@ -106,6 +111,10 @@ class Spec(Part):
     labels: dict[Label, LabelValue] = Field(
         default_factory=dict, description="Labels of the image; they win over our own."
     )
+    targets: tuple[TargetUse, ...] = Field(
+        default=(), description="The platforms that it is meant for: their rules are checked before it is built."
+    )
+    waive: tuple[Waiver, ...] = Field(default=(), description="Rules that it breaks on purpose, each with the reason.")
 
     @field_validator("name")
     @classmethod
@@ -117,7 +126,7 @@ class Spec(Part):
         return text
 
     @property
-    def targets(self) -> tuple[Platform, ...]:
+    def platforms_parsed(self) -> tuple[Platform, ...]:
         """The platforms, parsed."""
         return tuple(Platform.parse(platform) for platform in self.platforms)
 

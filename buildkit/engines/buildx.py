@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from buildkit.build import Context
@@ -37,8 +38,8 @@ class Buildx:
         """Builds, exports without compression, and returns what came out; raises EngineFailed and SourceFailed."""
         exported.check_readable(plan, context)
         names = [f"{plan.name}:{tag}" for tag in context.tags]
-        with exported.build_context(plan, context) as (file, folder), exported.token_file() as token:
-            self._build(plan, platform, context, file, folder, names, token)
+        with exported.build_context(plan, context) as (file, folder), exported.secret_files(plan, context) as secrets:
+            self._build(plan, platform, context, file, folder, names, secrets)
         place = exported.export_folder(self.name, platform, context)
         with exported.fresh_folder(place) as fresh:
             context.emit(Said("buildx: exporting the image"))
@@ -59,7 +60,7 @@ class Buildx:
         file: Path,
         folder: Path,
         names: list[str],
-        token: Path | None,
+        secrets: Mapping[str, Path],
     ) -> None:
         arguments = {**exported.build_arguments(plan, context), "SOURCE_DATE_EPOCH": "0"}
         command = [*_docker(), "buildx", "build", "--file", str(file), "--platform", str(platform), "--load"]
@@ -68,8 +69,7 @@ class Buildx:
         command += [f"--build-arg={key}={value}" for key, value in arguments.items()]
         if exported.needs_host_network(plan, context):
             command.append("--network=host")
-        if token:
-            command.append(f"--secret=id=hf_token,src={token}")
+        command += [f"--secret=id={name},src={path}" for name, path in secrets.items()]
         run("buildx", [*command, str(folder)], context.emit)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from buildkit.build import Context
+from buildkit.engines.made import made_layer
 from buildkit.engines.prefetch import Prefetch
 from buildkit.errors import Problem, RegistryFailed, SourceFailed
 from buildkit.oci import tar
@@ -13,7 +14,7 @@ from buildkit.oci.image import EPOCH, Blob, Image, Layer, Pieces, Store
 from buildkit.oci.manifest import OCI_LAYER, Descriptor, ImageConfig, Manifest, as_oci
 from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.pin import proven
-from buildkit.plan import KEY, PACKING, TITLE, Plan, PlannedLayer
+from buildkit.plan import KEY, PACKING, TITLE, MadeLayer, Plan, PlannedLayer
 
 
 class Embedded:
@@ -23,15 +24,18 @@ class Embedded:
 
     def lacks(self, plan: Plan) -> list[Problem]:
         """The lines that would have to run inside the image: everything else it can do."""
-        return [
+        running = [
             Problem("embedded", f"cannot run: {line}", "use --engine buildx or --engine podman for this recipe")
             for line in plan.runs
         ]
+        blocked = [Problem("embedded", plan.blocked["embedded"])] if "embedded" in plan.blocked else []
+        making = [problem for layer in plan.layers if isinstance(layer, MadeLayer) for problem in layer.lacks()]
+        return running + blocked + making
 
     def build(self, plan: Plan, platform: Platform, context: Context) -> Image:
         """The image as a value; asks for the base's manifest and config, raises RegistryFailed."""
         config, layers = base_of(plan, platform, context)
-        laid = tuple(_layer(layer, context) for layer in plan.layers)
+        laid = tuple(_layer(layer, platform, context) for layer in plan.layers)
         return Image(platform, laid_over(config, plan), (*layers, *laid), plan.annotations)
 
     def recall(self, plan: Plan, platform: Platform, manifest: Digest, context: Context) -> Image | None:
@@ -127,6 +131,8 @@ def layer_stream(layers: tuple[PlannedLayer, ...], context: Context) -> Pieces:
         raise SourceFailed(str(error), hint="the source changed since it was locked; take it with --upgrade") from None
 
 
-def _layer(layer: PlannedLayer, context: Context) -> Layer:
+def _layer(layer: PlannedLayer | MadeLayer, platform: Platform, context: Context) -> Layer:
+    if isinstance(layer, MadeLayer):
+        return made_layer(layer, platform, context)
     blob = Blob(layer.key, OCI_LAYER, layer.size, lambda: layer_stream((layer,), context), title=layer.title)
     return Layer(blob, annotations={KEY: layer.key, TITLE: layer.title, PACKING: tar.PACKING})

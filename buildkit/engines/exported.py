@@ -6,6 +6,7 @@ layers are taken as they stand in the base's registry, so that they are mounted 
 
 from __future__ import annotations
 
+import os
 import platform as platforms
 import re
 import shutil
@@ -18,13 +19,13 @@ from typing import Any
 from buildkit.build import Context
 from buildkit.cache import cache_folder
 from buildkit.connections import is_loopback
-from buildkit.engines.embedded import base_of, layer_stream
-from buildkit.errors import EngineFailed, Problem
+from buildkit.engines.embedded import base_of, layer_stream, merged
+from buildkit.errors import EngineFailed, InvalidInput, Problem
 from buildkit.oci.image import EPOCH, Blob, Image, Layer
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import INDEXES, OCI_LAYER, Descriptor, ImageConfig, Index, Manifest
 from buildkit.oci.reference import Digest, Platform, Reference
-from buildkit.plan import TITLE, Plan, relocated
+from buildkit.plan import TITLE, Plan, PlannedLayer, relocated
 
 KEPT = "modelpack"
 """The tag of this project's own image in an export."""
@@ -77,15 +78,15 @@ def build_context(plan: Plan, context: Context, *, own_stage: bool = False) -> I
         file.write_text(text, encoding="utf-8", newline="\n")
         # What a project keeps out of its own images must not be missing from the model: BuildKit takes this file first.
         file.with_name(f"{file.name}.dockerignore").write_text("", encoding="utf-8")
-        if plan.archive:
-            write_archive(plan, context, folder / plan.archive)
+        for name, layers in plan.archives.items():
+            write_archive(layers, context, folder / name)
         yield file, context.folder if plan.context is not None else folder
 
 
-def write_archive(plan: Plan, context: Context, path: Path) -> None:
-    """Writes the tar that a Containerfile adds: the very layers that the embedded engine would lay, as one archive."""
+def write_archive(layers: tuple[PlannedLayer, ...], context: Context, path: Path) -> None:
+    """Writes a tar that a Containerfile adds: the very layers that the embedded engine would lay, as one archive."""
     with path.open("wb") as file:
-        for piece in layer_stream(tuple(plan.layers), context):
+        for piece in layer_stream(layers, context):
             file.write(piece)
 
 
@@ -95,7 +96,12 @@ def build_arguments(plan: Plan, context: Context) -> dict[str, str]:
 
 
 def needs_host_network(plan: Plan, context: Context) -> bool:
-    """Whether the build must see this machine's loopback, where its hub or a file's server listens."""
+    """Whether the build must see this machine's network: its own commands fetch something, or the hub is on loopback.
+
+    A bridge between container and network is what build machines lack most often; a build that shares the network needs none.
+    """
+    if plan.network:
+        return True
     from urllib.parse import urlsplit
 
     urls = [
@@ -124,19 +130,39 @@ def plain_http_pulls(context: Context) -> bool:
 
 
 @contextmanager
-def token_file() -> Iterator[Path | None]:
-    """The hub's token in a file that only this user reads, for a secret mount; None where there is no token."""
-    from huggingface_hub import get_token
+def secret_files(plan: Plan, context: Context) -> Iterator[dict[str, Path]]:
+    """The secrets that the plan's commands mount, by id, in files that only this user reads, gone afterwards.
 
-    token = get_token()
-    if not token:
-        yield None
-        return
+    The hub's token is one of them where there is one. Raises InvalidInput with every secret that is not there.
+    """
+    contents = _secrets(plan, context)
     with TemporaryDirectory(prefix="modelpack-secret-") as folder:
-        path = Path(folder) / "token"
-        path.touch(mode=0o600)
-        path.write_text(token, encoding="utf-8")
-        yield path
+        files = {name: Path(folder) / f"{number}" for number, name in enumerate(contents)}
+        for name, path in files.items():
+            path.touch(mode=0o600)
+            path.write_bytes(contents[name])
+        yield files
+
+
+def _secrets(plan: Plan, context: Context) -> dict[str, bytes]:
+    contents, problems = {}, []
+    for secret in plan.secrets:
+        try:
+            contents[secret.id] = (
+                os.environ[secret.variable].encode() if secret.variable else (context.folder / secret.path).read_bytes()
+            )
+        except KeyError:
+            problems.append(Problem(secret.id, f"the environment variable {secret.variable} is not set", "set it"))
+        except OSError as error:
+            problems.append(Problem(secret.id, f"{secret.path} cannot be read: {error.strerror}"))
+    if problems:
+        raise InvalidInput("a secret of the build is not there", problems)
+    if "id=hf_token" in plan.containerfile:
+        from huggingface_hub import get_token
+
+        token = get_token()
+        contents |= {"hf_token": token.encode()} if token else {}
+    return contents
 
 
 def export_folder(engine: str, platform: Platform, context: Context) -> Path:
@@ -170,7 +196,8 @@ def adopt(layout: Layout, plan: Plan, platform: Platform, context: Context) -> N
     config = ImageConfig.read(b"".join(layout.fetch(manifest.config)))
     _, base = base_of(plan, platform, context)
     base_ids = tuple(layer.diff_id for layer in base)
-    if config.diff_ids[: len(base)] != base_ids or len(config.diff_ids) != len(base) + len(plan.layers):
+    above = len(config.diff_ids) - len(base)
+    if config.diff_ids[: len(base)] != base_ids or (above != len(plan.layers) and not plan.own_layers):
         raise EngineFailed(
             f"the engine's image has {len(config.diff_ids)} layers, which are not the base's {len(base)} and"
             f" {len(plan.layers)} more",
@@ -204,9 +231,7 @@ def recalled(layout: Layout, plan: Plan, platform: Platform, manifest: Digest, c
 
 def calm(content: Mapping[str, Any], platform: Platform) -> dict[str, Any]:
     """An engine's config without clocks, without empty keys, and with what engines write differently written one way."""
-    process = {
-        key: value for key, value in (content.get("config") or {}).items() if value not in (None, "", [], {}, False)
-    }
+    process = {key: value for key, value in (content.get("config") or {}).items() if value not in _NOTHING}
     process.setdefault("WorkingDir", "/")
     history = [{**entry, "created": EPOCH} for entry in content.get("history") or []]
     named = {
@@ -231,9 +256,23 @@ def lacking(plan: Plan, engine: str) -> list[Problem]:
 def _image(
     layout: Layout, manifest: Manifest, config: ImageConfig, base: list[Layer], plan: Plan, platform: Platform
 ) -> Image:
-    above = zip(manifest.layers[len(base) :], config.diff_ids[len(base) :], plan.layers, strict=True)
-    layers = [_layer(descriptor, diff_id, planned.title, layout) for descriptor, diff_id, planned in above]
-    return Image(platform, calm(config.content, platform), (*base, *layers), plan.annotations)
+    found = list(zip(manifest.layers[len(base) :], config.diff_ids[len(base) :], strict=True))
+    numbered = [f"layer {number} of {len(found)}" for number in range(1, len(found) + 1)]
+    titles = numbered if plan.own_layers else [layer.title for layer in plan.layers]
+    layers = [_layer(*pair, title, layout) for pair, title in zip(found, titles, strict=True)]
+    return Image(platform, _config(config, plan, platform), (*base, *layers), plan.annotations)
+
+
+def _config(config: ImageConfig, plan: Plan, platform: Platform) -> dict[str, Any]:
+    """The engine's config; what the plan decided stands in it as the plan says it, whichever engine wrote it."""
+    content = calm(config.content, platform)
+    if not plan.own_layers:
+        return content
+    process = merged(content["config"], plan.process)
+    return {**content, "config": {key: process[key] for key in sorted(process) if process[key] not in _NOTHING}}
+
+
+_NOTHING: tuple[object, ...] = (None, "", [], {}, False)
 
 
 def _layer(descriptor: Descriptor, diff_id: Digest, title: str, layout: Layout) -> Layer:

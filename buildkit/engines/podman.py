@@ -7,6 +7,7 @@ put together here; its runner and its errors are used.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from buildkit.build import Context
@@ -34,8 +35,11 @@ class Podman:
     def build(self, plan: Plan, platform: Platform, context: Context) -> Image:
         """Builds, exports without compression, and returns what came out; raises EngineFailed and SourceFailed."""
         exported.check_readable(plan, context)
-        with exported.build_context(plan, context, own_stage=True) as (file, folder), exported.token_file() as token:
-            run("podman", [*self._build(plan, platform, context, file, token), str(folder)], context.emit)
+        with (
+            exported.build_context(plan, context, own_stage=True) as (file, folder),
+            exported.secret_files(plan, context) as secrets,
+        ):
+            run("podman", [*self._build(plan, platform, context, file, secrets), str(folder)], context.emit)
         place = exported.export_folder(self.name, platform, context)
         with exported.fresh_folder(place) as fresh:
             context.emit(Said("podman: exporting the image"))
@@ -58,11 +62,13 @@ class Podman:
         layout = Layout(exported.export_folder(self.name, platform, context))
         return exported.recalled(layout, plan, platform, manifest, context)
 
-    def _build(self, plan: Plan, platform: Platform, context: Context, file: Path, token: Path | None) -> list[str]:
+    def _build(
+        self, plan: Plan, platform: Platform, context: Context, file: Path, secrets: Mapping[str, Path]
+    ) -> list[str]:
         command = ["podman", "build", "--file", str(file), "--platform", str(platform), "--format", "oci"]
         # Without --layers podman writes one layer however many are copied, and with it a wrong base digest into the
         # annotations of its own manifest, which is not the one that is pushed.
-        layers = "true" if len(plan.layers) > 1 else "false"
+        layers = "true" if len(plan.layers) > 1 or plan.own_layers else "false"
         command += ["--timestamp", "0", f"--layers={layers}", "--identity-label=false"]
         command += [f"--annotation={key}={value}" for key, value in sorted(plan.annotations.items())]
         command.append(f"--ignorefile={file}.dockerignore")
@@ -72,8 +78,7 @@ class Podman:
             command.append("--network=host")
         if exported.plain_http_pulls(context):
             command.append("--tls-verify=false")
-        if token:
-            command.append(f"--secret=id=hf_token,src={token}")
+        command += [f"--secret=id={name},src={path}" for name, path in secrets.items()]
         return command
 
     def _names(self, plan: Plan, context: Context) -> list[str]:

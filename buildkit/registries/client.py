@@ -12,6 +12,7 @@ from buildkit.errors import RegistryFailed
 from buildkit.oci.image import Blob, Placed
 from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descriptor, Document
 from buildkit.oci.reference import Digest, Reference
+from buildkit.oci.stored import NoSpans
 from buildkit.registries.connection import TRIES, Answer, Connection, Lost
 from buildkit.registries.tokens import Scope
 from buildkit.registries.upload import Upload
@@ -79,6 +80,33 @@ class Repository:
                 self.connection.pause(attempt, lost)
         if hashed.hexdigest() != descriptor.digest.hex:
             raise RegistryFailed(f"{self.reference.name} gave other bytes for {descriptor.digest} than that digest")
+
+    def span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
+        """Some bytes of a blob, by Range: they are not proven by its digest. Raises NoSpans where all would be sent."""
+        for attempt in range(TRIES):
+            try:
+                return self._span(descriptor, start, length)
+            except Lost as lost:
+                if attempt == TRIES - 1:
+                    raise self.connection.unreachable(lost) from None
+                self.connection.pause(attempt, lost)
+        raise AssertionError("unreachable")
+
+    def _span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
+        headers = {"Range": f"bytes={start}-{start + length - 1}"}
+        answer = self.connection.follow(self._path("blobs", descriptor.digest), self._scope, headers)
+        try:
+            self._expect(answer, (200, 206), f"reading {descriptor.digest} of {self.reference.name}")
+            if answer.status == 200 and length < descriptor.size:
+                raise NoSpans(f"{self.connection.host} does not serve parts of a layer")
+            found = answer.read(length)
+        except HTTPError as error:
+            raise Lost(f"{self.connection.host}: {error}") from None
+        finally:
+            answer.close() if answer.status == 200 else answer.drain_conn()
+        if len(found) < length:
+            raise Lost(f"{length - len(found)} bytes are missing")
+        return found
 
     def put(self, blob: Blob, moved: Callable[[int], None]) -> Placed:
         """Makes the blob be there: finds it, mounts it from a sibling, or sends it. Raises RegistryFailed, SourceFailed."""

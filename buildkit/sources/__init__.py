@@ -8,7 +8,7 @@ from buildkit.events import Emit
 from buildkit.pin import Inventory, Source
 from buildkit.settings import Settings
 from buildkit.sources.patience import Wait, sleep
-from buildkit.spec import FolderRef, HuggingFaceRef, SourceRef, UrlsRef
+from buildkit.spec import FolderRef, HuggingFaceRef, ProjectRef, SourceRef, UrlsRef
 
 
 def open_source(
@@ -33,6 +33,12 @@ def open_source(
 
             hub = HuggingFace(ref, settings.endpoint, pinned=pinned, wait=wait, emit=emit)
             return CachedHuggingFace(hub, emit) if keep else hub
+        case ProjectRef():
+            from buildkit.sources.folder import Folder
+            from buildkit.sources.ignored import Ignored
+
+            path = folder / ref.path
+            return Folder(path, ref.include, ref.exclude, name=ref.path, emit=emit, leave_out=Ignored.of(path))
         case FolderRef():
             from buildkit.sources.folder import Folder
 

@@ -14,7 +14,7 @@ from buildkit.pin import File, Inventory
 from buildkit.sources import local, walk
 from buildkit.sources.digests import DigestCache, sha256
 from buildkit.sources.selection import clashes, name_problem, printable, refuse_nothing, selected
-from buildkit.sources.walk import Found, Refused
+from buildkit.sources.walk import Found, LeaveOut, Refused
 
 _HASHERS = 2
 _POLL_SECONDS = 0.2
@@ -33,8 +33,10 @@ class Folder:
         *,
         name: str = "",
         emit: Emit = silent,
+        leave_out: LeaveOut | None = None,
     ) -> None:
         self.path = path
+        self._leave_out = leave_out
         self.name = name or path.name
         self._include = include
         self._exclude = exclude
@@ -94,7 +96,7 @@ class Folder:
             raise InvalidInput(
                 f"the folder {self.path} {what}", hint="the path in the recipe counts from the recipe's own folder"
             )
-        return list(walk.found(self.path))
+        return list(walk.found(self.path, self._leave_out))
 
     def _taken(self, everything: Sequence[Found | Refused]) -> list[Found]:
         chosen = selected(everything, self._include, self._exclude, key=_path)

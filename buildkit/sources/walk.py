@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,12 +33,21 @@ class Refused:
     holds_files: bool
 
 
-def found(root: Path) -> Iterator[Found | Refused]:
-    """Every file under ``root``, and a Refused for whatever cannot be a model's file."""
-    return _folder(str(root), "", (os.path.realpath(root),))
+LeaveOut = Callable[[str, bool], bool]
+"""Whether a path inside the folder, and the directory that it is where the second says so, is left out unread."""
 
 
-def _folder(folder: str, inside: str, above: tuple[str, ...]) -> Iterator[Found | Refused]:
+def found(root: Path, leave_out: LeaveOut | None = None) -> Iterator[Found | Refused]:
+    """Every file under ``root`` that is not left out, and a Refused for whatever cannot be a model's file."""
+    return _folder(str(root), "", (os.path.realpath(root),), leave_out or _left_out)
+
+
+def _left_out(path: str, is_directory: bool) -> bool:
+    """What a model's folder never means: its git, and what the hub's library keeps beside its downloads."""
+    return path.rpartition("/")[2] == ".git" or f"/{path}".endswith("/.cache/huggingface")
+
+
+def _folder(folder: str, inside: str, above: tuple[str, ...], leave_out: LeaveOut) -> Iterator[Found | Refused]:
     try:
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
@@ -49,11 +58,20 @@ def _folder(folder: str, inside: str, above: tuple[str, ...]) -> Iterator[Found 
         return
     for entry in listed:
         path = f"{inside}{entry.name}"
-        if entry.name != ".git" and not f"/{path}".endswith("/.cache/huggingface"):
-            yield from _entry(entry, path, above)
+        if not leave_out(path, _is_directory(entry)):
+            yield from _entry(entry, path, above, leave_out)
 
 
-def _entry(entry: os.DirEntry[str], path: str, above: tuple[str, ...]) -> Iterator[Found | Refused]:
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, which is told later
+        return False
+
+
+def _entry(
+    entry: os.DirEntry[str], path: str, above: tuple[str, ...], leave_out: LeaveOut
+) -> Iterator[Found | Refused]:
     place = entry.path  # A Path for each of twenty thousand files would take longer than the disk does.
     try:
         status = os.stat(place)
@@ -68,7 +86,7 @@ def _entry(entry: os.DirEntry[str], path: str, above: tuple[str, ...]) -> Iterat
     elif stat.S_ISDIR(status.st_mode) and real in above:
         yield _refused(path, "this link leads to a folder that it is in itself", "remove the link", holds_files=True)
     elif stat.S_ISDIR(status.st_mode):
-        yield from _folder(place, f"{path}/", (*above, real))
+        yield from _folder(place, f"{path}/", (*above, real), leave_out)
     elif stat.S_ISREG(status.st_mode):
         yield Found(path, place, status)
     else:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from buildkit import image_annotations
 from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.reference import Reference, is_repository
 from buildkit.pin import ImagePin, Inventory, Pins
@@ -21,7 +22,6 @@ BASE = ImageRef("registry.access.redhat.com/ubi9/ubi-micro:latest")
 BUILDER = ImageRef("registry.access.redhat.com/ubi9/python-312:latest")
 HUB = "https://huggingface.co"
 ENGINES = ("buildx", "podman")
-_ANNOTATION = "org.opencontainers.image."
 
 
 class ModelcarSpec(Spec):
@@ -75,20 +75,21 @@ class Modelcar:
         _some_files(spec, inventory)
         layers = layered(inventory.files, "model", per_file=spec.layers == "per-file", largest=spec.max_layer_size)
         base = None if spec.base == "scratch" else pins.images["base"]
-        known = _annotations(spec, inventory, base)
+        source = f"{HUB}/{inventory.name}" if inventory.commit else ""
+        known = image_annotations.known(spec.name, base, source, inventory.commit)
         labels = known | spec.labels
         stage = stage_of(spec.model, inventory, layers, base, pins.images.get("builder"))
         hindrance = obstacle(stage)
         return Plan(
             name=spec.name,
             base=base,
-            platforms=spec.targets,
+            platforms=spec.platforms_parsed,
             process=_process(labels, base),
             layers=layers,
-            annotations=_published(spec.labels) | known,
+            annotations=image_annotations.published(spec.labels) | known,
             rendered=lambda: "" if hindrance else containerfile(spec.name, stage, labels),
             context="." if stage.from_folder and stage.image else None,
-            archive=stage.archive,
+            archives={stage.archive: layers} if stage.archive else {},
             images=tuple({pin.reference: pin for pin in (base, stage.image) if pin}.values()),
             blocked=dict.fromkeys(ENGINES, hindrance) if hindrance else {},
         )
@@ -113,23 +114,6 @@ def _some_files(spec: ModelcarSpec, inventory: Inventory) -> None:
     ]
     hint = f"what selects them is {'; '.join(patterns)}" if patterns else "put the model's files there"
     raise InvalidInput(f"{inventory.name or 'the model'} has no files to take", hint=hint)
-
-
-def _annotations(spec: ModelcarSpec, inventory: Inventory, base: ImagePin | None) -> dict[str, str]:
-    """image-spec 1.1, annotations.md, "Pre-Defined Annotation Keys". The base's digest is the one that its tag has."""
-    found = {"title": spec.name}
-    if inventory.commit:
-        found |= {"source": f"{HUB}/{inventory.name}", "revision": inventory.commit}
-    if base:
-        reference = base.reference
-        found["base.name"] = f"{reference.name}:{reference.tag}" if reference.tag else str(reference)
-        found["base.digest"] = str(reference.digest)
-    return {f"{_ANNOTATION}{key}": found[key] for key in sorted(found)}
-
-
-def _published(labels: Mapping[str, str]) -> dict[str, str]:
-    """The recipe's labels that are annotations by their name, such as ``org.opencontainers.image.licenses``."""
-    return {key: value for key, value in labels.items() if key.startswith(_ANNOTATION)}
 
 
 def _process(labels: Mapping[str, str], base: ImagePin | None) -> dict[str, Any]:

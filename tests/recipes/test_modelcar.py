@@ -248,7 +248,7 @@ def test_a_model_of_a_hub() -> None:
         "RUN --mount=type=secret,id=hf_token,required=false set -e; \\",
         "    HF_TOKEN_PATH=/run/secrets/hf_token HF_HOME=/hub HF_HUB_DISABLE_PROGRESS_BARS=1 \\",
     ]
-    assert (planned.context, planned.archive, planned.blocked) == (None, None, {})
+    assert (planned.context, planned.archives, planned.blocked) == (None, {}, {})
     assert planned.images == (BASE, BUILDER)
 
 
@@ -267,7 +267,7 @@ def test_a_folder_above_a_base() -> None:
     assert both(planned.containerfile) == ["FROM", "USER", "RUN", "RUN", "COPY", "RUN", "FROM", "LABEL", "COPY", "USER"]
     assert lines_with("COPY", planned.containerfile)[0] == 'COPY ["models/", "/download/"]'
     assert lines_with("FROM", planned.containerfile)[0] == f"FROM --platform=$BUILDPLATFORM {BASE.reference} AS files"
-    assert (planned.context, planned.archive, planned.images) == (".", None, (BASE,))
+    assert (planned.context, planned.archives, planned.images) == (".", {}, (BASE,))
 
 
 def test_a_folder_of_which_a_part_is_taken() -> None:
@@ -298,7 +298,7 @@ def test_a_folder_of_which_a_part_is_taken() -> None:
 def test_a_folder_as_an_archive(written: dict[str, Any]) -> None:
     """Nothing can set modes in an empty image, and COPY cannot name every folder."""
     planned = from_folder(file("a"), images={"base": BASE}, **written)
-    assert planned.archive == "models.tar"
+    assert planned.archives == {"models.tar": planned.layers}
     assert planned.context is None
     assert planned.blocked == {}
     env = ["ENV", "WORKDIR"] if "base" in written else []
@@ -360,7 +360,7 @@ def test_twenty_thousand_files() -> None:
     hub = plan(*files)
     assert len(hub.containerfile.encode()) < 20_000
     folder = from_folder(*files)
-    assert folder.archive == "models.tar"
+    assert list(folder.archives) == ["models.tar"]
     for planned in (hub, folder, plan(*files[:4000]), from_folder(*files[:4000])):
         text = planned.containerfile
         assert len(text.encode()) < 1_000_000
@@ -548,7 +548,7 @@ def test_no_value_becomes_an_instruction(kind: str, field: str, value: str) -> N
     except (ValidationError, InvalidInput):
         assert not value.isalnum() or not value.isascii() or field in ("url", "name"), "a good value is refused"
         return
-    assert both(text) == (["FROM", "LABEL", "ADD", "USER"] if planned.archive else PLAIN[kind])
+    assert both(text) == (["FROM", "LABEL", "ADD", "USER"] if planned.archives else PLAIN[kind])
     assert "\r" not in text
 
 

@@ -1,0 +1,56 @@
+"""What a recipe may say about the process in its image: variables, ports, a command. And what the image's config makes of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from buildkit.inputs import some
+from buildkit.plain import Refusal, plain, shown
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_LONGEST_VALUE = 16 * 1024
+
+
+def _variable(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise Refusal(f"{shown(name)} is not a variable's name", "letters, digits and '_', not beginning with a digit")
+    return name
+
+
+def _value(text: str) -> str:
+    if len(text) > _LONGEST_VALUE:
+        raise Refusal(f"has {len(text)} characters; a variable has at most {_LONGEST_VALUE}")
+    return plain(text)
+
+
+Environment = dict[Annotated[str, AfterValidator(_variable)], Annotated[str, AfterValidator(_value)]]
+"""Variables by name. They stand in the image for everybody to read: no secret belongs there."""
+Port = Annotated[int, Field(ge=1, le=65535)]
+Command = Annotated[tuple[Annotated[str, AfterValidator(plain)], ...], AfterValidator(some)]
+"""A program and its arguments, one item each: nothing is read by a shell."""
+
+
+def process(
+    *,
+    user: str,
+    folder: str,
+    environment: Mapping[str, str],
+    command: Sequence[str],
+    ports: Sequence[int] = (),
+    labels: Mapping[str, str],
+    entrypoint: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The config of an image's process in the words of image-spec, config.md; an empty entrypoint takes the base's away."""
+    return {
+        "User": user,
+        "WorkingDir": folder,
+        "Env": [f"{name}={environment[name]}" for name in sorted(environment)],
+        "Entrypoint": list(entrypoint),
+        "Cmd": list(command),
+        "ExposedPorts": {f"{port}/tcp": {} for port in sorted(ports)},
+        "Labels": dict(sorted(labels.items())),
+    }

@@ -1,0 +1,99 @@
+"""What of a project's folder is no part of its image: an ignore file's patterns, and what never is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit.errors import InvalidInput
+
+FILES = (".containerignore", ".dockerignore")
+"""The ignore files, the first that is there: podman reads both in this order, docker the second."""
+
+ALWAYS = (
+    *(f"**/{name}" for name in (".git", ".hg", ".svn", "__pycache__", ".venv", ".env", ".env.*", ".DS_Store")),
+    *(f"**/{name}" for name in (".mypy_cache", ".pytest_cache", ".ruff_cache", "*.pyc")),
+    *FILES,
+    "modelpack.yaml",
+    "Containerfile",
+    "Dockerfile",
+)
+"""Left out of every project: histories, caches, what describes the build, and files that hold secrets by custom."""
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """Says of a path whether it is left out. The last pattern that matches decides, as ``!`` may take one back.
+
+    Patterns are those of docs.docker.com, "Build context", ".dockerignore files": rooted at the folder, ``*`` within a
+    name, ``**`` across folders, a folder with everything below it.
+    """
+
+    folder: Path
+    patterns: tuple[tuple[bool, re.Pattern[str]], ...]
+    recipes: frozenset[str]
+
+    @classmethod
+    def of(cls, folder: Path) -> Ignored:
+        """The rules of a project's folder; raises InvalidInput where its ignore file is no text."""
+        path = next((folder / name for name in FILES if (folder / name).is_file()), None)
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines() if path else []
+        except UnicodeDecodeError:
+            raise InvalidInput(f"{path} is not a text in UTF-8", hint="write it anew") from None
+        return cls(folder, tuple(_patterns((*ALWAYS, *lines))), frozenset(_recipes(folder)))
+
+    def __call__(self, path: str, is_directory: bool) -> bool:
+        """Whether a path is left out; a directory is not, where a later pattern may take back what is below it."""
+        if path in self.recipes or (is_directory and self._is_layout(path)):
+            return True
+        out = self._out(path)
+        return out and not (is_directory and any(back for back, _ in self.patterns))
+
+    def _out(self, path: str) -> bool:
+        out = False
+        for back, pattern in self.patterns:
+            if pattern.fullmatch(path):
+                out = not back
+        return out
+
+    def _is_layout(self, path: str) -> bool:
+        """Whether it is an image that was written here by an earlier build (image-spec, image-layout.md)."""
+        return (self.folder / path / "oci-layout").is_file()
+
+
+def _recipes(folder: Path) -> Iterable[str]:
+    """Recipes with their locks: a lock in the image would change the image that it describes."""
+    yield from ("recipe.yaml", "recipe.yml", "recipe.lock")
+    for lock in folder.glob("*.lock"):
+        for suffix in (".yaml", ".yml"):
+            if lock.with_suffix(suffix).is_file():
+                yield from (lock.name, lock.with_suffix(suffix).name)
+
+
+def _patterns(lines: Iterable[str]) -> Iterable[tuple[bool, re.Pattern[str]]]:
+    for line in lines:
+        text = line.strip()
+        back = text.startswith("!")
+        text = re.sub(r"/+", "/", text.removeprefix("!").strip()).removeprefix("./").strip("/")
+        if text and not line.startswith("#"):
+            yield back, re.compile(_expression(text) + r"(/.*)?", re.DOTALL)
+
+
+def _expression(pattern: str) -> str:
+    found = ""
+    for token in re.findall(r"\*\*/|\*\*|\*|\?|\[\^?[^\]]+\]|\\.|.", pattern, re.DOTALL):
+        if token == "**/":
+            found += "(.*/)?"
+        elif token in _WILD:
+            found += _WILD[token]
+        elif token.startswith("[") and len(token) > 1:
+            found += token.replace("\\", "\\\\")
+        else:
+            found += re.escape(token.removeprefix("\\") if len(token) == 2 else token)
+    return found
+
+
+_WILD = {"**": ".*", "*": "[^/]*", "?": "[^/]"}

@@ -1,0 +1,1 @@
+"""The layouts of a model that its server wants: OpenVINO Model Server, vLLM, Triton."""
