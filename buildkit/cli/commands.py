@@ -291,3 +291,6 @@ def _locked_here() -> list[Path]:
             hint="name the recipe: modelpack push RECIPE --registry R",
         )
     return found
+
+
+from buildkit.cli import probe_commands  # noqa: E402, F401 - it registers its commands on the app

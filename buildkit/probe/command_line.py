@@ -6,14 +6,13 @@ import contextlib
 import json
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from buildkit.engines.program import failed
 from buildkit.errors import EngineFailed, InvalidInput, Problem
-from buildkit.probe.containers import Container, Done, Engine, NotStarted, Signal, State
+from buildkit.probe.archived import ONE, docker_archive, view_of
+from buildkit.probe.containers import Container, Done, Engine, NotStarted, Served, Signal, State
 
 NAMES = ("podman", "docker")
 _ENGINE_SECONDS = 120.0
@@ -43,13 +42,13 @@ class _CommandLine:
         found: dict[str, Any] = json.loads(done.said)[0]
         state = found["State"]
         ports = (found.get("NetworkSettings") or {}).get("Ports") or {}
-        published = [int(one["HostPort"]) for bound in ports.values() for one in bound or [] if one.get("HostPort")]
-        return State(
-            bool(state["Running"]),
-            int(state["ExitCode"]),
-            published[0] if published else None,
-            bool(state.get("OOMKilled")),
-        )
+        published = {
+            int(inside.partition("/")[0]): int(one["HostPort"])
+            for inside, bound in ports.items()
+            for one in bound or []
+            if one.get("HostPort")
+        }
+        return State(bool(state["Running"]), int(state["ExitCode"]), published, bool(state.get("OOMKilled")))
 
     def inside(self, name: str, words: tuple[str, ...], seconds: float) -> Done:
         """Runs a program inside with ``exec``, as the image's own user."""
@@ -66,6 +65,17 @@ class _CommandLine:
     def logs(self, name: str) -> str:
         """The last lines of both streams."""
         return _call([self.name, "logs", "--tail", _LINES, name], both=True).said
+
+    def follow(self, name: str) -> None:
+        """Waits for ``logs --follow``, whose streams are ours."""
+        process = subprocess.Popen(
+            [self.name, "logs", "--follow", name], stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            process.wait()
+        finally:
+            process.kill()
+            process.wait()
 
     def changes(self, name: str) -> tuple[str, ...]:
         """What ``diff`` calls added or changed; folders that merely hold a change are left out."""
@@ -101,6 +111,17 @@ class _CommandLine:
             raise EngineFailed(f"{self.name} pulled {reference} and does not find it")
         return found
 
+    def load(self, served: Served) -> str:
+        """Loads it as a docker-archive, which podman and every docker read."""
+        with docker_archive(served) as (archive, name):
+            done = _call([self.name, "load", "--quiet", "--input", str(archive)], seconds=None)
+        if done.code:
+            raise failed(self.name, done.said)
+        for known in (name, f"localhost/{name}"):
+            if self.find(known):
+                return known
+        raise EngineFailed(f"{self.name} loaded an image and does not find it as {name}")
+
     def find(self, name: str) -> str | None:
         """The id of an image that is here."""
         done = _call([self.name, "image", "inspect", "--format", "{{.Id}}", name])
@@ -113,8 +134,9 @@ class _CommandLine:
     def _options(self, container: Container) -> list[str]:
         """The words of ``run`` for a container; all of them are the same for both engines."""
         words = ["--log-driver", self._log_driver, "--no-healthcheck"]
-        if container.port is not None:
-            words += ["--publish", f"127.0.0.1:{container.host_port or ''}:{container.port}"]
+        for number, port in enumerate(container.ports):
+            host_port = container.host_port if number == 0 else 0
+            words += ["--publish", f"127.0.0.1:{host_port or ''}:{port}"]
         for key, value in container.environment.items():
             words += ["--env", f"{key}={value}"]
         for flag, given in (("--user", container.user), ("--memory", container.memory)):
@@ -150,18 +172,13 @@ class Podman(_CommandLine):
     # Of itself podman adds writable folders in memory (/run, /var/tmp), which a platform does not.
     _read_only = ("--read-only", "--read-only-tmpfs=false")
 
-    def load(self, layout: Path) -> str:
-        """Pulls from the layout, through a link with a plain name: podman 4 makes an image's name of the path."""
-        with tempfile.TemporaryDirectory(prefix="modelpack-") as folder:
-            link = Path(folder).with_name(f"modelpack{abs(hash(folder))}")
-            link.symlink_to(layout.resolve(), target_is_directory=True)
-            try:
-                done = _call(["podman", "pull", "--quiet", f"oci:{link}"], seconds=None)
-            finally:
-                link.unlink()
-        if done.code:
-            raise failed(self.name, done.said)
-        return done.said.split()[-1]
+    def load(self, served: Served) -> str:
+        """Pulls from its layout where it lies in one, without another copy; else loads a docker-archive of it."""
+        with view_of(served) as view:
+            done = _call(["podman", "pull", "--quiet", f"oci:{view}:{ONE}"], seconds=None) if view else Done(1, "")
+        if done.code == 0:
+            return f"localhost{view}:{ONE}"
+        return super().load(served)
 
     def _plain(self, plain_http: bool) -> list[str]:
         return ["--tls-verify=false"] if plain_http else []
@@ -173,21 +190,6 @@ class Docker(_CommandLine):
     name = "docker"
     _log_driver = "json-file"
     _read_only = ("--read-only",)
-
-    def load(self, layout: Path) -> str:
-        """Loads it as a docker-archive, which every docker reads."""
-        from buildkit.probe.archived import as_docker_archive
-
-        with tempfile.TemporaryDirectory(prefix="modelpack-") as folder:
-            archive = Path(folder) / "image.tar"
-            name = as_docker_archive(layout, archive)
-            done = _call(["docker", "load", "--quiet", "--input", str(archive)], seconds=None)
-        if done.code:
-            raise failed(self.name, done.said)
-        found = self.find(name)
-        if found is None:
-            raise EngineFailed(f"docker loaded {layout} and does not find {name}")
-        return name
 
 
 def engine_named(name: str | None) -> Engine:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from buildkit.oci.manifest import Manifest
+from buildkit.oci.stored import Readable
+
 
 @dataclass(frozen=True)
 class Mount:
@@ -21,15 +24,15 @@ class Mount:
 class Container:
     """How an image is run. ``arguments`` replace its CMD, ``entrypoint`` its ENTRYPOINT; None leaves what it has.
 
-    ``port`` is published on 127.0.0.1 only, on ``host_port``, or with 0 where the kernel finds one free. ``temporary`` are
-    folders in memory; with ``read_only`` nothing else can be written to. ``processes_of`` names a container whose
-    process namespace is shared.
+    ``ports`` are published on 127.0.0.1 only, the first on ``host_port``, the others and with 0 where the kernel finds one
+    free. ``temporary`` are folders in memory; with ``read_only`` nothing else can be written to. ``processes_of`` names
+    a container whose process namespace is shared.
     """
 
     image: str
     arguments: tuple[str, ...] = ()
     entrypoint: str | None = None
-    port: int | None = None
+    ports: tuple[int, ...] = ()
     host_port: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
@@ -42,11 +45,11 @@ class Container:
 
 @dataclass(frozen=True)
 class State:
-    """A container at one moment: whether it runs, how it ended, and the port of this machine that leads to it."""
+    """A container at one moment: whether it runs, how it ended, and the ports of this machine that lead to its own."""
 
     running: bool
     code: int = 0
-    host_port: int | None = None
+    published: Mapping[int, int] = field(default_factory=dict)
     out_of_memory: bool = False
 
 
@@ -56,6 +59,15 @@ class Done:
 
     code: int
     said: str
+
+
+@dataclass(frozen=True)
+class Served:
+    """An image where it lies: its manifest, and the store that has its blobs. ``layout`` is that store's folder, if it is one."""
+
+    store: Readable
+    manifest: Manifest
+    layout: Path | None = None
 
 
 class NotStarted(Exception):
@@ -97,6 +109,9 @@ class Evidence(Protocol):
     def logs(self, name: str) -> str:
         """The last lines that it printed, to either stream."""
 
+    def follow(self, name: str) -> None:
+        """Passes on what it prints to our own streams, until it ends."""
+
     def changes(self, name: str) -> tuple[str, ...]:
         """The paths that it wrote to, mounts and temporary folders left out."""
 
@@ -110,8 +125,8 @@ class Images(Protocol):
     def pull(self, reference: str, *, plain_http: bool) -> str:
         """Pulls from a registry; returns the image's id. Raises EngineFailed."""
 
-    def load(self, layout: Path) -> str:
-        """Takes the image of an OCI layout folder; returns its id. Raises EngineFailed."""
+    def load(self, served: Served) -> str:
+        """Takes an image that lies on this disk; returns a name of its own. Raises EngineFailed."""
 
     def find(self, name: str) -> str | None:
         """The id of an image that the engine has under a name."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from buildkit.errors import ModelpackError
 from buildkit.oci.manifest import DOCKER_LAYER_GZIP, OCI_LAYER, OCI_LAYER_GZIP, Descriptor
 from buildkit.oci.pieces import reader
-from buildkit.probe.session import Served, Session
+from buildkit.probe.containers import Served
+from buildkit.probe.session import Session
 from buildkit.probe.verdicts import Outcome, broken, passed, unasked
 
 _PREFIX = "models/"
@@ -54,7 +55,9 @@ class FetchedModel:
         if session.served is None:
             why = "the image is known to the engine only, and not as a registry serves it"
             rules = (self.present, self.names, self.forms, self.links)
-            return [unasked(rule, "the layers, one by one", why, "name it in a registry, or as oci:DIR") for rule in rules]
+            return [
+                unasked(rule, "the layers, one by one", why, "name it in a registry, or as oci:DIR") for rule in rules
+            ]
         taken = _Taken()
         for layer in session.served.manifest.layers:
             _read(layer, session.served, taken)
@@ -63,7 +66,9 @@ class FetchedModel:
     def _judged(self, taken: _Taken) -> Iterator[Outcome]:
         asked = "the layers, read as KServe's storage initializer reads them"
         yield (
-            broken(self.forms, asked, "; ".join(taken.skipped), "build layers as plain or gzip tars with OCI media types")
+            broken(
+                self.forms, asked, "; ".join(taken.skipped), "build layers as plain or gzip tars with OCI media types"
+            )
             if taken.skipped
             else passed(self.forms, asked, "every layer is one that it reads")
         )

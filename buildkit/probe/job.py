@@ -27,11 +27,15 @@ class Job:
     def _started(self, session: Session) -> Outcome:
         asked = f"{session.engine.name} run IMAGE, with no command"
         try:
-            done = session.run("the image with no command", Container(session.image), session.patience.stop(_RUN_SECONDS))
+            done = session.run(
+                "the image with no command", Container(session.image), session.patience.stop(_RUN_SECONDS)
+            )
         except NotStarted as error:
             return broken(self.rule, asked, _last(error.said), f'set CMD ["sh", "{self.script}"]')
         if done.code in (126, 127):
-            return broken(self.rule, asked, f"exit code {done.code}: {_last(done.said)}", f"the image needs {self.script}")
+            return broken(
+                self.rule, asked, f"exit code {done.code}: {_last(done.said)}", f"the image needs {self.script}"
+            )
         ended = "it still runs" if done.code == 124 else f"exit code {done.code}"
         return passed(self.rule, asked, ended)
 
@@ -40,7 +44,9 @@ class Job:
         code, said = sh(session, f"test -r {self.script}")
         if code == 0:
             return passed(self.rule, asked, "exit code 0")
-        return broken(self.rule, asked, f"exit code {code} {said}".strip(), f"put the script at {self.script}, readable")
+        return broken(
+            self.rule, asked, f"exit code {code} {said}".strip(), f"put the script at {self.script}, readable"
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,9 @@ class Version:
         code, said = sh(session, f"{self.program} --version 2>&1")
         found = re.search(r"(\d+)\.(\d+)", said)
         if code or found is None:
-            return [broken(self.rule, asked, f"exit code {code}: {_last(said)}", f"install {self.program} in the image")]
+            return [
+                broken(self.rule, asked, f"exit code {code}: {_last(said)}", f"install {self.program} in the image")
+            ]
         if (int(found[1]), int(found[2])) < self.least:
             return [broken(self.rule, asked, _last(said), f"install a newer {self.program}")]
         return [passed(self.rule, asked, _last(said))]

@@ -102,13 +102,17 @@ class Modelcar:
                     yield from self._judged_sidecar(link.is_symlink(), running.state().running, limited)
                     yield from self._read_through(session, replace(sidecar, memory=None), running.name)
             except NotStarted as error:
-                yield broken(self.small, "the sidecar in 15 MiB", _last(error.said), "use a small base with a small shell")
+                yield broken(
+                    self.small, "the sidecar in 15 MiB", _last(error.said), "use a small base with a small shell"
+                )
 
     def _judged_sidecar(self, linked: bool, runs: bool, limited: bool) -> Iterator[Outcome]:
         asked = f"args: sh -c '{_SIDECAR}' as user {SIDECAR_USER} in 15 MiB"
         if linked and runs:
-            yield passed(self.small, asked, "it made its link and sleeps") if limited else unasked(
-                self.small, asked, "this engine cannot limit memory here"
+            yield (
+                passed(self.small, asked, "it made its link and sleeps")
+                if limited
+                else unasked(self.small, asked, "this engine cannot limit memory here")
             )
         else:
             what = "it made its link and ended" if linked else "it made no link"

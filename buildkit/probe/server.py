@@ -14,13 +14,17 @@ from buildkit.probe.verdicts import Outcome, broken, passed, unasked
 
 @dataclass(frozen=True)
 class Route:
-    """A path that the platform itself asks. ``only_200``: another 2xx does not do; ``media_type``: what it must say it is."""
+    """A path that the platform itself asks. ``only_200``: another 2xx does not do; ``media_type``: what it must say it is.
+
+    ``port`` is the container's, 0 where it is that of the samples.
+    """
 
     rule: str
     path: str
     within: float
     only_200: bool = True
     media_type: str = ""
+    port: int = 0
 
     @property
     def question(self) -> Ask:
@@ -43,7 +47,7 @@ class Sample:
 
     @property
     def question(self) -> Ask:
-        """The request."""
+        """The request; what has no body has no content type either."""
         body = b"" if self.method in ("GET", "HEAD") else self.body
         return Ask(self.method, self.path, self.within, body, self.content_type if body else "")
 
@@ -62,7 +66,8 @@ class Server:
 
     ``ready`` decides whether requests are sent; ``alive`` is asked beside it. ``early`` is broken by a server that is ready
     before it can answer, ``streams`` by one that does not heed ``Accept: text/event-stream``, ``read_only`` by one that
-    needs to write where the platform lets nobody write.
+    needs to write where the platform lets nobody write, ``told_routes`` by one that serves other routes than it is told.
+    ``inside`` are commands that the platform runs in the container, ``models`` asks Triton for its models.
     """
 
     container: Container
@@ -82,7 +87,15 @@ class Server:
     command: str = ""
     inside: tuple[tuple[str, tuple[str, ...]], ...] = ()
     models: str = ""
+    latency: str = ""
+    latency_seconds: float = 60
+    told_routes: str = ""
     without_sample: str = "write samples into the recipe's target, or give --sample POST:/PATH"
+
+    @property
+    def port(self) -> int:
+        """The container's port that samples go to."""
+        return self.container.ports[0]
 
     def outcomes(self, session: Session) -> list[Outcome]:
         """Starts it and asks everything, in the platform's order; where it fails on a read-only root, finds out what it writes."""
@@ -99,7 +112,9 @@ class Server:
         except NotStarted as error:
             said = error.said.strip().splitlines()[-1] if error.said.strip() else f"exit code {error.code}"
             rule = self.command or self.stays or self.start.rule
-            yield broken(rule, f"{session.engine.name} run {_words(container)}", said, "give the image a command that exists")
+            yield broken(
+                rule, f"{session.engine.name} run {_words(container)}", said, "give the image a command that exists"
+            )
 
     def _writes(self, session: Session, found: list[Outcome]) -> Outcome:
         """Whether what failed works where everything may be written to; then the failure was the writing."""

@@ -14,7 +14,7 @@ from buildkit.probe.session import Patience, Running
 from buildkit.probe.verdicts import Outcome, broken, noted, passed, unasked
 
 if TYPE_CHECKING:
-    from buildkit.probe.server import Route, Sample, Server
+    from buildkit.probe.server import Limit, Route, Sample, Server
 
 _SETTLING_SECONDS = 30.0
 """How long a server that says it is ready may go on failing before its failure counts as its answer."""
@@ -28,12 +28,18 @@ def ask_everything(server: Server, running: Running, patience: Patience) -> Iter
     waited = _Waited(server, running, patience)
     yield from waited.outcomes(patience.clock() - began)
     if not waited.ready:
+        port = running.published(server.port)
+        if server.told_routes and port and not waited.ended:
+            yield _told_routes(server.told_routes, port)
         yield from _nothing_asked(server)
         return
     heard: list[tuple[Ask, Answer]] = []
-    for outcome in _questions(server, running, patience, heard):
-        yield outcome
+    yield from _questions(server, running, patience, heard)
     yield _redirected(server, heard)
+    if server.latency and server.samples:
+        yield _in_time(server, heard)
+    if server.told_routes:
+        yield passed(server.told_routes, "the routes of the variables", f"it serves {server.ready.path}")
     if server.stays:
         yield _stays(server, running)
     if server.logs:
@@ -43,10 +49,9 @@ def ask_everything(server: Server, running: Running, patience: Patience) -> Iter
 def _questions(
     server: Server, running: Running, patience: Patience, heard: list[tuple[Ask, Answer]]
 ) -> Iterator[Outcome]:
-    port = running.port or 0
 
-    def hear(question: Ask) -> Answer:
-        answer = ask(port, question)
+    def hear(question: Ask, port: int = 0) -> Answer:
+        answer = ask(running.published(port or server.port) or 0, question)
         heard.append((question, answer))
         return answer
 
@@ -58,9 +63,9 @@ def _questions(
             unasked(rule, "a sample", "no sample is declared", server.without_sample) for rule in _sample_rules(server)
         )
     for route in _routes(server):
-        yield judged(route, hear(route.question))
+        yield judged(route, hear(route.question, route.port))
     if server.busy and server.samples:
-        yield _while_busy(server, server.busy.rule, server.busy.seconds, port)
+        yield _while_busy(server, server.busy, running)
     for rule, words in server.inside:
         yield _inside(rule, words, running)
     if server.models:
@@ -75,20 +80,37 @@ class _Waited:
         self.refusals: dict[str, None] = {}
         self.ready = False
         self.ended = False
+        self._hopeless_since: float | None = None
         self.limit = patience.start(server.start.seconds)
         patience.until(self._is_decided, self.limit)
 
     def _is_decided(self) -> bool:
-        """Ready, or never to be: it ended, or it answers what it will go on to answer."""
-        if self._running.port:
-            answer = ask(self._running.port, self._server.ready.question)
+        """Ready, or never to be: it ended, or it has answered for long what it will go on to answer."""
+        hopeless = False
+        port = self._running.published(self._server.ready.port or self._server.port)
+        if port:
+            answer = ask(port, self._server.ready.question)
             # Whatever is wrong with a 2xx (its content type) is judged later: this is the moment it calls itself ready.
             self.ready = answer.good
+            hopeless = 300 <= answer.status < 500 or (not answer.status and self._hears_itself_only())
             if not self.ready:
                 self.refusals[str(answer) if not answer.status else f"{answer.status} {answer.location}".strip()] = None
         if not self.ready:
             self.ended = not self._running.state().running
-        return self.ready or self.ended
+        return self.ready or self.ended or self._for_long(hopeless)
+
+    def _hears_itself_only(self) -> bool:
+        sockets = [one for one in listening(self._running) or () if one.port == self._server.port]
+        return bool(sockets) and all(one.only_here for one in sockets)
+
+    def _for_long(self, hopeless: bool) -> bool:
+        """Whether it has stood like this for as long as a start may take that goes through it."""
+        if not hopeless:
+            self._hopeless_since = None
+            return False
+        now = self._patience.clock()
+        self._hopeless_since = now if self._hopeless_since is None else self._hopeless_since
+        return now - self._hopeless_since >= self._patience.stop(_SETTLING_SECONDS)
 
     def outcomes(self, seconds: float) -> Iterator[Outcome]:
         """For the start, for the route, and for what it listens on."""
@@ -99,7 +121,8 @@ class _Waited:
             yield passed(server.start.rule, asked, f"after {seconds:.1f} s{before}")
         else:
             # A platform knows no more than that its question was not answered: the route and the time are both broken.
-            why = _ended(self._running) if self.ended else f"not within {self.limit:g} s{before}"
+            waited = min(seconds, self.limit)
+            why = _ended(self._running) if self.ended else f"not within {waited:.0f} s{before}"
             hint = "see what it printed, below" if self.ended else _where_instead(server, sockets)
             yield broken(server.ready.rule, f"GET {server.ready.path}", why, hint)
             if server.start.rule != server.ready.rule:
@@ -119,11 +142,11 @@ def _where_instead(server: Server, sockets: tuple[Listening, ...] | None) -> str
     if sockets is None:
         return ""
     told = ", ".join(map(str, sockets)) or "nothing"
-    return f"the platform asks port {server.container.port}; the container listens on {told}"
+    return f"the platform asks port {server.ready.port or server.port}; the container listens on {told}"
 
 
 def _listens(server: Server, sockets: tuple[Listening, ...] | None, ready: bool) -> Outcome:
-    port, asked = server.container.port, f"listens on 0.0.0.0:{server.container.port}"
+    port, asked = server.port, f"listens on 0.0.0.0:{server.port}"
     if sockets is None:
         return (
             passed(server.listens, asked, "it answers from outside")
@@ -148,9 +171,7 @@ def judged(route: Route, answer: Answer) -> Outcome:
     return passed(route.rule, asked, str(answer))
 
 
-def _sampled(
-    server: Server, sample: Sample, hear: Callable[[Ask], Answer], patience: Patience
-) -> Iterator[Outcome]:
+def _sampled(server: Server, sample: Sample, hear: Callable[[Ask], Answer], patience: Patience) -> Iterator[Outcome]:
     """Asks in the moment in which the server says it is ready; if it fails then and not later, it said so too early."""
     first = answer = hear(sample.question)
     if _may_recover(first):
@@ -200,6 +221,12 @@ def _sample_judged(sample: Sample, answer: Answer) -> Outcome:
     return broken(sample.rule, asked, f"{answer}{_excerpt(answer)}", _advice(sample, answer))
 
 
+def _excerpt(answer: Answer) -> str:
+    """What the server said of its failure, in short."""
+    lines = answer.body[:2000].decode(errors="replace").strip().splitlines()
+    return f": {lines[-1][:200]}" if lines and answer.status else ""
+
+
 def _advice(sample: Sample, answer: Answer) -> str:
     if answer.status in (404, 405):
         return f"serve {sample.method} {sample.path}"
@@ -235,25 +262,27 @@ def _stream(rule: str, sample: Sample, hear: Callable[[Ask], Answer], before: Ou
             return broken(rule, str(question), str(answer), f"with 'Accept: {media_type}' answer {media_type}")
     begins = answer.body.lstrip(b"\xef\xbb\xbf\r\n")[:6]
     if not begins.startswith((b"data:", b"event:", b"id:", b"retry:", b":", b"data\n")):
-        return broken(rule, str(events), f"{answer}, but no event in it", "write events as 'data: ...' and an empty line")
+        return broken(
+            rule, str(events), f"{answer}, but no event in it", "write events as 'data: ...' and an empty line"
+        )
     return passed(rule, asked, str(answer))
 
 
-def _while_busy(server: Server, rule: str, seconds: float, port: int) -> Outcome:
+def _while_busy(server: Server, limit: Limit, running: Running) -> Outcome:
     """Asks the probe while samples are being answered: sent, and not yet answered."""
-    route = server.alive or server.ready
-    sample = server.samples[0].question
+    route, sample = server.alive or server.ready, server.samples[0].question
+    port = running.published(server.port) or 0
     flights = [Flight(port, sample) for _ in range(_IN_FLIGHT)]
     for flight in flights:
         flight.sent.wait(sample.within)
     busy = sum(not flight.landed.is_set() for flight in flights)
-    answer = ask(port, Ask("GET", route.path, seconds))
+    answer = ask(running.published(route.port or server.port) or 0, Ask("GET", route.path, limit.seconds))
     for flight in flights:
         flight.landed.wait(sample.within)
     asked = f"GET {route.path} while {_IN_FLIGHT} × {sample} are in flight"
     if answer.good:
-        return passed(rule, asked, f"{answer}; {busy} were still in flight when it was asked")
-    return broken(rule, asked, str(answer), "answer probes from a thread or worker of their own")
+        return passed(limit.rule, asked, f"{answer}; {busy} were still in flight when it was asked")
+    return broken(limit.rule, asked, str(answer), "answer probes from a thread or worker of their own")
 
 
 _IN_FLIGHT = 2
@@ -297,8 +326,10 @@ def _models(rule: str, hear: Callable[[Ask], Answer]) -> Iterator[Outcome]:
     for name in names:
         question = Ask("GET", f"/v2/models/{name}/ready", 10)
         answer = hear(question)
-        yield passed(rule, str(question), str(answer)) if answer.status == 200 else broken(
-            rule, str(question), str(answer), "see what the server printed, below"
+        yield (
+            passed(rule, str(question), str(answer))
+            if answer.status == 200
+            else broken(rule, str(question), str(answer), "see what the server printed, below")
         )
 
 
@@ -308,6 +339,27 @@ def _redirected(server: Server, heard: list[tuple[Ask, Answer]]) -> Outcome:
     if found:
         return broken(server.redirects, asked, "; ".join(dict.fromkeys(found)), "answer at the very path that is asked")
     return passed(server.redirects, asked, f"none of {len(heard)} answers")
+
+
+def _in_time(server: Server, heard: list[tuple[Ask, Answer]]) -> Outcome:
+    paths = {sample.path for sample in server.samples}
+    slowest = max((answer.seconds for question, answer in heard if question.path in paths), default=0.0)
+    asked, answer = f"every sample within {server.latency_seconds:g} s", f"the slowest took {slowest:.1f} s"
+    if slowest <= server.latency_seconds:
+        return passed(server.latency, asked, answer)
+    return broken(server.latency, asked, answer, "answer sooner, or raise the platform's limit where it has one")
+
+
+def _told_routes(rule: str, port: int) -> Outcome:
+    """A server that did not become ready at the route that it was told: whether it serves one of its own."""
+    asked = "the routes of the variables"
+    usual = {path: ask(port, Ask("GET", path, 5)) for path in ("/health", "/healthz", "/ping", "/ready", "/")}
+    own = [f"{path} answers {answer.status}" for path, answer in usual.items() if answer.good]
+    if own:
+        return broken(
+            rule, asked, f"not that of the variable, but {', '.join(own)}", "read the routes from AIP_ variables"
+        )
+    return unasked(rule, asked, "the server never became ready")
 
 
 def _stays(server: Server, running: Running) -> Outcome:
@@ -337,7 +389,18 @@ def _sample_rules(server: Server) -> list[str]:
 def _nothing_asked(server: Server) -> Iterator[Outcome]:
     """What could not be asked of a server that never became ready."""
     alive = [server.alive.rule] if server.alive else []
-    rules = [*alive, *(sample.rule for sample in server.samples), *_sample_rules(server), server.redirects, server.models]
+    samples = [sample.rule for sample in server.samples]
+    inside = [rule for rule, _ in server.inside]
+    rules = [
+        *alive,
+        *samples,
+        *_sample_rules(server),
+        server.redirects,
+        server.models,
+        *inside,
+        server.latency,
+        server.logs,
+    ]
     said = {server.start.rule, server.ready.rule, server.stays, server.listens}
     for rule in dict.fromkeys(rule for rule in rules if rule and rule not in said):
         yield unasked(rule, "", "the server never became ready")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from buildkit.events import Emit, Said, silent
-from buildkit.probe.containers import Container, Done, Engine, Signal, State
+from buildkit.probe.containers import Container, Done, Engine, Served, Signal, State
 from buildkit.probe.verdicts import Outcome
 
 PREFIX = "modelpack-verify-"
@@ -49,9 +49,8 @@ class Patience:
 class Running(Protocol):
     """A container that runs, as a probe sees it."""
 
-    @property
-    def port(self) -> int | None:
-        """The port of this machine that leads to the server's."""
+    def published(self, port: int) -> int | None:
+        """The port of this machine that leads to one of the container."""
 
     def state(self) -> State:
         """How it stands with it now."""
@@ -72,7 +71,11 @@ class Kept:
 
     engine: Engine
     name: str
-    port: int | None = None
+    ports: Mapping[int, int] = field(default_factory=dict)
+
+    def published(self, port: int) -> int | None:
+        """As the engine chose it when the container was started."""
+        return self.ports.get(port)
 
     def state(self) -> State:
         """Asks the engine."""
@@ -97,7 +100,8 @@ class Session:
 
     engine: Engine
     image: str
-    patience: Patience = Patience()
+    served: Served | None = None
+    patience: Patience = field(default_factory=Patience)
     emit: Emit = silent
     logs: dict[str, str] = field(default_factory=dict)
 
@@ -108,7 +112,7 @@ class Session:
         self.emit(Said(f"{self.engine.name}: {what}"))
         try:
             self.engine.start(name, container)
-            yield Kept(self.engine, name, self.engine.look(name).host_port)
+            yield Kept(self.engine, name, self.engine.look(name).published)
         finally:
             try:
                 self.logs[what] = self.engine.logs(name)

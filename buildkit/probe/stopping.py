@@ -40,9 +40,10 @@ def end(server: Server, running: Running, patience: Patience) -> Iterator[Outcom
 
 
 def _flight(server: Server, running: Running) -> Flight | None:
-    if not server.samples or not running.port:
+    port = running.published(server.port)
+    if not server.samples or not port:
         return None
-    flight = Flight(running.port, server.samples[0].question)
+    flight = Flight(port, server.samples[0].question)
     flight.sent.wait(server.samples[0].within)
     return flight
 
