@@ -152,3 +152,38 @@ class Judged:
     def count(self, severity: Severity) -> int:
         """How many findings of a severity are not waived."""
         return sum(finding.severity is severity and not finding.waived for finding in self.findings)
+
+
+def judge(subject: Subject, rules: Iterable[Rule], target: str, waived: Mapping[str, str] | None = None) -> Judged:
+    """Judges every rule over a subject. ``waived`` are reasons by a rule's id: what is waived is told, and does not count."""
+    findings: list[Finding] = []
+    held: list[Rule] = []
+    unjudged: list[Unjudged] = []
+    for one in rules:
+        found, lacking = _breaches(one, subject)
+        if lacking:
+            unjudged.append(Unjudged(one, lacking))
+        elif not found:
+            held.append(one)
+        severity = one.severity_in(subject.mode)
+        reason = (waived or {}).get(one.id, "")
+        findings += [
+            Finding(one, breach.severity or severity, breach.where, breach.what, breach.do or one.do, reason)
+            for breach in found
+        ]
+    return Judged(target, tuple(findings), tuple(held), tuple(unjudged))
+
+
+RUNNING = "a running container (modelpack verify)"
+
+
+def _breaches(one: Rule, subject: Subject) -> tuple[list[Found], str]:
+    """What breaks a rule, and the part that was missing where it could not be judged to its end."""
+    found: list[Found] = []
+    if one.judge is None:
+        return found, RUNNING
+    try:
+        found.extend(one.judge(subject))
+    except NotKnown as lacking:
+        return found, str(lacking)
+    return found, ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildkit.errors import InvalidInput
-from buildkit.oci.files import Files, Member
+from buildkit.oci.files import SMALL, Files, Member, is_small_text
 from buildkit.oci.headers import inflated, members_in_spans, members_of_stream
 from buildkit.oci.image import Pieces
 from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest
@@ -25,8 +25,6 @@ STREAMED = 256 * 1024 * 1024
 """Bytes of a compressed layer of a registry that are read without being asked to: a base with Python, not a model."""
 STREAMED_HERE = 4 * 1024**3
 """The same for an image on this disk."""
-SMALL = 64 * 1024
-"""Bytes up to which a file may be read for what it says."""
 _LARGEST_INDEX = 32 * 1024 * 1024
 _READ_FILES = 2 * 1024 * 1024
 """Bytes of small files that are read one by one from a layer that is not compressed."""
@@ -196,29 +194,6 @@ class _Passing:
 
 
 _INDEX = ".safetensors.index.json"
-_SYSTEM = (
-    "usr/lib",
-    "usr/share",
-    "usr/include",
-    "lib",
-    "lib64",
-    "usr/local/lib",
-    "opt/conda",
-    "var/lib/dpkg",
-    "var/cache",
-)
-"""Where distributions and packages keep their own files: nobody writes a secret there, and there are a hundred thousand."""
-
-
-def is_small_text(member: Member) -> bool:
-    """Whether a file is small and lies where a person could have put it."""
-    return (
-        member.type == "file"
-        and 0 < member.size <= SMALL
-        and not member.path.startswith(tuple(f"{folder}/" for folder in _SYSTEM))
-        and "-packages/" not in member.path
-        and not member.mode & 0o111
-    )
 
 
 def _is_wanted(member: Member) -> bool:

@@ -6,11 +6,12 @@ recipe. A rule asks for what it needs, and is not judged where that is not there
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from buildkit.check import NotKnown
+from buildkit.errors import InvalidInput
 from buildkit.oci.files import Files
 from buildkit.oci.manifest import Document, ImageConfig, Manifest
 from buildkit.oci.reference import Reference
@@ -44,6 +45,7 @@ class Given:
     files: Files | None = None
     references: tuple[Reference, ...] = ()
     deployment: Mapping[str, Any] | None = None
+    logged_in: Callable[[Reference], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,30 @@ class Subject:
             raise NotKnown(files.unread)
         return files
 
+    def all_under(self, folder: str) -> Files:
+        """The files, all of them below a folder known."""
+        return self.files if folder in self.files.whole else self.all_files
+
+    @property
+    def containerfile(self) -> str:
+        """The text of the Containerfile."""
+        try:
+            text = self.plan.containerfile
+        except InvalidInput:
+            text = ""
+        return _there(text or None, "a Containerfile")
+
     @property
     def references(self) -> tuple[Reference, ...]:
         """The names that the image has or will have."""
         if not self.given.references:
             raise NotKnown("a reference (--registry)")
         return self.given.references
+
+    @property
+    def logged_in(self) -> Callable[[Reference], bool]:
+        """Whether there are credentials for a registry."""
+        return _there(self.given.logged_in, "the logins of this machine")
 
     @property
     def deployment(self) -> Mapping[str, Any]:

@@ -63,7 +63,7 @@ class KServe(TargetSettings):
     name: Literal["kserve", "kserve:modelcar", "kserve:native", "kserve:fetch"] = Field(
         description="The platform, and its mode after a colon."
     )
-    server: Literal["openvino", "vllm", "triton"] | None = Field(
+    server: Literal["openvino", "vllm", "triton", "other"] | None = Field(
         default=None, description="What serves the model: decides the layout of /models that is checked."
     )
     runtime: Plain | None = Field(default=None, description="The ServingRuntime's name in the cluster.")

@@ -293,4 +293,4 @@ def _locked_here() -> list[Path]:
     return found
 
 
-from buildkit.cli import probe_commands  # noqa: E402, F401 - it registers its commands on the app
+from buildkit.cli import check_commands, probe_commands  # noqa: E402, F401 - they register their commands on the app above

@@ -14,6 +14,8 @@ from functools import cached_property
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
+SMALL = 64 * 1024
+"""Bytes up to which a file may be read for what it says."""
 _MOST_LINKS = 40
 """Links that are followed one after another: as many as Linux does (path_resolution(7), ELOOP)."""
 
@@ -74,13 +76,15 @@ def plain_path(name: str) -> str:
 class Files:
     """An image's files. ``unread`` says which part could not be read, "" where all could.
 
-    ``sizes`` are the bytes of each layer's uncompressed tar where they are known; ``content`` reads a small file.
+    ``sizes`` are the bytes of each layer's uncompressed tar where they are known; ``content`` reads a small file; ``whole``
+    are folders of which every file is known all the same.
     """
 
     layers: tuple[tuple[Member, ...], ...]
     unread: str = ""
     sizes: tuple[int | None, ...] = ()
     content: Callable[[Member], bytes | None] = field(default=lambda member: None, compare=False)
+    whole: tuple[str, ...] = ()
 
     @cached_property
     def merged(self) -> Mapping[str, Member]:
@@ -173,3 +177,28 @@ def _remove(seen: dict[str, Member], path: str, *, itself: bool = True) -> None:
 def _parents(path: str) -> Iterator[str]:
     while path := posixpath.dirname(path):
         yield path
+
+
+_SYSTEM = (
+    "usr/lib",
+    "usr/share",
+    "usr/include",
+    "lib",
+    "lib64",
+    "usr/local/lib",
+    "opt/conda",
+    "var/lib/dpkg",
+    "var/cache",
+)
+"""Where distributions and packages keep their own files: nobody writes a secret there, and there are a hundred thousand."""
+
+
+def is_small_text(member: Member) -> bool:
+    """Whether a file is small and lies where a person could have put it."""
+    return (
+        member.type == "file"
+        and 0 < member.size <= SMALL
+        and not member.path.startswith(tuple(f"{folder}/" for folder in _SYSTEM))
+        and "-packages/" not in member.path
+        and not member.mode & 0o111
+    )

@@ -44,6 +44,21 @@ class Target:
         """Every rule that holds in this mode, in the order of the platform's own list."""
         return tuple(rule for rule in rules_in(*self.modules) if rule.holds_in(self.mode))
 
+    def document(self) -> dict[str, Any]:
+        """The target with its rules as a JSON document."""
+        rules = [
+            {
+                "id": rule.id,
+                "severity": rule.severity_in(self.mode).value,
+                "kinds": rule.kinds.split(","),
+                "title": rule.title,
+                "do": rule.do,
+                "source": rule.source,
+            }
+            for rule in self.rules
+        ]
+        return {"name": self.name, "title": self.title, "rules": rules}
+
     def rule(self, id: str) -> Rule:
         """The rule of that id; raises KeyError."""
         return {rule.id: rule for rule in self.rules}[id]
@@ -168,3 +183,14 @@ def target_named(name: str) -> Target:
     if found is None:
         raise InvalidInput(f"there is no target {shown(name)}", hint=choice(name, TARGETS, "the targets are"))
     return found
+
+
+def targets_of(id: str) -> list[Target]:
+    """The targets in which a rule holds."""
+    return [target for target in TARGETS.values() if any(rule.id == id for rule in target.rules)]
+
+
+def rules_named(id: str) -> list[Rule]:
+    """The rule of that id, in any spelling of its letters; none where there is no such rule."""
+    found = {rule.id: rule for target in TARGETS.values() for rule in target.rules if rule.id == id.upper()}
+    return list(found.values())
