@@ -19,7 +19,7 @@ from buildkit.targets import load, target_named
 from tests.probe.conftest import Serving
 
 CHAT = [{"path": "/chat", "body": {"message": "hello"}}]
-NEEDS = {"oci-genai": {"samples": CHAT}, "modelarts": {"apis": [{"url": "/predict"}]}}
+NEEDS: dict[str, dict[str, Any]] = {"oci-genai": {"samples": CHAT}, "modelarts": {"apis": [{"url": "/predict"}]}}
 ODD = {"AIP_HEALTH_ROUTE": "/odd-health", "AIP_PREDICT_ROUTE": "/odd-predict"}
 
 
