@@ -24,7 +24,7 @@ _STOP_SECONDS = 10.0
 def run(image: str, recipe: Recipe | None, world: World, engine: Engine, choice: Chosen, port: int) -> int:
     """Runs it and passes its output on; returns its exit code, 0 where Ctrl-C ended it. Raises InvalidInput, EngineFailed."""
     with obtained(image, recipe, world, engine) as got, _container(recipe, choice) as container:
-        session = Session(engine, got.image, got.served, choice.patience)
+        session = Session(engine, got.image, got.served, choice.patience, passed=choice.passed)
         wanted = replace(container, image=got.image, host_port=port)
         try:
             with session.running("the container", wanted) as running:

@@ -37,6 +37,7 @@ class Chosen:
     targets: tuple[str, ...] = ()
     artifact: Path | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    passed: tuple[str, ...] = ()
     patience: Patience = field(default_factory=Patience)
 
 
@@ -59,7 +60,7 @@ def verify(image: str, recipe: Recipe | None, world: World, engine: Engine, choi
     reports = []
     with obtained(image, recipe, world, engine) as got:
         for target, settings in plans:
-            session = Session(engine, got.image, got.served, choice.patience, world.emit)
+            session = Session(engine, got.image, got.served, choice.patience, world.emit, choice.passed)
             with asked(settings, recipe, choice) as wanted:
                 probes: Sequence[Probe] = load(target.running)(wanted)
                 outcomes = [outcome for probe in probes for outcome in probe.outcomes(session)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +46,13 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", help="A setting of the target, such as port=5000.", metavar="KEY=VALUE")
 ]
 
+Passed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env", help="A variable of this shell that the container gets, too; its value is not shown.", metavar="NAME"
+    ),
+]
+
 
 @app.command()
 def verify(
@@ -54,9 +62,13 @@ def verify(
     artifact: Artifact = None,
     sample: Samples = None,
     settings: Sets = None,
+    env: Passed = None,
     fast: Annotated[
         bool, typer.Option("--fast", help="Wait less for what may never come; every rule is asked.")
     ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 on warnings, too.")] = False,
+    github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
+    sarif: Annotated[Path | None, typer.Option(help="Also write SARIF 2.1.0.", metavar="FILE")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -64,23 +76,23 @@ def verify(
 
     Example: modelpack verify quay.io/me/model:v1 --target oci-data-science
     """
-    from buildkit.check import ERROR
-    from buildkit.cli.verified import show
+    from buildkit import report as machines
+    from buildkit.cli.verified import tell
     from buildkit.probe.command_line import engine_named
     from buildkit.probe.session import Patience
     from buildkit.verify import Chosen
     from buildkit.verify import verify as run_probes
 
-    choice = Chosen(tuple(target or ()), artifact, _changes(settings, sample), Patience(fast))
+    choice = Chosen(tuple(target or ()), artifact, _changes(settings, sample), _passed(env), Patience(fast))
     with session(as_json, quiet) as opened:
         recipe, world = _opened(image, opened)
-        reports = run_probes(image, recipe, world, engine_named(engine and engine.value), choice)
-    if as_json:
-        print(json.dumps([report.document() for report in reports], ensure_ascii=False, indent=2))
-    else:
-        for report in reports:
-            show(report)
-    if any(report.count(ERROR) for report in reports):
+        reports = run_probes(image, recipe, world, engine_named(engine and engine.value, image), choice)
+    judged = [report.judged for report in reports]
+    if sarif is not None:
+        text = json.dumps(machines.sarif(image, judged, image), ensure_ascii=False, indent=2)
+        sarif.write_text(f"{text}\n", encoding="utf-8")
+    tell(reports, as_json=as_json, annotations=list(machines.github(judged, image)) if github else None)
+    if machines.failed(judged, strict=strict):
         raise typer.Exit(1)
 
 
@@ -94,6 +106,7 @@ def run(
     engine: ContainerEngineOption = None,
     artifact: Artifact = None,
     settings: Sets = None,
+    env: Passed = None,
     quiet: Quiet = False,
 ) -> None:
     """Run an image as its platform would, until Ctrl-C.
@@ -104,10 +117,10 @@ def run(
     from buildkit.probe.command_line import engine_named
     from buildkit.verify import Chosen
 
-    choice = Chosen((target,) if target else (), artifact, _changes(settings, None))
+    choice = Chosen((target,) if target else (), artifact, _changes(settings, None), _passed(env))
     with session(False, quiet) as opened:
         recipe, world = _opened(image, opened)
-        code = run_container(image, recipe, world, engine_named(engine and engine.value), choice, port)
+        code = run_container(image, recipe, world, engine_named(engine and engine.value, image), choice, port)
     if code:
         raise typer.Exit(1)
 
@@ -131,6 +144,14 @@ def _changes(settings: list[str] | None, samples: list[str] | None) -> dict[str,
     if samples:
         changes["samples"] = [_sample(text) for text in samples]
     return changes
+
+
+def _passed(names: list[str] | None) -> tuple[str, ...]:
+    """Names of variables that are set here."""
+    missing = [name for name in names or () if name not in os.environ]
+    if missing:
+        raise typer.BadParameter(f"--env names {', '.join(missing)}, which is not set in this shell")
+    return tuple(names or ())
 
 
 def _sample(text: str) -> dict[str, Any]:

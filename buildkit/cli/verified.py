@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 from buildkit.check import ERROR, NOTE, WARNING
 from buildkit.cli.render import printable
 from buildkit.probe.report import Line, Report
+
+
+def tell(reports: Sequence[Report], *, as_json: bool, annotations: Sequence[str] | None) -> None:
+    """Prints reports in the form that was asked for."""
+    if as_json:
+        print(json.dumps([report.document() for report in reports], ensure_ascii=False, indent=2))
+    elif annotations is not None:
+        for line in annotations:
+            print(line)
+    else:
+        for report in reports:
+            show(report)
 
 
 def show(report: Report) -> None:

@@ -64,7 +64,8 @@ class _CommandLine:
 
     def logs(self, name: str) -> str:
         """The last lines of both streams."""
-        return _call([self.name, "logs", "--tail", _LINES, name], both=True).said
+        done = _call([self.name, "logs", "--tail", _LINES, name], both=True)
+        return "" if done.code else done.said
 
     def follow(self, name: str) -> None:
         """Waits for ``logs --follow``, whose streams are ours."""
@@ -139,6 +140,8 @@ class _CommandLine:
             words += ["--publish", f"127.0.0.1:{host_port or ''}:{port}"]
         for key, value in container.environment.items():
             words += ["--env", f"{key}={value}"]
+        for key in container.passed:
+            words += ["--env", key]
         for flag, given in (("--user", container.user), ("--memory", container.memory)):
             words += [flag, given] if given else []
         if container.read_only:
@@ -192,18 +195,25 @@ class Docker(_CommandLine):
     _read_only = ("--read-only",)
 
 
-def engine_named(name: str | None) -> Engine:
-    """The engine that was asked for, else the first that is installed and answers; raises InvalidInput, EngineFailed."""
+def engine_named(name: str | None, image: str = "") -> Engine:
+    """The engine that was asked for, else the first that has the image, else the first that answers.
+
+    Raises InvalidInput for another name, and EngineFailed where none answers.
+    """
     if name is not None and name not in NAMES:
         raise InvalidInput(f"there is no container engine {name!r}", hint=f"the engines are: {', '.join(NAMES)}")
-    problems = []
+    problems, answering = [], []
     for engine in (Podman(), Docker()):
         if name not in (None, engine.name):
             continue
         problem = _silent(engine.name)
         if problem is None:
-            return engine
-        problems.append(problem)
+            answering.append(engine)
+        else:
+            problems.append(problem)
+    having = [engine for engine in answering if len(answering) > 1 and image and engine.find(image)]
+    for engine in (*having, *answering):
+        return engine
     raise EngineFailed(
         "nothing is here that can run an image", problems, hint="install podman, or install and start docker"
     )

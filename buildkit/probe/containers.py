@@ -26,7 +26,8 @@ class Container:
 
     ``ports`` are published on 127.0.0.1 only, the first on ``host_port``, the others and with 0 where the kernel finds one
     free. ``temporary`` are folders in memory; with ``read_only`` nothing else can be written to. ``processes_of`` names
-    a container whose process namespace is shared.
+    a container whose process namespace is shared. ``passed`` are variables whose values come from our own environment and
+    stand on no command line.
     """
 
     image: str
@@ -35,6 +36,7 @@ class Container:
     ports: tuple[int, ...] = ()
     host_port: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
+    passed: tuple[str, ...] = ()
     user: str | None = None
     memory: str | None = None
     read_only: bool = False

@@ -66,8 +66,10 @@ class Server:
 
     ``ready`` decides whether requests are sent; ``alive`` is asked beside it. ``early`` is broken by a server that is ready
     before it can answer, ``streams`` by one that does not heed ``Accept: text/event-stream``, ``read_only`` by one that
-    needs to write where the platform lets nobody write, ``told_routes`` by one that serves other routes than it is told.
-    ``inside`` are commands that the platform runs in the container, ``models`` asks Triton for its models.
+    needs to write where the platform lets nobody write, ``hidden`` by one that needs what the platform's mount hides,
+    ``told_routes`` by one that serves other routes than it is told. ``openai`` holds for one that speaks OpenAI's
+    protocol, as vLLM does. ``inside`` are commands that the platform runs in the container, ``models`` asks Triton for
+    its models.
     """
 
     container: Container
@@ -83,6 +85,8 @@ class Server:
     stays: str = ""
     redirects: str = "UNI-09"
     read_only: str = ""
+    hidden: str = ""
+    openai: str = "VL-01"
     logs: str = ""
     command: str = ""
     inside: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -100,8 +104,11 @@ class Server:
     def outcomes(self, session: Session) -> list[Outcome]:
         """Starts it and asks everything, in the platform's order; where it fails on a read-only root, finds out what it writes."""
         found = list(self._asked(session, self.container))
+        failed = {one.rule for one in found if one.verdict == "failed"}
         if self.read_only:
-            found.append(self._writes(session, found))
+            found.append(self._writes(session, failed))
+        if self.hidden and self.container.mounts:
+            found.append(self._hidden(session, failed))
         return found
 
     def _asked(self, session: Session, container: Container) -> Iterator[Outcome]:
@@ -116,28 +123,56 @@ class Server:
                 rule, f"{session.engine.name} run {_words(container)}", said, "give the image a command that exists"
             )
 
-    def _writes(self, session: Session, found: list[Outcome]) -> Outcome:
+    def _better(self, session: Session, what: str, container: Container, failed: set[str]) -> _Better:
+        """What of that which failed does not fail in a container that is run otherwise."""
+        with session.running(what, replace(container, image=session.image)) as running:
+            outcomes = list(serving.ask_everything(self, running, session.patience))
+            still = {one.rule for one in outcomes if one.verdict == "failed"}
+            return _Better(tuple(sorted(failed - still)), running.changes())
+
+    def _hidden(self, session: Session, failed: set[str]) -> Outcome:
+        """Whether it needs what it ships where the platform's mount hides it, or writes where that is read-only."""
+        mount = self.container.mounts[0]
+        asked = f"everything above with {mount.target} mounted read-only"
+        if not failed:
+            return passed(self.hidden, asked, "nothing failed")
+        bare = replace(self.container, mounts=())
+        better = self._better(session, f"the server, with nothing mounted at {mount.target}", bare, failed)
+        if not better.rules:
+            return unasked(self.hidden, asked, "the same fails without the mount")
+        written = [path for path in better.written if path.startswith(mount.target)]
+        why = f"; there it wrote {', '.join(written[:5])}" if written else ""
+        hint = "keep the model elsewhere in the image; or give the artefact that it needs: --artifact DIR"
+        return broken(self.hidden, asked, f"{better} failed, and does not without the mount{why}", hint)
+
+    def _writes(self, session: Session, failed: set[str]) -> Outcome:
         """Whether what failed works where everything may be written to; then the failure was the writing."""
         temporary = " ".join(self.container.temporary)
         asked = f"everything above with a read-only root and {temporary}"
-        failed = {one.rule for one in found if one.verdict == "failed"}
         if not failed:
             return passed(self.read_only, asked, "nothing failed")
-        writable = replace(self.container, image=session.image, read_only=False)
-        with session.running("the server, with a root that can be written to", writable) as running:
-            better = failed - {
-                one.rule for one in serving.ask_everything(self, running, session.patience) if one.verdict == "failed"
-            }
-            written = running.changes()
-        if not better:
+        writable = replace(self.container, read_only=False)
+        better = self._better(session, "the server, with a root that can be written to", writable, failed)
+        if not better.rules:
             return unasked(self.read_only, asked, "the same fails with a root that can be written to")
-        where = ", ".join(written[:5]) or "somewhere"
+        where = ", ".join(better.written[:5]) or "somewhere"
         return broken(
             self.read_only,
             asked,
-            f"{', '.join(sorted(better))} failed, and does not where the root can be written to; there it wrote {where}",
+            f"{better} failed, and does not where the root can be written to; there it wrote {where}",
             f"write to {temporary} only; HOME=/tmp and PYTHONDONTWRITEBYTECODE=1 help",
         )
+
+
+@dataclass(frozen=True)
+class _Better:
+    """The rules that another way of running it keeps, and what it wrote then."""
+
+    rules: tuple[str, ...]
+    written: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(self.rules)
 
 
 def _words(container: Container) -> str:

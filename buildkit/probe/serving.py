@@ -70,6 +70,8 @@ def _questions(
         yield _inside(rule, words, running)
     if server.models:
         yield from _models(server.models, hear)
+    if server.openai:
+        yield _openai(server.openai, hear)
 
 
 class _Waited:
@@ -331,6 +333,21 @@ def _models(rule: str, hear: Callable[[Ask], Answer]) -> Iterator[Outcome]:
             if answer.status == 200
             else broken(rule, str(question), str(answer), "see what the server printed, below")
         )
+
+
+def _openai(rule: str, hear: Callable[[Ask], Answer]) -> Outcome:
+    """Whether a server that lists models as vLLM does lists one."""
+    question = Ask("GET", "/v1/models", 10)
+    answer = hear(question)
+    if not answer.good:
+        return unasked(rule, str(question), f"it is no vLLM: {answer}")
+    try:
+        names = [str(one["id"]) for one in json.loads(answer.body)["data"]]
+    except (ValueError, KeyError, TypeError):
+        names = []
+    if names:
+        return passed(rule, str(question), ", ".join(names))
+    return broken(rule, str(question), f"{answer}, without a model", "give the server a model and --served-model-name")
 
 
 def _redirected(server: Server, heard: list[tuple[Ask, Answer]]) -> Outcome:

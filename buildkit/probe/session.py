@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from buildkit.events import Emit, Said, silent
@@ -96,13 +96,17 @@ class Kept:
 
 @dataclass
 class Session:
-    """One run of the probes over one image. ``logs`` collects what containers printed, by what they were run for."""
+    """One run of the probes over one image. ``logs`` collects what containers printed, by what they were run for.
+
+    ``passed`` are variables of our own environment that every container gets.
+    """
 
     engine: Engine
     image: str
     served: Served | None = None
     patience: Patience = field(default_factory=Patience)
     emit: Emit = silent
+    passed: tuple[str, ...] = ()
     logs: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
@@ -111,7 +115,7 @@ class Session:
         name = f"{PREFIX}{secrets.token_hex(6)}"
         self.emit(Said(f"{self.engine.name}: {what}"))
         try:
-            self.engine.start(name, container)
+            self.engine.start(name, replace(container, passed=self.passed))
             yield Kept(self.engine, name, self.engine.look(name).published)
         finally:
             try:

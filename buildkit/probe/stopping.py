@@ -13,11 +13,16 @@ from buildkit.probe.verdicts import Outcome, broken, noted, passed, unasked
 if TYPE_CHECKING:
     from buildkit.probe.server import Server
 
+_EVERYWHERE, _EVERYWHERE_SECONDS = "UNI-08", 30
 _DEAF = "start the server in exec form, so that it is process 1 and hears the signal; or put tini before it"
 
 
 def end(server: Server, running: Running, patience: Patience) -> Iterator[Outcome]:
     """Sends SIGTERM with a request in flight where there is a sample, and waits as long as the platform does."""
+    if server.stop.rule != _EVERYWHERE:
+        yield unasked(
+            _EVERYWHERE, "", f"{server.stop.rule} stands for it: this platform gives {server.stop.seconds:g} s"
+        )
     rule, limit = server.stop.rule, server.stop.seconds
     asked = f"SIGTERM, and {limit:g} s"
     if not running.state().running:
@@ -32,6 +37,8 @@ def end(server: Server, running: Running, patience: Patience) -> Iterator[Outcom
     seconds = patience.clock() - began
     if ended:
         yield _dropped(server, flight, seconds) or passed(rule, asked, f"it ended after {seconds:.1f} s")
+        if rule != _EVERYWHERE and seconds <= _EVERYWHERE_SECONDS:
+            yield passed(_EVERYWHERE, f"SIGTERM, and {_EVERYWHERE_SECONDS} s", f"it ended after {seconds:.1f} s")
     elif waited < limit and hears:
         yield unasked(rule, asked, f"it still ran after {waited:g} s and may be finishing", "run it without --fast")
     else:

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from buildkit import flow
 from buildkit.check import NOTE
 from buildkit.events import silent
+from buildkit.policy import Policy
 from buildkit.probe.command_line import engine_named
 from buildkit.probe.containers import Engine
 from buildkit.probe.report import Report
 from buildkit.probe.session import PREFIX, Patience
+from buildkit.push import Output
+from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.verify import Chosen, verify
 from buildkit.world import World
 from tests.live.base_images import PYTHON_BASE, SHELL_BASE
+from tests.live.registry import LiveRegistry
 from tests.probe import served
 from tests.waiting import wait_until
 
@@ -101,7 +105,7 @@ def builder(request: pytest.FixtureRequest, bases: Mapping[str, str], tmp_path: 
 
 
 def verified(builder: Builder, image: str, target: str, **changes: Any) -> Report:
-    choice = Chosen((target,), None, changes, Patience(fast=True))
+    choice = Chosen((target,), None, changes, patience=Patience(fast=True))
     return verify(image, None, World(find(builder.folder), silent), builder.engine, choice)[0]
 
 
@@ -218,3 +222,133 @@ def test_a_batch_image_needs_its_script_and_its_programs(builder: Builder) -> No
     assert broken(verified(builder, right, "modelarts:batch")) == set()
     wrong = builder.build(f'FROM {builder.bases[SHELL_BASE]}\nENTRYPOINT []\nCMD ["/home/run.sh"]\n')
     assert broken(verified(builder, wrong, "modelarts:batch")) == {"MA-09", "MA-10"}
+
+
+def test_what_lies_under_the_mount_is_hidden(builder: Builder) -> None:
+    """The platform mounts the artefact over what the image has there: a server that is shipped there never starts."""
+    place = "/opt/ds/model/deployed_model"
+    more = (
+        f'USER 0\nRUN mkdir -p {place} && cp /app/served.py {place}/\nUSER 1001\nCMD ["python3", "{place}/served.py"]'
+    )
+    report = verified(builder, builder.server(more=more), "oci-data-science")
+    assert "ODS-16" in broken(report), told(report)
+    artifact = builder.folder.parent / "artifact"
+    artifact.mkdir()
+    shutil.copy(served.__file__, artifact / "served.py")
+    choice = Chosen(("oci-data-science",), artifact, patience=Patience(fast=True))
+    image = builder.server(more='CMD ["python3", "/opt/ds/model/deployed_model/served.py"]')
+    report = verify(image, None, World(find(builder.folder), silent), builder.engine, choice)[0]
+    assert broken(report) == set(), told(report)
+
+
+@pytest.fixture
+def modelcar(bases: Mapping[str, str], live_registry: LiveRegistry, tmp_path: Path) -> Path:
+    """A recipe beside its model, on a base of the registry."""
+    folder = tmp_path / "a project"
+    (folder / "models" / "1").mkdir(parents=True)
+    (folder / "models" / "1" / "model.onnx").write_bytes(b"weights" * 100_000)
+    recipe = {
+        "kind": "modelcar",
+        "name": "granite",
+        "model": "./models",
+        "base": bases[SHELL_BASE],
+        "tags": ["v1", "v2"],
+    }
+    (folder / "recipe.yaml").write_text(json.dumps({**recipe, "targets": ["kserve:modelcar", "kserve:fetch"]}))
+    return folder / "recipe.yaml"
+
+
+def test_a_recipe_is_verified_before_and_after_it_is_pushed(
+    builder: Builder, modelcar: Path, live_registry: LiveRegistry
+) -> None:
+    """Before: the image is built and loaded, and the lock stays. After: it is pulled by the digest of the lock."""
+    world, choice = World(find(modelcar.parent), silent), Chosen(patience=Patience(fast=True))
+    reports = verify(str(modelcar), load(modelcar), world, builder.engine, choice)
+    assert [(report.target.name, broken(report)) for report in reports] == [
+        ("kserve:modelcar", set()),
+        ("kserve:fetch", set()),
+    ]
+    assert not modelcar.with_suffix(".lock").exists()
+    delivered = flow.build(load(modelcar), world, flow.Wanted("embedded", Policy.KEEP, f"{live_registry.host}/verify"))
+    reports = verify(str(modelcar), load(modelcar), world, builder.engine, choice)
+    assert {report.image for report in reports} == {
+        f"{live_registry.host}/verify/granite:v1@{delivered.sealing.digest}"
+    }
+    assert [broken(report) for report in reports] == [set(), set()]
+
+
+def test_an_image_of_a_layout_is_loaded_and_leaves_nothing(builder: Builder, modelcar: Path) -> None:
+    """What was loaded for a verification must not fill the engine's store."""
+    world = World(find(modelcar.parent), silent)
+    layout = modelcar.parent / "Out Put"
+    flow.build(load(modelcar), world, flow.Wanted("embedded", output=Output("oci", layout)))
+    before = images(builder.engine.name)
+    report = verify(f"oci:{layout}:v2", None, world, builder.engine, Chosen(("kserve:native",)))[0]
+    assert broken(report) == set(), told(report)
+    assert images(builder.engine.name) == before
+
+
+def images(engine: str) -> set[str]:
+    done = subprocess.run([engine, "images", "--quiet", "--no-trunc"], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def modelpack(*arguments: str, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "buildkit", *arguments]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def test_run_serves_until_it_is_interrupted(builder: Builder) -> None:
+    """The loop of a developer: run, ask, Ctrl-C, and nothing is left."""
+    port = free_port()
+    arguments = ("run", builder.server(), "--target", "oci-genai", "--port", str(port), "--engine", builder.engine.name)
+    process = modelpack(*arguments, folder=builder.folder)
+    wait_until(lambda: answers(port) or process.poll() is not None, "an answer")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert f"http://127.0.0.1:{port}" in err
+    assert "/health" in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_verification_leaves_no_container(builder: Builder, number: signal.Signals) -> None:
+    """A cancelled job of a pipeline must not leave a server running on the machine."""
+    arguments = ("verify", builder.server("binds"), "--target", "oci-genai", "--engine", builder.engine.name)
+    process = modelpack(*arguments, folder=builder.folder)
+    wait_until(lambda: bool(builder.containers()) or process.poll() is not None, "a container")
+    assert process.poll() is None, process.communicate()
+    process.send_signal(number)
+    process.communicate(timeout=120)
+    assert process.returncode in (130, 143)
+    assert builder.containers() == []
+
+
+def test_the_command_tells_a_person_and_a_machine(builder: Builder) -> None:
+    """Exit code 1, the rule's id, what came back and what the server printed."""
+    image = builder.server("redirect")
+    arguments = ("verify", image, "--target", "oci-data-science", "--engine", builder.engine.name, "--fast")
+    process = modelpack(*arguments, folder=builder.folder)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "error     ODS-02  POST /predict: 307" in out
+    assert "/predict redirect" in out
+    process = modelpack(*arguments, "--json", folder=builder.folder)
+    out, _ = process.communicate(timeout=300)
+    document = json.loads(out)
+    assert process.returncode == 1
+    assert [one["rule"] for one in document[0]["outcomes"] if one["severity"] == "error"] == ["ODS-02"]

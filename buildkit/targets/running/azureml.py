@@ -35,6 +35,7 @@ def azureml_v2(asked: Asked) -> tuple[Probe, ...]:
             samples=asked.judged("AZ2-02", 60, Sample("", settings.scoring, 0)),
             early="AZ2-02",
             busy=Limit("AZ2-03", _PROBE_SECONDS),
+            hidden="AZ2-04",
             latency="AZ2-03",
             latency_seconds=_REQUEST_SECONDS,
         ),

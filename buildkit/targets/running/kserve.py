@@ -6,6 +6,7 @@ from typing import cast
 
 from buildkit.probe.asked import Asked
 from buildkit.probe.fetched import FetchedModel
+from buildkit.probe.job import Unasked
 from buildkit.probe.model_folder import Modelcar, MountedFolder
 from buildkit.probe.session import Probe
 from buildkit.target_settings import Kubernetes
@@ -23,7 +24,7 @@ def kserve_native(asked: Asked) -> tuple[Probe, ...]:
 
 def kserve_fetch(asked: Asked) -> tuple[Probe, ...]:
     """``oci+fetch://``: the storage initializer reads the layers."""
-    return (FetchedModel(),)
+    return (FetchedModel(), Unasked((("KS-05", "the initializer writes the files itself, with modes of its own"),)))
 
 
 def kubernetes(asked: Asked) -> tuple[Probe, ...]:

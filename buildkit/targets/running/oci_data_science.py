@@ -31,6 +31,7 @@ def oci_data_science(asked: Asked) -> tuple[Probe, ...]:
             listens="ODS-05",
             busy=Limit("ODS-15", _HEALTH_SECONDS),
             command="ODS-07",
+            hidden="ODS-16",
             inside=(("ODS-06", ("curl", "-f", "-s", "-o", "/dev/null", f"http://localhost:{health_port}{health}")),),
         ),
     )
@@ -59,6 +60,7 @@ def oci_data_science_triton(asked: Asked) -> tuple[Probe, ...]:
             busy=Limit("ODS-15", _HEALTH_SECONDS),
             models="TR-03",
             command="ODS-07",
+            hidden="ODS-16",
             inside=(("ODS-06", ("curl", "-f", "-s", "-o", "/dev/null", f"http://localhost:{port}/v2/health/ready")),),
         ),
     )

@@ -34,5 +34,6 @@ def sagemaker(asked: Asked) -> tuple[Probe, ...]:
             listens="SM-02",
             busy=Limit("SM-02", _PING_SECONDS),
             command="SM-04",
+            hidden="SM-06",
         ),
     )
