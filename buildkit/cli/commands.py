@@ -347,4 +347,4 @@ def _locked_here() -> list[Path]:
 
 
 # Each module puts its commands on the app; they stand last, where everything that they share is there.
-from buildkit.cli import check_commands, registry_commands, trust_commands  # noqa: E402, F401
+from buildkit.cli import check_commands, probe_commands, registry_commands, trust_commands  # noqa: E402, F401
