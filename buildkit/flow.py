@@ -16,6 +16,7 @@ from buildkit.build import Context, Engine
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import write_archive
 from buildkit.errors import InvalidInput, Problem
+from buildkit.kinds import template_of
 from buildkit.lock import Lock
 from buildkit.oci.image import Image
 from buildkit.pin import Pins
@@ -134,7 +135,7 @@ def _refuse_output_in_model(recipe: Recipe, output: Output | None) -> None:
 
 def _draft(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:
     kept = previous or Lock(recipe.digest, pins)
-    return Lock(recipe.digest, pins, asked(recipe), kept.images, kept.pushed)
+    return Lock(recipe.digest, pins, asked(recipe), kept.images, kept.pushed, template_of(recipe.kind))
 
 
 def _written(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:
