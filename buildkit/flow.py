@@ -31,12 +31,16 @@ from buildkit.world import World
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a build is asked for: the engine, what may move, and where the image goes (nowhere: only into the lock)."""
+    """What a build is asked for: the engine, what may move, and where the image goes (nowhere: only into the lock).
+
+    ``builder`` is the buildx builder that builds, where buildx does; "" is the one that the docker command is set to.
+    """
 
     engine: str = "auto"
     policy: Policy = Policy.KEEP
     registry: str | None = None
     output: Output | None = None
+    builder: str = ""
 
 
 def lock(recipe: Recipe, world: World, policy: Policy) -> Lock:
@@ -74,9 +78,15 @@ class Made:
 def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     """Pins, plans, and has an engine make the image; the layers that the lock knows have their digests."""
     previous = locks.read(recipe.lock_path)
-    pins = pin(recipe, previous, world, wanted.policy, builders=wanted.engine not in ("auto", "embedded"))
+    pins = pin(
+        recipe,
+        previous,
+        world,
+        wanted.policy,
+        builders=wanted.engine not in ("auto", "embedded") or bool(wanted.builder),
+    )
     plan = recipe.kind.plan(recipe.spec, pins)
-    engine = choose(wanted.engine, plan)
+    engine = choose(wanted.engine, plan, wanted.builder)
     context = _context(recipe, pins, world, keep=wanted.registry is None)
     known = previous.layers if previous else {}
     images = tuple(engine.build(plan, platform, context).knowing(known) for platform in plan.platforms)
