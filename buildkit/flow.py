@@ -18,6 +18,7 @@ from buildkit.build import Context, Engine
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import write_archive
 from buildkit.errors import InvalidInput, Problem
+from buildkit.kinds import template_of
 from buildkit.lock import Lock
 from buildkit.oci.form import Form
 from buildkit.oci.image import Image
@@ -39,6 +40,7 @@ class Wanted:
 
     ``also`` are more registries that get the same image; ``form`` is that of the manifests, by default what each registry
     prefers. ``check`` says whether the rules of its targets are asked first.
+    ``builder`` is the buildx builder that builds, where buildx does; "" is the one that the docker command is set to.
     """
 
     engine: str = "auto"
@@ -48,6 +50,7 @@ class Wanted:
     also: tuple[str, ...] = ()
     form: Form | None = None
     check: bool = True
+    builder: str = ""
 
     @property
     def registries(self) -> tuple[str, ...]:
@@ -98,11 +101,12 @@ class Made:
 def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     """Pins, plans, and has an engine make the image; the layers that the lock knows have their digests."""
     previous = locks.read(recipe.lock_path)
-    pins = pin(recipe, previous, world, wanted.policy, builders=wanted.engine not in ("auto", "embedded"))
+    builders = wanted.engine not in ("auto", "embedded") or bool(wanted.builder)
+    pins = pin(recipe, previous, world, wanted.policy, builders=builders)
     licenses.check(recipe, pins, world)
     plan = planned(recipe, pins)
     checking.before_build(recipe, pins, plan, world, wanted.registry, skip=not wanted.check)
-    engine = choose(wanted.engine, plan)
+    engine = choose(wanted.engine, plan, wanted.builder)
     context = _context(recipe, pins, world, keep=not wanted.registries)
     known = previous.layers if previous else {}
     images = tuple(engine.build(plan, platform, context).knowing(known) for platform in plan.platforms)
@@ -164,7 +168,7 @@ def _refuse_output_in_model(recipe: Recipe, output: Output | None) -> None:
 
 def _draft(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:
     kept = previous or Lock(recipe.digest, pins)
-    return Lock(recipe.digest, pins, asked(recipe), kept.images, kept.pushed)
+    return Lock(recipe.digest, pins, asked(recipe), kept.images, kept.pushed, template_of(recipe.kind))
 
 
 def _written(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:

@@ -100,9 +100,13 @@ PlatformName = Annotated[str, AfterValidator(_platform)]
 
 
 class Spec(Part):
-    """What every kind of recipe may say. ``builder_images`` are keys of images that only a Containerfile build needs."""
+    """What every kind of recipe may say. ``builder_images`` are keys of images that only a Containerfile build needs.
+
+    ``python_inputs`` are keys of sources that are locks of Python packages: when one moves, that is called ``python``.
+    """
 
     builder_images: ClassVar[frozenset[str]] = frozenset()
+    python_inputs: ClassVar[frozenset[str]] = frozenset()
 
     kind: str = Field(description="The kind of recipe.")
     name: str = Field(description="The image's name: the last part of its repository.")

@@ -118,6 +118,7 @@ def build(
     manifest_format: ManifestFormat = None,
     locked: Locked = False,
     upgrade: Upgrade = False,
+    builder: Annotated[str, typer.Option(help="A builder of docker buildx, of any driver.", metavar="NAME")] = "",
     shard: Annotated[
         str | None,
         typer.Option(help="Push only this machine's share of the layers; --assemble follows.", metavar="I/N"),
@@ -155,6 +156,7 @@ def build(
         Output.parse(output) if output else None,
         also=tuple(registry[1:]) if registry else (),
         form=form_named(manifest_format),
+        builder=builder,
         check=not no_check,
     )
     if shard:
@@ -190,20 +192,34 @@ def push(
 
 
 @app.command()
-def lock(recipes: Recipes, locked: Locked = False, upgrade: Upgrade = False, quiet: Quiet = False) -> None:
+def lock(
+    recipes: Recipes,
+    locked: Locked = False,
+    upgrade: Upgrade = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only tell, with exit code 3, where a lock is not what its recipe says.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
     """Pin what recipes name: commits, files, digests.
 
-    Without options what is locked stays, and what moved meanwhile is told. Example: modelpack lock recipe.yaml --upgrade
+    Without options what is locked stays, and what moved meanwhile is told; --check asks the network only with --locked or
+    --upgrade. Example: modelpack lock recipe.yaml --upgrade
     """
     from buildkit import flow
     from buildkit.policy import Policy
 
+    if check and not (locked or upgrade):
+        return _check_locks(recipes, quiet)
+    if check:
+        locked, upgrade = True, False
     policy = _policy(locked, upgrade)
     with session(False, quiet) as opened:
         for path in recipes:
             recipe, world = opened.recipe(path)
             flow.lock(recipe, world, Policy.CHECK if policy is Policy.KEEP else policy)
             print(recipe.lock_path)
+    return None
 
 
 @app.command()
@@ -266,14 +282,41 @@ def init(
 
 
 @app.command()
-def schema(kind: Annotated[str | None, typer.Argument(help="Only this kind.")] = None) -> None:
+def schema(
+    kind: Annotated[str | None, typer.Argument(help="Only this kind.")] = None,
+    lock: Annotated[bool, typer.Option("--lock", help="The schema of lockfiles instead.")] = False,
+) -> None:
     """Print the JSON Schema of recipes, for editors.
 
     Example: modelpack schema > recipe.schema.json
     """
     from buildkit.recipe import schema as recipe_schema
 
+    if lock:
+        from buildkit.lock_form import schema as lock_schema
+
+        print(json.dumps(lock_schema(), ensure_ascii=False, indent=2))
+        return
     print(json.dumps(recipe_schema(kind), ensure_ascii=False, indent=2))
+
+
+def _check_locks(paths: Sequence[Path], quiet: bool) -> None:
+    """Every lock against its recipe, and nobody asked; raises Drifted with all that is out of date."""
+    from buildkit.errors import Drifted, Problem
+    from buildkit.fleet.found import recipes_in
+    from buildkit.fleet.offline import offline
+
+    stale = []
+    with session(False, quiet) as opened:
+        for path in recipes_in(paths):
+            recipe, _ = opened.recipe(path)
+            for change in offline(recipe):
+                old_new = " -> ".join(value for value in (change.old, change.new) if value)
+                what = f"{change.reason} {change.what}: {old_new}" + (f" ({change.detail})" if change.detail else "")
+                stale.append(Problem(str(recipe.lock_path), what.replace(":  (", ": (")))
+    if stale:
+        hint = "run 'modelpack lock RECIPE' (with --upgrade to take what moved), and commit the lock"
+        raise Drifted("locks are not what their recipes say", stale, hint=hint)
 
 
 def _shards(paths: Sequence[Path], text: str, wanted: Wanted, as_json: bool, quiet: bool) -> None:
@@ -347,4 +390,4 @@ def _locked_here() -> list[Path]:
 
 
 # Each module puts its commands on the app; they stand last, where everything that they share is there.
-from buildkit.cli import check_commands, probe_commands, registry_commands, trust_commands  # noqa: E402, F401
+from buildkit.cli import check_commands, fleet_commands, probe_commands, registry_commands, trust_commands  # noqa: E402, F401
