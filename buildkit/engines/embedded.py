@@ -61,10 +61,10 @@ _PLATFORM_KEYS = ("os", "architecture", "variant", "os.version", "os.features", 
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """What a Containerfile's instructions make of a base's process: labels are added, variables replaced by name."""
+    """What a Containerfile's instructions make of a base's process: labels and ports are added, variables replaced by name."""
     result = dict(base)
     for key, value in over.items():
-        if key == "Labels":
+        if key in ("Labels", "ExposedPorts"):
             result[key] = {**(base.get(key) or {}), **value}
         elif key == "Env":
             names = {variable.partition("=")[0] for variable in value}
