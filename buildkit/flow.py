@@ -18,11 +18,11 @@ from buildkit.build import Context, Engine
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import write_archive
 from buildkit.errors import InvalidInput, Problem
-from buildkit.kinds import template_of
+from buildkit.kinds import Judge, template_of
 from buildkit.lock import Lock
 from buildkit.oci.form import Form
 from buildkit.oci.image import Image
-from buildkit.pin import Pins
+from buildkit.pin import Pins, Source, proven
 from buildkit.plan import Plan
 from buildkit.policy import Policy, asked, pin
 from buildkit.push import Delivered, Going, Output, Wish, deliver
@@ -68,7 +68,9 @@ def going(recipe: Recipe, pins: Pins, wanted: Wanted) -> Going:
 def lock(recipe: Recipe, world: World, policy: Policy) -> Lock:
     """Pins what the recipe names and writes it down."""
     previous = locks.read(recipe.lock_path)
-    return _written(recipe, previous, pin(recipe, previous, world, policy, builders=False))
+    pins = pin(recipe, previous, world, policy, builders=False)
+    _judge(recipe, pins, world)
+    return _written(recipe, previous, pins)
 
 
 def render(recipe: Recipe, world: World) -> Plan:
@@ -104,6 +106,7 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     builders = wanted.engine not in ("auto", "embedded") or bool(wanted.builder)
     pins = pin(recipe, previous, world, wanted.policy, builders=builders)
     licenses.check(recipe, pins, world)
+    _judge(recipe, pins, world)
     plan = planned(recipe, pins)
     checking.before_build(recipe, pins, plan, world, wanted.registry, skip=not wanted.check)
     engine = choose(wanted.engine, plan, wanted.builder)
@@ -145,12 +148,20 @@ def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:
     """A plan whose Containerfile was rendered without a problem; only then the pins are written down."""
     previous = locks.read(recipe.lock_path)
     pins = pin(recipe, previous, world, Policy.KEEP, builders=True)
+    _judge(recipe, pins, world)
     plan = planned(recipe, pins)
     if not plan.containerfile:
         problems = [Problem("", reason) for reason in dict.fromkeys(plan.blocked.values())]
         raise InvalidInput(f"{plan.name} cannot be built from a Containerfile", problems, hint="use --engine embedded")
     _written(recipe, previous, pins)
     return plan, pins
+
+
+def _judge(recipe: Recipe, pins: Pins, world: World) -> None:
+    """Lets a kind that wants it look into what was pinned."""
+    if isinstance(recipe.kind, Judge):
+        sources = _sources(recipe, pins, world, keep=False)
+        recipe.kind.judge(recipe.spec, pins, lambda key, file: b"".join(proven(sources[key], file)))
 
 
 def _refuse_output_in_model(recipe: Recipe, output: Output | None) -> None:
@@ -178,10 +189,14 @@ def _written(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:
 
 
 def _context(recipe: Recipe, pins: Pins, world: World, *, keep: bool) -> Context:
-    sources = {
-        key: world.source(reference, recipe.folder, keep=keep, pinned=pins.sources.get(key))
-        for key, reference in recipe.spec.sources()
-    }
+    sources = _sources(recipe, pins, world, keep=keep)
     bases = {image.reference: world.base(image.reference) for image in pins.images.values()}
     tags = fixed(expand(recipe.spec.tags, recipe.spec.labels, pins)) or ("latest",)
     return Context(recipe.folder, recipe.path, world.settings, sources, bases, tags, world.emit)
+
+
+def _sources(recipe: Recipe, pins: Pins, world: World, *, keep: bool) -> dict[str, Source]:
+    return {
+        key: world.source(reference, recipe.folder, keep=keep, pinned=pins.sources.get(key))
+        for key, reference in recipe.spec.sources()
+    }

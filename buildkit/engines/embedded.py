@@ -61,10 +61,10 @@ _PLATFORM_KEYS = ("os", "architecture", "variant", "os.version", "os.features", 
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """What a Containerfile's instructions make of a base's process: labels are added, variables replaced by name."""
+    """What a Containerfile's instructions make of a base's process: labels and ports are added, variables replaced by name."""
     result = dict(base)
     for key, value in over.items():
-        if key == "Labels":
+        if key in ("Labels", "ExposedPorts"):
             result[key] = {**(base.get(key) or {}), **value}
         elif key == "Env":
             names = {variable.partition("=")[0] for variable in value}
@@ -120,10 +120,12 @@ def layer_stream(layers: tuple[PlannedLayer, ...], context: Context) -> Pieces:
 
     def content(entry: tar.Entry) -> Pieces:
         planned = files[entry.name]
+        if planned.content is not None:
+            return iter((planned.content,))
         return proven(context.sources[planned.source], planned.file)
 
     ordered = [entries[name] for name in sorted(entries)]
-    distant = any(context.sources[file.source].distant for file in files.values())
+    distant = any(context.sources[file.source].distant for file in files.values() if file.content is None)
     try:
         with Prefetch(ordered if distant else (), content) as prefetch:
             yield from tar.stream(ordered, prefetch.content)
