@@ -46,7 +46,32 @@ class Warned:
     hint: str = ""
 
 
-Event = Began | Moved | Ended | Said | Warned
+@dataclass(frozen=True)
+class Forecast:
+    """What a push will move at most, before it begins: bytes of layers, of memory, and of the disk.
+
+    ``unknown`` is read and sent, since nothing yet tells its digest; ``known`` is sent only where the registry lacks it.
+    """
+
+    name: str
+    text: str
+    unknown: int
+    known: int
+    memory: int
+    disk: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a push did move: bytes of layers by what became of them (sent, mounted, exists), and bytes read of sources."""
+
+    name: str
+    text: str
+    outcomes: dict[str, int]
+    read: int
+
+
+Event = Began | Moved | Ended | Said | Warned | Forecast | Summary
 Emit = Callable[[Event], None]
 
 

@@ -16,9 +16,10 @@ from buildkit.build import Context, Engine
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import write_archive
 from buildkit.errors import InvalidInput, Problem
+from buildkit.kinds import Judge
 from buildkit.lock import Lock
 from buildkit.oci.image import Image
-from buildkit.pin import Pins
+from buildkit.pin import Pins, Source, proven
 from buildkit.plan import Plan
 from buildkit.policy import Policy, asked, pin
 from buildkit.push import Delivered, Output, deliver
@@ -41,7 +42,9 @@ class Wanted:
 def lock(recipe: Recipe, world: World, policy: Policy) -> Lock:
     """Pins what the recipe names and writes it down."""
     previous = locks.read(recipe.lock_path)
-    return _written(recipe, previous, pin(recipe, previous, world, policy, builders=False))
+    pins = pin(recipe, previous, world, policy, builders=False)
+    _judge(recipe, pins, world)
+    return _written(recipe, previous, pins)
 
 
 def render(recipe: Recipe, world: World) -> Plan:
@@ -75,6 +78,7 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     """Pins, plans, and has an engine make the image; the layers that the lock knows have their digests."""
     previous = locks.read(recipe.lock_path)
     pins = pin(recipe, previous, world, wanted.policy, builders=wanted.engine not in ("auto", "embedded"))
+    _judge(recipe, pins, world)
     plan = recipe.kind.plan(recipe.spec, pins)
     engine = choose(wanted.engine, plan)
     context = _context(recipe, pins, world, keep=wanted.registry is None)
@@ -114,12 +118,20 @@ def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:
     """A plan whose Containerfile was rendered without a problem; only then the pins are written down."""
     previous = locks.read(recipe.lock_path)
     pins = pin(recipe, previous, world, Policy.KEEP, builders=True)
+    _judge(recipe, pins, world)
     plan = recipe.kind.plan(recipe.spec, pins)
     if not plan.containerfile:
         problems = [Problem("", reason) for reason in dict.fromkeys(plan.blocked.values())]
         raise InvalidInput(f"{plan.name} cannot be built from a Containerfile", problems, hint="use --engine embedded")
     _written(recipe, previous, pins)
     return plan, pins
+
+
+def _judge(recipe: Recipe, pins: Pins, world: World) -> None:
+    """Lets a kind that wants it look into what was pinned."""
+    if isinstance(recipe.kind, Judge):
+        sources = _sources(recipe, pins, world, keep=False)
+        recipe.kind.judge(recipe.spec, pins, lambda key, file: b"".join(proven(sources[key], file)))
 
 
 def _refuse_output_in_model(recipe: Recipe, output: Output | None) -> None:
@@ -147,9 +159,13 @@ def _written(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:
 
 
 def _context(recipe: Recipe, pins: Pins, world: World, *, keep: bool) -> Context:
-    sources = {
+    sources = _sources(recipe, pins, world, keep=keep)
+    bases = {image.reference: world.base(image.reference) for image in pins.images.values()}
+    return Context(recipe.folder, recipe.path, world.settings, sources, bases, recipe.spec.tags, world.emit)
+
+
+def _sources(recipe: Recipe, pins: Pins, world: World, *, keep: bool) -> dict[str, Source]:
+    return {
         key: world.source(reference, recipe.folder, keep=keep, pinned=pins.sources.get(key))
         for key, reference in recipe.spec.sources()
     }
-    bases = {image.reference: world.base(image.reference) for image in pins.images.values()}
-    return Context(recipe.folder, recipe.path, world.settings, sources, bases, recipe.spec.tags, world.emit)

@@ -17,11 +17,12 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     Tag,
+    ValidationError,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 from buildkit.connections import is_loopback
 from buildkit.errors import InvalidInput
@@ -55,6 +56,14 @@ def _image(text: str) -> str:
             reasons = "; ".join(problem.what for problem in error.problems)
             raise Refusal(f"is not an image reference: {reasons or error}", error.hint) from None
     return text
+
+
+def all_refused(refusals: Sequence[tuple[tuple[str | int, ...], Refusal]]) -> ValidationError:
+    """What a validator raises that found several things wrong: each with its steps below where the validator stands."""
+    details = [
+        InitErrorDetails(type="value_error", ctx={"error": refusal}, loc=loc, input=None) for loc, refusal in refusals
+    ]
+    return ValidationError.from_exception_data("several", details)
 
 
 Items = TypeVar("Items", bound=Sequence[Any])

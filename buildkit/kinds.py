@@ -6,14 +6,14 @@ A kind is a folder with ``Containerfile.j2``, ``kind.py`` and ``README.md``, fou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from buildkit.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from buildkit.pin import Pins
+    from buildkit.pin import File, Pins
     from buildkit.plan import Plan
     from buildkit.spec import Spec
 
@@ -31,6 +31,18 @@ class Kind(Protocol):
 
     def starter(self, name: str) -> Mapping[str, str]:
         """The files of a new project of this kind: path -> text, ``recipe.yaml`` among them."""
+
+
+Read = Callable[[str, "File"], bytes]
+"""Reads a pinned file whole, from the input of that key, proven against its pin; raises SourceFailed."""
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """A kind that looks into its pinned inputs before anything is planned: into small files, such as configurations."""
+
+    def judge(self, spec: Spec, pins: Pins, read: Read) -> None:
+        """Raises InvalidInput with everything that is wrong with what the inputs hold."""
 
 
 def kinds() -> dict[str, Kind]:

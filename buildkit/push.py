@@ -10,7 +10,6 @@ from typing import ClassVar, Literal, Protocol, cast
 
 from buildkit.cache import cache_folder
 from buildkit.errors import InvalidInput, Problem, RegistryFailed
-from buildkit.events import Said
 from buildkit.known import KnownLayers
 from buildkit.oci.archive import Archive
 from buildkit.oci.copy import JOBS, Sealing, place, publish, seal
@@ -82,10 +81,10 @@ def push(
         if all((served := store.resolve(tag)) and served.digest == sealing.digest for tag in tags):
             record.stage(sealing, images, references)
             return Delivered(references, sealing, tuple(images), unchanged=True)
-    world.emit(Said(forecast(repository.name, images)))
+    world.emit(forecast(repository.name, images))
     tally = Tally(world.emit)
     placed = place(images, store, tally.emit, world.stop, learned=known.learn)
-    world.emit(Said(tally.summary(repository.name)))
+    world.emit(tally.summary(repository.name))
     sealing = seal(placed)
     publish(sealing, store, tags, lambda: record.stage(sealing, placed, references))
     _check_served(store, repository, tags, sealing.digest)

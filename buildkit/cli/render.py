@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from buildkit.errors import ModelpackError
-from buildkit.events import Began, Emit, Ended, Event, Moved, Said, Warned
+from buildkit.events import Began, Emit, Ended, Event, Forecast, Moved, Said, Summary, Warned
 from buildkit.tally import human
 
 
@@ -123,7 +123,7 @@ class PlainLines:
                     self._moved(key, amount)
                 case Ended(key, outcome):
                     self._ended(key, outcome)
-                case Said(text):
+                case Said(text) | Forecast(text=text) | Summary(text=text):
                     self._write(printable(text))
                 case Warned(text, hint):
                     self._write(printable(f"warning: {text}" + (f" ({hint})" if hint else "")))
@@ -191,7 +191,7 @@ def _bars() -> Iterator[Emit]:
                     shown.remove_task(tasks.pop(key))
                     if outcome != "read" or (total or 0) >= _WORTH_A_LINE:
                         console.print(escape(f"  {printable(label)}: {outcome} ({human(total or 0)})"))
-                case Said(text):
+                case Said(text) | Forecast(text=text) | Summary(text=text):
                     console.print(escape(printable(text)))
                 case Warned(text, hint):
                     console.print("[yellow]warning:[/] " + escape(printable(text) + (f" ({hint})" if hint else "")))

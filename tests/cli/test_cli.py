@@ -84,6 +84,12 @@ def test_json_is_json_on_both_streams(place: Place) -> None:
     assert result["references"] == [f"{place.registry.address}/models/granite:v1@{result['digest']}"]
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert {"began", "moved", "ended"} <= {event["event"] for event in events}
+    (forecast,) = [event for event in events if event["event"] == "forecast"]
+    (summary,) = [event for event in events if event["event"] == "summary"]
+    assert forecast["unknown"] > 2_700_000 and forecast["disk"] == 0 < forecast["memory"], (
+        "what it will cost is not told"
+    )
+    assert summary["outcomes"]["sent"] >= forecast["unknown"], "what it cost is not told"
 
 
 def test_drift_is_exit_code_three(place: Place) -> None:
