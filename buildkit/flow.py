@@ -16,6 +16,7 @@ from buildkit.build import Context, Engine
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import write_archive
 from buildkit.errors import InvalidInput, Problem
+from buildkit.events import Warned
 from buildkit.kinds import Judge
 from buildkit.lock import Lock
 from buildkit.oci.image import Image
@@ -80,6 +81,7 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     pins = pin(recipe, previous, world, wanted.policy, builders=wanted.engine not in ("auto", "embedded"))
     _judge(recipe, pins, world)
     plan = recipe.kind.plan(recipe.spec, pins)
+    _warn(plan, world)
     engine = choose(wanted.engine, plan)
     context = _context(recipe, pins, world, keep=wanted.registry is None)
     known = previous.layers if previous else {}
@@ -123,8 +125,14 @@ def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:
     if not plan.containerfile:
         problems = [Problem("", reason) for reason in dict.fromkeys(plan.blocked.values())]
         raise InvalidInput(f"{plan.name} cannot be built from a Containerfile", problems, hint="use --engine embedded")
+    _warn(plan, world)
     _written(recipe, previous, pins)
     return plan, pins
+
+
+def _warn(plan: Plan, world: World) -> None:
+    for problem in plan.warnings:
+        world.emit(Warned(f"{plan.name}: {problem}", problem.hint))
 
 
 def _judge(recipe: Recipe, pins: Pins, world: World) -> None:
