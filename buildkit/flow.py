@@ -18,6 +18,7 @@ from buildkit.build import Context, Engine
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import write_archive
 from buildkit.errors import InvalidInput, Problem
+from buildkit.events import Warned
 from buildkit.kinds import Judge, template_of
 from buildkit.lock import Lock
 from buildkit.oci.form import Form
@@ -108,6 +109,7 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     licenses.check(recipe, pins, world)
     _judge(recipe, pins, world)
     plan = planned(recipe, pins)
+    _warn(plan, world)
     checking.before_build(recipe, pins, plan, world, wanted.registry, skip=not wanted.check)
     engine = choose(wanted.engine, plan, wanted.builder)
     context = _context(recipe, pins, world, keep=not wanted.registries)
@@ -153,8 +155,14 @@ def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:
     if not plan.containerfile:
         problems = [Problem("", reason) for reason in dict.fromkeys(plan.blocked.values())]
         raise InvalidInput(f"{plan.name} cannot be built from a Containerfile", problems, hint="use --engine embedded")
+    _warn(plan, world)
     _written(recipe, previous, pins)
     return plan, pins
+
+
+def _warn(plan: Plan, world: World) -> None:
+    for problem in plan.warnings:
+        world.emit(Warned(f"{plan.name}: {problem}", problem.hint))
 
 
 def _judge(recipe: Recipe, pins: Pins, world: World) -> None:

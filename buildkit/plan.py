@@ -113,7 +113,7 @@ class Plan:
     build this plan; ``context`` is the folder that the Containerfile copies from, relative to the recipe's, if any;
     ``archives`` are tars of planned layers, by the names under which it adds them. ``own_layers``: its engine decides
     how many layers there are above the base, as the lines of the Containerfile fall. ``network``: its commands fetch
-    something that no source brings.
+    something that no source brings. ``warnings`` stop nothing and are told before the build.
     """
 
     name: str
@@ -131,6 +131,7 @@ class Plan:
     own_layers: bool = False
     network: bool = False
     secrets: tuple[Secret, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
     @cached_property
     def containerfile(self) -> str:
