@@ -72,7 +72,8 @@ class MadeLayer:
     """A layer whose files a program makes on this machine, such as packages that are unpacked for another platform.
 
     ``key`` is what decides its files; they lie under ``root`` in the image, owned by root, readable by all, without
-    times. ``lacks`` says what this machine does not have for making it. In a Containerfile it is a stage of its own.
+    times. ``lacks`` says what this machine does not have for making it, ``by`` what of this machine decides the bytes as
+    well, in words: the version of a program, for example. In a Containerfile it is a stage of its own.
     """
 
     title: str
@@ -80,6 +81,7 @@ class MadeLayer:
     root: str
     make: Make
     lacks: Callable[[], Sequence[Problem]] = tuple
+    by: Callable[[], str] = str
 
     @property
     def files(self) -> tuple[PlannedFile, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from buildkit.build import Context
@@ -67,6 +67,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         if key in ("Labels", "ExposedPorts"):
             result[key] = {**(base.get(key) or {}), **value}
         elif key == "Env":
+            value = [_with_path(variable, base.get(key) or []) for variable in value]
             names = {variable.partition("=")[0] for variable in value}
             kept = [variable for variable in base.get(key) or [] if variable.partition("=")[0] not in names]
             result[key] = [*kept, *value]
@@ -77,6 +78,16 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         result["Env"] = [*(result.get("Env") or []), f"PATH={_PATH}"]
     result.setdefault("WorkingDir", "/")
     return result
+
+
+def _with_path(variable: str, base: Sequence[str]) -> str:
+    """``PATH=/before:${PATH}`` with the base's own path; all other variables as they are, ``$`` and all."""
+    before, placeholder, _ = variable.partition(":${PATH}")
+    if not placeholder or not before.startswith("PATH="):
+        return variable
+    there = next((one for one in base if one.startswith("PATH=")), f"PATH={_PATH}")
+    # An engine has put it before the base's already where it built the Containerfile's line.
+    return there if f"{there}:".startswith(f"{before}:") else f"{before}:{there.removeprefix('PATH=')}"
 
 
 def base_of(plan: Plan, platform: Platform, context: Context) -> tuple[ImageConfig, list[Layer]]:
