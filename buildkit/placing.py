@@ -1,7 +1,8 @@
-"""Where the files of an input lie in an image: a layer of them, with the directories above them."""
+"""Where files lie in an image: those of an input as a layer with the directories above them, and those that a plan writes."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 from buildkit.oci.tar import Entry
@@ -32,3 +33,10 @@ def placed(
     needed = {name for file in planned for name in parents(file.entry.name)} | {root}
     directories = [Entry(name, directory_mode, directory=True) for name in sorted(needed - outside)]
     return PlannedLayer(title, tuple(directories), tuple(sorted(planned, key=lambda file: file.entry.name)))
+
+
+def written(name: str, text: str, *, mode: int = 0o644) -> PlannedFile:
+    """A file that a plan writes itself, such as a configuration: ``name`` from the root, ``mode`` in octal, owned by root."""
+    content = text.encode()
+    file = File(name, len(content), sha256=hashlib.sha256(content).hexdigest())
+    return PlannedFile(Entry(name, mode, len(content)), "", file, content)

@@ -23,11 +23,15 @@ PACKING = "build.modelpack.packing"
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file of a layer: its entry in the tar, and the input and file its bytes come from."""
+    """A file of a layer: its entry in the tar, and the input and file its bytes come from.
+
+    A file that the plan itself writes, such as a configuration, has its ``content`` here, and no source.
+    """
 
     entry: tar.Entry
     source: str
     file: File
+    content: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -120,10 +120,12 @@ def layer_stream(layers: tuple[PlannedLayer, ...], context: Context) -> Pieces:
 
     def content(entry: tar.Entry) -> Pieces:
         planned = files[entry.name]
+        if planned.content is not None:
+            return iter((planned.content,))
         return proven(context.sources[planned.source], planned.file)
 
     ordered = [entries[name] for name in sorted(entries)]
-    distant = any(context.sources[file.source].distant for file in files.values())
+    distant = any(context.sources[file.source].distant for file in files.values() if file.content is None)
     try:
         with Prefetch(ordered if distant else (), content) as prefetch:
             yield from tar.stream(ordered, prefetch.content)

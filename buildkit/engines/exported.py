@@ -116,7 +116,8 @@ def check_readable(plan: Plan, context: Context) -> None:
 
     Raises SourceFailed.
     """
-    files = sorted((file for layer in plan.layers for file in layer.files), key=lambda file: -file.file.size)
+    fetched = (file for layer in plan.layers for file in layer.files if file.content is None)
+    files = sorted(fetched, key=lambda file: -file.file.size)
     for key, file in {file.source: file for file in files}.items():
         pieces = context.sources[key].open(file.file)
         next(pieces, None)
