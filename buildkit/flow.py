@@ -14,7 +14,7 @@ from pathlib import Path
 from buildkit import lock as locks
 from buildkit.build import Context, Engine
 from buildkit.engines import choose, engine_named
-from buildkit.engines.exported import write_archive
+from buildkit.engines.exported import lay_out, write_archive
 from buildkit.errors import InvalidInput, Problem
 from buildkit.lock import Lock
 from buildkit.oci.image import Image
@@ -57,6 +57,8 @@ def render_into(recipe: Recipe, world: World, folder: Path) -> Path:
     context = _context(recipe, pins, world, keep=True)
     for name, layers in plan.archives.items():
         write_archive(layers, context, folder / name)
+    if plan.copied:
+        lay_out(plan.copied, context, folder)
     path = folder / "Containerfile"
     path.write_text(plan.containerfile, encoding="utf-8", newline="\n")
     return path

@@ -190,7 +190,8 @@ def _written_image(pin: ImagePin) -> dict[str, Any]:
 
 
 _SHA256, _SHA1 = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{40}")
-_FILE_KEYS = ("path", "size", "sha256", "git_oid", "url")
+_TEXT_KEYS = ("path", "sha256", "git_oid", "url")
+_FILE_KEYS = (*_TEXT_KEYS, "size", "executable")
 
 
 def _inventory(content: Mapping[str, Any]) -> Inventory:
@@ -201,11 +202,13 @@ def _inventory(content: Mapping[str, Any]) -> Inventory:
 def _file(content: Mapping[str, Any]) -> File:
     if set(content) - set(_FILE_KEYS):
         raise ValueError(f"a file has the unknown key {sorted(set(content) - set(_FILE_KEYS))[0]!r}")
-    if any(not isinstance(content.get(key, ""), str) for key in _FILE_KEYS if key != "size"):
+    if any(not isinstance(content.get(key, ""), str) for key in _TEXT_KEYS):
         raise ValueError("a file's path, digests and url must be texts")
     file = File(**content)
     if type(content["size"]) is not int or file.size < 0:
         raise ValueError(f"the size of {file.path!r} is not a number of bytes")
+    if type(file.executable) is not bool:
+        raise ValueError(f"{file.path!r} must be executable or not")
     if not (_SHA256.fullmatch(file.sha256) if file.sha256 else _SHA1.fullmatch(file.git_oid)):
         raise ValueError(f"nothing proves the content of {file.path!r}")
     return file
@@ -215,7 +218,10 @@ def _written_source(source: Inventory) -> dict[str, Any]:
     written: dict[str, Any] = {"type": source.type, "name": source.name}
     if source.commit:
         written |= {"revision": source.revision, "commit": source.commit}
-    files = [{key: value for key in _FILE_KEYS if (value := getattr(file, key)) != ""} for file in source.files]
+    files = [
+        {key: value for key in _FILE_KEYS if (value := getattr(file, key)) not in ("", False) or key == "size"}
+        for file in source.files
+    ]
     return written | {"files": files}
 
 
