@@ -186,7 +186,8 @@ class _Walk:
         try:
             reference = Reference.parse(name)
         except InvalidInput as error:
-            self._say(one.line, "; ".join(problem.what for problem in error.problems) or error.what, error.hint)
+            why = "; ".join(problem.what for problem in error.problems) or error.what
+            self._say(one.line, f"the image {shown(name)}: {why}", error.hint)
             return None
         self.uses.append((one, reference))
         self.needs[one] = self.needs.get(one, _NONE) | platforms
