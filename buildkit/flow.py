@@ -16,7 +16,7 @@ from buildkit import lock as locks
 from buildkit.adapting import form_for, planned
 from buildkit.build import Context, Engine
 from buildkit.engines import choose, engine_named
-from buildkit.engines.exported import write_archive
+from buildkit.engines.exported import lay_out, write_archive
 from buildkit.errors import InvalidInput, Problem
 from buildkit.events import Warned
 from buildkit.kinds import Judge, template_of
@@ -86,6 +86,8 @@ def render_into(recipe: Recipe, world: World, folder: Path) -> Path:
     context = _context(recipe, pins, world, keep=True)
     for name, layers in plan.archives.items():
         write_archive(layers, context, folder / name)
+    if plan.copied:
+        lay_out(plan.copied, context, folder)
     path = folder / "Containerfile"
     path.write_text(plan.containerfile, encoding="utf-8", newline="\n")
     return path

@@ -269,7 +269,7 @@ def _written_image(pin: ImagePin) -> dict[str, Any]:
     return {"reference": str(pin.reference), "digest": pin.reference.digest, "platforms": platforms}
 
 
-_FILE_KEYS = ("path", "size", "sha256", "git_oid", "url")
+_FILE_KEYS = ("path", "size", "sha256", "git_oid", "url", "executable")
 
 
 def _inventory(content: Mapping[str, Any]) -> Inventory:
@@ -284,7 +284,10 @@ def _written_source(source: Inventory) -> dict[str, Any]:
     written: dict[str, Any] = {"type": source.type, "name": source.name}
     if source.commit:
         written |= {"revision": source.revision, "commit": source.commit}
-    files = [{key: value for key in _FILE_KEYS if (value := getattr(file, key)) != ""} for file in source.files]
+    files = [
+        {key: value for key in _FILE_KEYS if (value := getattr(file, key)) not in ("", False) or key == "size"}
+        for file in source.files
+    ]
     return written | {"files": files}
 
 

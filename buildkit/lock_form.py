@@ -49,6 +49,7 @@ class FileForm(_Form):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     git_oid: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None
     url: str | None = None
+    executable: bool = False
 
 
 class SourceForm(_Form):

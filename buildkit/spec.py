@@ -12,9 +12,11 @@ from buildkit.errors import InvalidInput
 from buildkit.inputs import (
     AT_LEAST_ONE,
     Download,
+    FileRef,
     FolderRef,
     HuggingFaceRef,
     ImageRef,
+    OneFile,
     Part,
     Plain,
     Project,
@@ -31,9 +33,11 @@ from buildkit.target_settings import TargetUse, Waiver
 
 __all__ = [
     "Download",
+    "FileRef",
     "FolderRef",
     "HuggingFaceRef",
     "ImageRef",
+    "OneFile",
     "Part",
     "Plain",
     "Project",
@@ -144,6 +148,10 @@ class Spec(Part):
     def platforms_parsed(self) -> tuple[Platform, ...]:
         """The platforms, parsed."""
         return tuple(Platform.parse(platform) for platform in self.platforms)
+
+    def platforms_of(self, key: str) -> frozenset[Platform]:
+        """What an image must exist for; none for one that only builds, which runs wherever the builder is."""
+        return frozenset() if key in self.builder_images else frozenset(self.platforms_parsed)
 
     def images(self) -> Iterator[tuple[str, Reference]]:
         """Every image the recipe names, by key; ``scratch`` is none."""
