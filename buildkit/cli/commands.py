@@ -390,4 +390,11 @@ def _locked_here() -> list[Path]:
 
 
 # Each module puts its commands on the app; they stand last, where everything that they share is there.
-from buildkit.cli import check_commands, fleet_commands, probe_commands, registry_commands, trust_commands  # noqa: E402, F401
+from buildkit.cli import (  # noqa: E402, F401
+    check_commands,
+    doctor_commands,
+    fleet_commands,
+    probe_commands,
+    registry_commands,
+    trust_commands,
+)
