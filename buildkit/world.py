@@ -45,7 +45,9 @@ class World:
             connection = Connection(
                 bare.host,
                 plain_http=self.settings.plain_http,
-                credentials=lambda: credentials_of(bare, profile, connection.origin, names),
+                credentials=lambda: credentials_of(
+                    bare, profile, connection.origin, names, namespace=self.settings.namespace_of(bare.host)
+                ),
                 sleep=sleep,
                 profile=profile,
                 pace=self._paces.setdefault(bare.host, Pace(profile.per_second, sleep)),
