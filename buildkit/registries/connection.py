@@ -75,6 +75,8 @@ class Connection:
         self.sleep = sleep
         self._plain_http = plain_http
         self._answered = False
+        self._scheme_settled = self.origin.startswith("https:")
+        self._scheme_lock = threading.Lock()
         self._sessions: dict[str, Scope] = {}
         self._pools: dict[str, urllib3.PoolManager] = {}
         self.authority = Authority(self.origin, credentials or (lambda: find(host)), self._pool, plain_http)
@@ -110,7 +112,16 @@ class Connection:
         """
         url = self.absolute(where)
         for _ in range(_AUTHORISATIONS):
-            answer, used = self._send(method, url, scope, headers or {}, body)
+            try:
+                answer, used = self._send(method, url, scope, headers or {}, body)
+            except Lost:
+                if self._is_tls_after_all(url):
+                    return self.once(method, where, scope, headers=headers, body=body)
+                raise
+            if answer.status == 400 and self._is_tls_after_all(url):
+                answer.drain_conn()
+                return self.once(method, where, scope, headers=headers, body=body)
+            self._scheme_settled = True
             if answer.status != 401 or not self._ours(url):
                 break
             answer.drain_conn()
@@ -263,6 +274,22 @@ class Connection:
         except (HTTPError, OSError) as error:
             absent = isinstance(error, NewConnectionError)
             raise Lost(_reason(error), absent=absent) from None
+
+    def _is_tls_after_all(self, url: str) -> bool:
+        """Whether a registry that may be spoken to in clear text does not listen to it: then TLS is spoken from now on.
+
+        Asked only before the registry has answered anything: nothing but a path has been sent in clear text until then.
+        """
+        with self._scheme_lock:
+            if not self._scheme_settled:
+                self._scheme_settled = True
+                parts = urlsplit(self.origin)
+                if connections.speaks_tls(parts.netloc):
+                    self.origin = self.authority.origin = f"https://{parts.netloc}"
+            return url.startswith("http:") and self.origin.startswith("https:") and self._same_host(url)
+
+    def _same_host(self, url: str) -> bool:
+        return urlsplit(url).netloc == urlsplit(self.origin).netloc
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         parts = urlsplit(url)

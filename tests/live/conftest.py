@@ -50,6 +50,7 @@ def _reader(name: str) -> Callable[[pytest.FixtureRequest], str]:
 
 skopeo = _reader("skopeo")
 umoci = _reader("umoci")
+oras = _reader("oras")
 
 
 @pytest.fixture(scope="session")
