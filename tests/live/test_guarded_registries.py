@@ -197,13 +197,18 @@ def test_each_login_suffices_alone_and_is_printed_nowhere(
 
 @pytest.mark.usefixtures("docker_environment")
 def test_docker_login_suffices(fleet: Fleet, docker: Mapping[str, str]) -> None:
-    """The login of the tool that everybody has."""
+    """The login of the tool that everybody has; and its daemon pulls what was pushed, in either form."""
     for name, registry in fleet.registries.items():
         user, password = registry.credentials or ("", "")
         config = str(fleet.home / f"docker-{name}")
         fleet.run("docker", "login", "-u", user, "-p", password, registry.host, environment={"DOCKER_CONFIG": config})
-        fleet.modelpack("build", "--push", "--registry", name, ".", environment={"DOCKER_CONFIG": config})
-        assert registry.manifest("models/granite", "v1").digest
+        form = "docker" if name == "passwords" else "oci"
+        arguments = ["build", "--push", "--registry", name, "--manifest-format", form, "."]
+        fleet.modelpack(*arguments, environment={"DOCKER_CONFIG": config})
+        image = f"{registry.host}/models/granite:v1"
+        fleet.run("docker", "pull", "--quiet", image, environment={"DOCKER_CONFIG": config})
+        digests = fleet.run("docker", "image", "inspect", "--format", "{{.RepoDigests}}", image).stdout
+        assert registry.manifest("models/granite", "v1").digest in digests
 
 
 def test_a_push_outlives_its_tokens(fleet: Fleet, tokens: LiveRegistry) -> None:
