@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -251,3 +252,27 @@ def test_a_push_by_the_name_ocir(place: Place, monkeypatch: pytest.MonkeyPatch) 
     delivered = flow.build(place.recipe(), place.world(), flow.Wanted("embedded", registry="ocir"))
     assert place.registry.tags["axabc/models/granite"] == {"v1": delivered.sealing.digest}
     assert os.environ["MODELPACK_OCIR_PASSWORD"] not in place.lock.read_text()
+
+
+def test_a_resource_principal_signs_for_a_token(
+    oracle: tuple[str, type[_Oracle]], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job inside OCI has an identity of its own and no file at all."""
+    origin, handler = oracle
+    claims = {"exp": int(time.time()) + 3600, "res_tenant": "ocid1.tenancy.oc1..b", "res_compartment": "c", "sub": "s"}
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    header = base64.urlsafe_b64encode(b'{"alg":"RS256"}').decode().rstrip("=")
+    pem = (home / ".oci" / "key.pem").read_text()
+    environment = {
+        "OCI_RESOURCE_PRINCIPAL_VERSION": "2.2",
+        "OCI_RESOURCE_PRINCIPAL_RPST": f"{header}.{part}.c2lnbmF0dXJl",
+        "OCI_RESOURCE_PRINCIPAL_PRIVATE_PEM": pem,
+        "OCI_RESOURCE_PRINCIPAL_REGION": "ap-osaka-1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found = bearer(origin, os.environ)
+    assert found is not None
+    assert found.password == "jwt-of-the-registry"
+    assert "resource_principal" in found.found
+    assert handler.seen == ["/20180419/docker/token"]
