@@ -98,6 +98,38 @@ def rebuild(
         raise typer.Exit(1)
 
 
+@app.command()
+def ci(
+    system: Annotated[str, typer.Argument(help="github, gitlab, tekton, oci-devops or cron.", metavar="SYSTEM")],
+    folder: Annotated[Path, typer.Argument(help="The fleet's folder in its repository.", metavar="DIR")] = Path(),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it here instead of printing it.", metavar="FILE")
+    ] = None,
+    schedule: Annotated[str, typer.Option(help="When it runs: cron's five fields.")] = "17 3 * * *",
+    commit: Annotated[bool, typer.Option("--commit", help="Commit new locks at once, and propose none.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are built at a time.")] = 4,
+) -> None:
+    """Write a scheduled pipeline that keeps the images current.
+
+    It knows the registries of modelpack.yaml and of the locks. Example: modelpack ci github -o .github/workflows/images.yml
+    """
+    from buildkit.atomic import AtomicFile
+    from buildkit.fleet.hosts import hosts_of
+    from buildkit.pipelines import Wanted, pipeline
+
+    text = pipeline(system, Wanted(folder.as_posix(), schedule, commit, jobs), hosts_of(folder))
+    if output is None:
+        sys.stdout.write(text)
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with AtomicFile(output.parent) as atomic:
+        atomic.file.write(text.encode())
+        atomic.keep(output)
+    if system == "cron":
+        output.chmod(0o755)
+    print(output)
+
+
 def _states(
     opened: Session, places: Sequence[Path] | None, registries: Sequence[str], force: bool, jobs: int
 ) -> tuple[list[State], dict[str, World]]:
