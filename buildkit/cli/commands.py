@@ -178,6 +178,9 @@ def render(
     output: Annotated[
         Path | None, typer.Option(help="Write the Containerfile and what it adds into this folder.", metavar="DIR")
     ] = None,
+    bake: Annotated[
+        bool, typer.Option("--bake", help="Print every recipe under a folder as one docker-bake.json.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Print the Containerfile that buildx and podman build.
@@ -186,6 +189,9 @@ def render(
     """
     from buildkit import flow
 
+    if bake:
+        fleet_commands.print_bake(recipe, output, quiet)
+        return
     with session(False, quiet) as opened:
         read, world = opened.recipe(recipe)
         if output is None:
@@ -336,4 +342,4 @@ def _locked_here() -> list[Path]:
     return found
 
 
-from buildkit.cli import fleet_commands  # noqa: E402, F401 - it adds its commands to the app
+from buildkit.cli import fleet_commands  # noqa: E402 - it adds its commands to the app

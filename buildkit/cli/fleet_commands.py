@@ -130,6 +130,21 @@ def ci(
     print(output)
 
 
+def print_bake(folder: Path, output: Path | None, quiet: bool) -> None:
+    """Prints a fleet as docker-bake.json; what cannot be built from a Containerfile is told, with exit code 1."""
+    from buildkit.cli.render import show_error
+    from buildkit.fleet.bake import bake
+    from buildkit.fleet.found import recipes_in
+
+    with session(False, quiet) as opened:
+        document, problems = bake([opened.recipe(path) for path in recipes_in([folder])], output, ())
+    print(json.dumps(document, ensure_ascii=False, indent=2))
+    for problem in problems:
+        show_error(problem)
+    if problems:
+        raise typer.Exit(1)
+
+
 def _states(
     opened: Session, places: Sequence[Path] | None, registries: Sequence[str], force: bool, jobs: int
 ) -> tuple[list[State], dict[str, World]]:
