@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -197,14 +198,15 @@ def _rebuilt(states: Sequence[State], worlds: dict[str, World], wish: object, as
 
     assert isinstance(wish, Wish)
     over: list[Rebuilt] = []
+    one_at_a_time = threading.Lock()
 
     def told(one: Rebuilt) -> None:
-        over.append(one)
-        if one.error:
-            show_error(one.error)
-        if not as_json:
-            for line in documents.lines(one):
-                print(line, flush=True)
+        with one_at_a_time:
+            over.append(one)
+            if one.error:
+                show_error(one.error)
+            if not as_json:
+                print("".join(f"{line}\n" for line in documents.lines(one)), end="", flush=True)
 
     try:
         return rebuild(states, lambda state: worlds[state.path], wish, told=told)
