@@ -199,6 +199,9 @@ def render(
     output: Annotated[
         Path | None, typer.Option(help="Write the Containerfile and what it adds into this folder.", metavar="DIR")
     ] = None,
+    bake: Annotated[
+        bool, typer.Option("--bake", help="Print every recipe under a folder as one docker-bake.json.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Print the Containerfile that buildx and podman build.
@@ -207,6 +210,9 @@ def render(
     """
     from buildkit import flow
 
+    if bake:
+        fleet_commands.print_bake(recipe, output, quiet)
+        return
     with session(False, quiet) as opened:
         read, world = opened.recipe(recipe)
         if output is None:
