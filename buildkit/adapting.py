@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
 
+from buildkit.oci.form import Form
 from buildkit.pin import Pins
 from buildkit.plan import Plan
 from buildkit.recipe import Recipe
 from buildkit.targets import target_named
 
-Form = Literal["oci", "docker"]
 DOCKER_ONLY = ("modelarts", "sagemaker")
 """Platforms that take Docker's manifests alone: see the rules MA-01 and SM-01."""
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """A plan as its targets need it, and the form in which its manifest is pushed."""
+    """A plan as its targets need it, and the form of manifests that they need; None where any will do."""
 
     plan: Plan
-    form: Form
+    form: Form | None
 
 
 def adapted(plan: Plan, targets: Iterable[str]) -> Adapted:
@@ -34,7 +33,7 @@ def adapted(plan: Plan, targets: Iterable[str]) -> Adapted:
     named = [target_named(name) for name in targets]
     if any(target.name == "kserve:modelcar" for target in named) and "Entrypoint" not in plan.process:
         plan = _without_entrypoint(plan)
-    return Adapted(plan, "docker" if any(target.platform in DOCKER_ONLY for target in named) else "oci")
+    return Adapted(plan, "docker" if any(target.platform in DOCKER_ONLY for target in named) else None)
 
 
 def _without_entrypoint(plan: Plan) -> Plan:
@@ -46,6 +45,11 @@ def _without_entrypoint(plan: Plan) -> Plan:
         return f"{written.rstrip()}\n\n# KServe sends arguments alone\nENTRYPOINT []\n" if written else ""
 
     return replace(plan, process={**plan.process, "Entrypoint": []}, rendered=text)
+
+
+def form_for(recipe: Recipe) -> Form | None:
+    """The form of manifests that a recipe's targets need; None where any will do."""
+    return "docker" if any(target_named(one.name).platform in DOCKER_ONLY for one in recipe.spec.targets) else None
 
 
 def planned(recipe: Recipe, pins: Pins) -> Plan:

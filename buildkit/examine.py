@@ -49,12 +49,12 @@ def examine(image: str, world: World, *, platform: Platform | None = None, whole
     Of an index the image for ``platform`` is taken, by default linux/amd64, else the only one. ``whole`` reads compressed
     layers however large they are. Raises InvalidInput or RegistryFailed.
     """
-    store, name, reference = _open(image, world)
+    store, name, reference = opened(image, world)
     counted = _Counted(store)
     top = counted.resolve(name)
     if top is None:
         raise InvalidInput(f"there is no image {image}", hint="check the name and the tag, and that you may pull it")
-    document = _chosen(top, counted, platform, image)
+    document = chosen(top, counted, platform, image)
     manifest = Manifest.read(document)
     config = ImageConfig.read(b"".join(counted.fetch(manifest.config)))
     pushed = Pushed(top, manifest, exact=not isinstance(store, Archived) or store.is_exact)
@@ -63,7 +63,8 @@ def examine(image: str, world: World, *, platform: Platform | None = None, whole
     return Examined(image, reference, pushed, config, files, lambda: counted.moved)
 
 
-def _open(image: str, world: World) -> tuple[Readable, str, Reference | None]:
+def opened(image: str, world: World) -> tuple[Readable, str, Reference | None]:
+    """Where an image can be read, by which name in there, and its reference if it is not on this disk."""
     form, _, rest = image.partition(":")
     if form == "oci":
         folder, _, tag = rest.rpartition(":")
@@ -79,7 +80,8 @@ def _open(image: str, world: World) -> tuple[Readable, str, Reference | None]:
     return world.base(reference), reference.digest or reference.tag or "latest", reference
 
 
-def _chosen(top: Document, store: Readable, platform: Platform | None, image: str) -> Document:
+def chosen(top: Document, store: Readable, platform: Platform | None, image: str) -> Document:
+    """The one manifest that is looked at: of an index that for the platform, by default linux/amd64, else the first."""
     if top.media_type not in INDEXES:
         return top
     index = Index.read(top)

@@ -50,6 +50,22 @@ class Repository:
             )
         return document
 
+    def digest(self, name: str) -> Digest | None:
+        """What a tag or digest names, asked by HEAD, which registries with a pull limit do not count; None for nothing.
+
+        Raises RegistryFailed. Where the registry does not tell the digest (it need not) the manifest is read.
+        """
+        path = self._path("manifests", name)
+        answer = self.connection.request("HEAD", path, self._scope, headers={"Accept": _ACCEPT})
+        answer.drain_conn()
+        if answer.status == 404:
+            return None
+        promised = answer.headers.get("Docker-Content-Digest", "")
+        if answer.status == 200 and promised.startswith("sha256:"):
+            return Digest(promised)
+        document = self.resolve(name)
+        return document.digest if document else None
+
     def has(self, digest: Digest) -> bool:
         """Whether the repository holds a blob."""
         answer = self.connection.request("HEAD", self._path("blobs", digest), self._scope)
