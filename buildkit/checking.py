@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from buildkit import lock as locks
+from buildkit.adapting import adapted
 from buildkit.check import Judged, Severity, judge
 from buildkit.checked import choice
 from buildkit.connections import is_loopback
 from buildkit.errors import CheckFailed, InvalidInput, ModelpackError, Problem, RegistryFailed
+from buildkit.events import Warned
 from buildkit.examine import AMD64, Examined, examine
 from buildkit.oci import tar
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
@@ -41,8 +43,8 @@ def check_recipe(
     """Judges a recipe before anything is built, for its own targets or the named ones."""
     chosen = chosen_targets(recipe, targets)
     pins = pin(recipe, locks.read(recipe.lock_path), world, Policy.KEEP, builders=False)
-    plan = recipe.kind.plan(recipe.spec, pins)
-    return judged(chosen, planned(recipe, pins, plan, world, registry), waivers(recipe))
+    plan = adapted(recipe.kind.plan(recipe.spec, pins), [target.name for target, _ in chosen]).plan
+    return judged(chosen, foreseen(recipe, pins, plan, world, registry), waivers(recipe))
 
 
 def check_image(
@@ -123,6 +125,32 @@ def waivers(recipe: Recipe | None) -> dict[str, str]:
     return {waiver.rule: waiver.reason for waiver in recipe.spec.waive}
 
 
+def before_build(
+    recipe: Recipe, pins: Pins, plan: Plan, world: World, registry: str | None, *, skip: bool = False
+) -> None:
+    """Judges what is about to be built for the recipe's targets: warnings are told, errors raise CheckFailed.
+
+    A recipe without targets is not judged. ``skip`` only tells that it was not.
+    """
+    if not recipe.spec.targets:
+        return
+    chosen = chosen_targets(recipe, ())
+    targets = ", ".join(target.name for target, _ in chosen)
+    if skip:
+        world.emit(Warned(f"{recipe.spec.name} is not checked for {targets}", hint="since --no-check was given"))
+        return
+    found = judged(chosen, foreseen(recipe, pins, plan, world, registry), waivers(recipe))
+    for each in found:
+        for one in each.findings:
+            if one.waived:
+                world.emit(
+                    Warned(f"{one.rule.id} ({each.target}) {one.where} {one.what}", hint=f"waived: {one.waived}")
+                )
+            elif one.severity is Severity.WARNING:
+                world.emit(Warned(f"{one.rule.id} ({each.target}) {one.where} {one.what}", hint=one.do))
+    refuse(found, recipe.spec.name)
+
+
 def refuse(found: Sequence[Judged], name: str) -> None:
     """Raises CheckFailed with every error that is not waived: a build ends here, before a byte was moved."""
     problems = [
@@ -139,7 +167,7 @@ def refuse(found: Sequence[Judged], name: str) -> None:
         )
 
 
-def planned(recipe: Recipe, pins: Pins, plan: Plan, world: World, registry: str | None) -> Given:
+def foreseen(recipe: Recipe, pins: Pins, plan: Plan, world: World, registry: str | None) -> Given:
     """What is known of an image before it is built. Raises RegistryFailed where the base cannot be looked at."""
     platform = AMD64 if AMD64 in plan.platforms else plan.platforms[0]
     base, sizes = _base(plan, platform, world)

@@ -17,11 +17,12 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     Tag,
+    ValidationError,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 from buildkit.connections import is_loopback
 from buildkit.errors import InvalidInput
@@ -55,6 +56,14 @@ def _image(text: str) -> str:
             reasons = "; ".join(problem.what for problem in error.problems)
             raise Refusal(f"is not an image reference: {reasons or error}", error.hint) from None
     return text
+
+
+def all_refused(refusals: Sequence[tuple[tuple[str | int, ...], Refusal]]) -> ValidationError:
+    """What a validator raises that found several things wrong: each with its steps below where the validator stands."""
+    details = [
+        InitErrorDetails(type="value_error", ctx={"error": refusal}, loc=loc, input=None) for loc, refusal in refusals
+    ]
+    return ValidationError.from_exception_data("several", details)
 
 
 Items = TypeVar("Items", bound=Sequence[Any])
@@ -141,6 +150,20 @@ class ProjectRef(FolderRef):
         return "." if text in (".", "./") else _folder(text)
 
 
+class FileRef(FolderRef):
+    """One file beside the recipe that decides what is built, such as a list of packages."""
+
+    path: str = Field(description="The file, relative to the recipe.")
+
+    @field_validator("path")
+    @classmethod
+    def _path(cls, text: str) -> str:
+        try:
+            return relative_path(text if text.startswith("/") else text.removeprefix("./"))
+        except ValueError as error:
+            raise Refusal(f"the file {shown(text)} {error}", "write ./FILE, beside the recipe") from None
+
+
 def _project(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
@@ -158,6 +181,13 @@ Project = Annotated[
     WithJsonSchema(
         {"type": "string", "description": "The folder with the program, relative to the recipe; '.' is its own."}
     ),
+]
+
+
+OneFile = Annotated[
+    FileRef,
+    BeforeValidator(_project),
+    WithJsonSchema({"type": "string", "description": "A file, relative to the recipe."}),
 ]
 
 

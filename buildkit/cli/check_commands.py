@@ -148,3 +148,45 @@ def targets(
             check_tables.show_rule(rule, targets_of(rule.id))
     else:
         check_tables.show_targets([target_named(named)], rules=True)
+
+
+@app.command()
+def deploy(
+    recipe: Annotated[Path, typer.Argument(help="A recipe that was pushed.", metavar="RECIPE")],
+    target: Targets = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write.", metavar="DIR")] = Path("deploy"),
+    registry: RegistryName = None,
+    image: Annotated[
+        str | None, typer.Option(help="Deploy this image instead of the pushed one.", metavar="REF")
+    ] = None,
+    kubernetes_version: Annotated[str | None, typer.Option(help="The cluster's Kubernetes, as in 1.33.")] = None,
+    kserve_version: Annotated[str | None, typer.Option(help="The cluster's KServe, as in 0.20.")] = None,
+    terraform: Annotated[bool, typer.Option("--terraform", help="Also write Terraform, where there is any.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the files.")] = False,
+) -> None:
+    """Write what is applied next: the manifests of a platform, with the digest that was pushed.
+
+    Example: modelpack deploy recipe.yaml --target kserve -o deploy
+    """
+    import sys
+
+    from buildkit.cli.render import printable
+    from buildkit.deploying import Wish
+    from buildkit.deploying import deploy as write
+    from buildkit.deployment import version
+
+    wish = Wish(
+        image,
+        registry,
+        version(kubernetes_version, "Kubernetes") if kubernetes_version else (),
+        version(kserve_version, "KServe") if kserve_version else (),
+        terraform,
+    )
+    with session(False, quiet) as opened:
+        read, world = opened.recipe(recipe)
+        for one in write(read, world, target or [], output, wish):
+            for path in one.files:
+                print(path)
+            told = [f"warning: {found.rule.id} {found.where} {found.what} ({found.do})" for found in one.warnings]
+            for line in () if quiet else (*told, *(f"next ({one.target}): {note}" for note in one.notes)):
+                print(printable(line), file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from buildkit.build import Context
@@ -61,12 +61,13 @@ _PLATFORM_KEYS = ("os", "architecture", "variant", "os.version", "os.features", 
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """What a Containerfile's instructions make of a base's process: labels are added, variables replaced by name."""
+    """What a Containerfile's instructions make of a base's process: labels and ports are added, variables replaced by name."""
     result = dict(base)
     for key, value in over.items():
-        if key == "Labels":
+        if key in ("Labels", "ExposedPorts"):
             result[key] = {**(base.get(key) or {}), **value}
         elif key == "Env":
+            value = [_with_path(variable, base.get(key) or []) for variable in value]
             names = {variable.partition("=")[0] for variable in value}
             kept = [variable for variable in base.get(key) or [] if variable.partition("=")[0] not in names]
             result[key] = [*kept, *value]
@@ -77,6 +78,16 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         result["Env"] = [*(result.get("Env") or []), f"PATH={_PATH}"]
     result.setdefault("WorkingDir", "/")
     return result
+
+
+def _with_path(variable: str, base: Sequence[str]) -> str:
+    """``PATH=/before:${PATH}`` with the base's own path; all other variables as they are, ``$`` and all."""
+    before, placeholder, _ = variable.partition(":${PATH}")
+    if not placeholder or not before.startswith("PATH="):
+        return variable
+    there = next((one for one in base if one.startswith("PATH=")), f"PATH={_PATH}")
+    # An engine has put it before the base's already where it built the Containerfile's line.
+    return there if f"{there}:".startswith(f"{before}:") else f"{before}:{there.removeprefix('PATH=')}"
 
 
 def base_of(plan: Plan, platform: Platform, context: Context) -> tuple[ImageConfig, list[Layer]]:
@@ -120,10 +131,12 @@ def layer_stream(layers: tuple[PlannedLayer, ...], context: Context) -> Pieces:
 
     def content(entry: tar.Entry) -> Pieces:
         planned = files[entry.name]
+        if planned.content is not None:
+            return iter((planned.content,))
         return proven(context.sources[planned.source], planned.file)
 
     ordered = [entries[name] for name in sorted(entries)]
-    distant = any(context.sources[file.source].distant for file in files.values())
+    distant = any(context.sources[file.source].distant for file in files.values() if file.content is None)
     try:
         with Prefetch(ordered if distant else (), content) as prefetch:
             yield from tar.stream(ordered, prefetch.content)

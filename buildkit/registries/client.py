@@ -50,6 +50,22 @@ class Repository:
             )
         return document
 
+    def digest(self, name: str) -> Digest | None:
+        """What a tag or digest names, asked by HEAD, which registries with a pull limit do not count; None for nothing.
+
+        Raises RegistryFailed. Where the registry does not tell the digest (it need not) the manifest is read.
+        """
+        path = self._path("manifests", name)
+        answer = self.connection.request("HEAD", path, self._scope, headers={"Accept": _ACCEPT})
+        answer.drain_conn()
+        if answer.status == 404:
+            return None
+        promised = answer.headers.get("Docker-Content-Digest", "")
+        if answer.status == 200 and promised.startswith("sha256:"):
+            return Digest(promised)
+        document = self.resolve(name)
+        return document.digest if document else None
+
     def has(self, digest: Digest) -> bool:
         """Whether the repository holds a blob."""
         answer = self.connection.request("HEAD", self._path("blobs", digest), self._scope)
@@ -142,6 +158,15 @@ class Repository:
         answer.drain_conn()
         if answered != document.digest:
             raise RegistryFailed(f"{self.connection.host} stored {answered} where {document.digest} was sent")
+
+    def referrers(self, digest: Digest) -> Document | None:
+        """The index of what refers to a digest; None where the registry has no referrers API. Raises RegistryFailed."""
+        answer = self.connection.request("GET", self._path("referrers", digest), self._scope)
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        if answer.status != 200 or kind not in INDEXES:
+            answer.drain_conn()
+            return None
+        return Document(kind, _bounded(answer, self.reference.name))
 
     def delete(self, digest: Digest) -> None:
         """Deletes a manifest with its tags; raises RegistryFailed where the registry does not let one."""

@@ -18,7 +18,11 @@ from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionErro
 from buildkit import connections
 from buildkit.errors import ModelpackError, RegistryFailed
 from buildkit.oci.manifest import parse_object
-from buildkit.registries.auth import Credentials, find
+from buildkit.registries.auth import find
+from buildkit.registries.credentials import Credentials
+from buildkit.registries.pace import Pace
+from buildkit.registries.profile import Profile
+from buildkit.registries.profiles import profile_of
 from buildkit.registries.tokens import Authority, Refused, Scope
 
 TRIES = 5
@@ -47,7 +51,11 @@ class Lost(Exception):
 
 
 class Connection:
-    """A registry's HTTP API, for all threads. ``sleep`` takes seconds and can be replaced where tests must not wait."""
+    """A registry's HTTP API, for all threads.
+
+    ``sleep`` takes seconds and can be replaced where tests must not wait. ``profile`` is what is known of the registry,
+    by default what its host tells; ``pace`` is shared by all connections to one host.
+    """
 
     def __init__(
         self,
@@ -56,8 +64,12 @@ class Connection:
         plain_http: Callable[[str], bool],
         credentials: Callable[[], Credentials | None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        profile: Profile | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.host = host
+        self.profile = profile or profile_of(host)
+        self._pace = pace or Pace(self.profile.per_second, sleep)
         api = "registry-1.docker.io" if host == "docker.io" else host
         self.origin = f"{'http' if plain_http(host) else 'https'}://{api}"
         self.sleep = sleep
@@ -188,7 +200,7 @@ class Connection:
         """The failure for an answer that was not expected, with the registry's own words and what to do."""
         said = explained(error_body(answer))
         hints = {
-            404: "check the repository's name; some registries want it to be created first",
+            404: self.profile.create or "check the repository's name; some registries want it to be created first",
             409: "the registry does not let this tag be moved: use another tag",
             413: "it is too large for this registry: use 'layers: per-file' or max_layer_size",
             507: "the registry has no room left: delete images there, or ask who runs it",
@@ -201,23 +213,33 @@ class Connection:
     def refused(self, status: int, scope: Scope, body: bytes) -> RegistryFailed:
         """Tells apart: nobody is logged in, the login is wrong, or it is right and not enough."""
         credentials = self.authority.credentials
-        login = f"log in with 'docker login {self.host}' or 'podman login {self.host}'"
+        login = f"log in with 'modelpack login {self.host}', 'docker login {self.host}' or 'podman login {self.host}'"
+        how = f"; {self.profile.login}" if self.profile.login else ""
         what = " and ".join(one.split(":", 2)[1] for one in scope) or self.host
         if credentials is None:
-            return RegistryFailed(f"not logged in to {self.host}, which does not let anyone use {what}", hint=login)
+            return RegistryFailed(
+                f"not logged in to {self.host}, which does not let anyone use {what}", hint=login + how
+            )
         if status == 401:
             return RegistryFailed(
-                f"{self.host} does not accept the credentials from {credentials.found}", hint=f"{login} again"
+                f"{self.host} does not accept the credentials from {credentials.found}", hint=f"{login} again{how}"
             )
         said = explained(body)
         return RegistryFailed(
             f"logged in to {self.host} (credentials from {credentials.found}), but not allowed to use {what}"
             + (f": {said}" if said else ""),
-            hint="ask for the permission to push there, or create the repository first where the registry wants that",
+            hint="ask for the permission to push there"
+            + (
+                f"; or: {self.profile.create}"
+                if self.profile.create
+                else ", or create the repository first where the registry wants that"
+            ),
         )
 
     def _send(self, method: str, url: str, scope: Scope, headers: Mapping[str, str], body: Body) -> tuple[Answer, str]:
         pool = self._pool(url)
+        if self._ours(url):
+            self._pace.wait()
         try:
             authorised = self.authority.header(scope) if self._ours(url) else {}
             answer = pool.request(
@@ -229,6 +251,9 @@ class Connection:
                 preload_content=False,
                 decode_content=False,
             )
+            if answer.status == 400 and self._turns_out_secure(url):
+                answer.drain_conn()
+                raise Lost("it speaks TLS", wait=0.0)
             self._answered = True
             return answer, authorised.get("Authorization", "")
         except Refused as refused:
@@ -240,7 +265,21 @@ class Connection:
             ) from None
         except (HTTPError, OSError) as error:
             absent = isinstance(error, NewConnectionError)
-            raise Lost(_reason(error), absent=absent) from None
+            secure = not absent and self._turns_out_secure(url)
+            raise Lost(_reason(error), wait=0.0 if secure else None, absent=absent) from None
+
+    def _turns_out_secure(self, url: str) -> bool:
+        """Whether a registry on loopback that did not understand our first request speaks TLS; it is spoken to so from then on.
+
+        Which of the two a registry on this machine speaks is written nowhere; plain HTTP is tried first, without credentials.
+        """
+        parts = urlsplit(url)
+        if self._answered or parts.scheme != "http" or not self._ours(url):
+            return False
+        if not connections.is_loopback(parts.hostname or "") or not connections.speaks_tls(parts.netloc):
+            return False
+        self.origin = self.authority.origin = f"https://{parts.netloc}"
+        return True
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         parts = urlsplit(url)

@@ -35,7 +35,9 @@ VLLM_SERVES = probed(
 
 
 def port_of(subject: Subject) -> int:
-    """The port that the target expects."""
+    """The port that the target expects; Triton has its own."""
+    if subject.mode == "triton" and "port" not in subject.settings.model_fields_set:
+        return 8000
     return subject.settings.port if isinstance(subject.settings, ServerSettings) else 8080
 
 

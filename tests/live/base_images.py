@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from uv import find_uv_bin
+
 from recipes.modelcar.stages import HUB_LIBRARY
 from tests.live import oci_layout
 from tests.live.install import codename, mirror, program
@@ -26,6 +28,9 @@ from tests.live.registry import LiveRegistry
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "live"
 SHELL_BASE = "ubi9/ubi-micro"
 PYTHON_BASE = "ubi9/python-312"
+OFFICIAL_PYTHON = "library/python"
+OFFICIAL_VERSIONS = {"bookworm": "3.11", "trixie": "3.13"}
+"""The Python that each suite of Debian carries: the version of the stand-in for Docker's official image."""
 PLATFORMS = ("linux/amd64", "linux/arm64")
 APP_ROOT = "opt/app-root"
 PLATFORM_FILE = "etc/platform"  # says, in each platform's image, which one it is
@@ -131,15 +136,19 @@ def _python_script(rootfs: Path, name: str, module: str, function: str) -> None:
     _write(rootfs / APP_ROOT / "bin" / name, "\n".join(lines), 0o755)
 
 
-def _install_python_packages(rootfs: Path) -> None:
-    """Put pip and our own version of huggingface_hub into the image, with this machine's pip and its settings."""
-    site = next((rootfs / APP_ROOT / "lib").glob("python3.*")) / "site-packages"
+def _install_wheels(site: Path, *requirements: str) -> None:
+    """Put packages into a folder of the image named as Python names it, with this machine's settings of uv."""
     version = site.parent.name.removeprefix("python")
-    tags = [f"--platform=manylinux_2_{minor}_{platform.machine()}" for minor in (34, 28, 17)]
-    wheels = ["--only-binary=:all:", f"--python-version={version}", "--implementation=cp", *tags]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(site)]
-    _run([*command, *wheels, "pip", f"huggingface_hub=={hub_version()}"])
+    wheels = [f"--python-version={version}", f"--python-platform={platform.machine()}-manylinux_2_34"]
+    command = [program("uv") or find_uv_bin(), "pip", "install", "--quiet", "--only-binary=:all:", "--link-mode=copy"]
+    _run([*command, *wheels, f"--python={sys.executable}", f"--target={site}", *requirements])
     shutil.rmtree(site / "bin", ignore_errors=True)  # scripts that name this machine's interpreter
+
+
+def _install_python_packages(rootfs: Path) -> None:
+    """Put pip and our own version of huggingface_hub into the image."""
+    site = next((rootfs / APP_ROOT / "lib").glob("python3.*")) / "site-packages"
+    _install_wheels(site, "pip", f"huggingface_hub=={hub_version()}")
     for name in ("pip", "pip3"):
         _python_script(rootfs, name, "pip._internal.cli.main", "main")
     _python_script(rootfs, "hf", "huggingface_hub.cli.hf", "main")
@@ -154,13 +163,41 @@ def _own(folder: Path, user: int, group: int) -> None:
             path.chmod(mode | (mode & 0o700) >> 3)
 
 
-def _python_rootfs(rootfs: Path) -> dict[str, object]:
-    """Install a small Debian with Python; gives the image's configuration."""
+def _debian(rootfs: Path) -> None:
+    """Install a small Debian with Python."""
     suite = codename()
     packages = "--include=python3,ca-certificates"
     _run([program("debootstrap") or "debootstrap", "--variant=minbase", packages, suite, str(rootfs), mirror(suite)])
     for marker in (rootfs / "usr/lib").glob("python3*/EXTERNALLY-MANAGED"):
         marker.unlink()
+
+
+def _official_python_rootfs(rootfs: Path) -> dict[str, object]:
+    """Install a small Debian with Python and pip; gives the image's configuration."""
+    _debian(rootfs)
+    version = OFFICIAL_VERSIONS[codename()]
+    local = rootfs / "usr/local"
+    _install_wheels(local / "lib" / f"python{version}" / "dist-packages", "pip")
+    for name in ("python", "python3", f"python{version}"):
+        (local / "bin" / name).symlink_to(f"../../bin/python{version}")
+    script = "#!/usr/local/bin/python3\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
+    for name in ("pip", "pip3"):
+        _write(local / "bin" / name, script, 0o755)
+    for name in SUPERFLUOUS:
+        shutil.rmtree(rootfs / name, ignore_errors=True)
+    return {
+        "Env": [
+            "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG=C.UTF-8",
+            f"PYTHON_VERSION={version}",
+        ],
+        "Cmd": ["python3"],
+    }
+
+
+def _python_rootfs(rootfs: Path) -> dict[str, object]:
+    """Install a small Debian with Python as UBI sets it up; gives the image's configuration."""
+    _debian(rootfs)
     _run(["chroot", str(rootfs), "python3", "-m", "venv", "--without-pip", f"/{APP_ROOT}"])
     _install_python_packages(rootfs)
     for name in SUPERFLUOUS:
@@ -184,7 +221,18 @@ def _python_rootfs(rootfs: Path) -> dict[str, object]:
     }
 
 
-ROOTFS: Mapping[str, Callable[[Path], dict[str, object]]] = {SHELL_BASE: _shell_rootfs, PYTHON_BASE: _python_rootfs}
+ROOTFS: Mapping[str, Callable[[Path], dict[str, object]]] = {
+    SHELL_BASE: _shell_rootfs,
+    PYTHON_BASE: _python_rootfs,
+    OFFICIAL_PYTHON: _official_python_rootfs,
+}
+
+
+def tags(repository: str) -> tuple[str, ...]:
+    """The tags of a base: ``latest``, and what the official Python calls itself: ``3.11-slim``."""
+    if repository != OFFICIAL_PYTHON:
+        return ("latest",)
+    return ("latest", f"{OFFICIAL_VERSIONS[codename()]}-slim")
 
 
 def hub_version() -> str:
@@ -237,7 +285,7 @@ def build_base(repository: str) -> BaseImage:
 
 
 def push_base(registry: LiveRegistry, repository: str) -> str:
-    """Push a base with skopeo, every platform, and give its reference: ``HOST/REPOSITORY:latest@sha256:…``.
+    """Push a base with skopeo, every platform and tag, and give its reference: ``HOST/REPOSITORY:latest@sha256:…``.
 
     Raises:
         BaseImageError: building or pushing failed, or the registry holds other bytes than were pushed.
@@ -247,9 +295,9 @@ def push_base(registry: LiveRegistry, repository: str) -> str:
     flags.append(f"--dest-tls-verify={'true' if registry.scheme == 'https' else 'false'}")
     trusted = {"SSL_CERT_FILE": str(registry.ca_file)} if registry.ca_file else {}
     target = f"{registry.host}/{repository}:latest"
-    source = f"oci:{base.layout}:latest"
-    skopeo = program("skopeo") or "skopeo"
-    _run([skopeo, "copy", "--quiet", "--all", "--preserve-digests", *flags, source, f"docker://{target}"], trusted)
+    copy = [program("skopeo") or "skopeo", "copy", "--quiet", "--all", "--preserve-digests", *flags]
+    for tag in tags(repository):
+        _run([*copy, f"oci:{base.layout}:latest", f"docker://{registry.host}/{repository}:{tag}"], trusted)
     stored = registry.manifest(repository, "latest").digest
     if stored != base.digest:
         raise BaseImageError(f"{target} is {stored} in the registry, and {base.digest} on disk")

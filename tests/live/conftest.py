@@ -50,6 +50,7 @@ def _reader(name: str) -> Callable[[pytest.FixtureRequest], str]:
 
 skopeo = _reader("skopeo")
 umoci = _reader("umoci")
+cosign = _reader("cosign")
 
 
 @pytest.fixture(scope="session")

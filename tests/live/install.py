@@ -67,6 +67,7 @@ PARTS = (
     Part(("docker", "--version"), "docker-cli", newer=True),
     Part(("docker", "buildx", "version"), "docker-buildx", newer=True),
     Part(("umoci", "--version"), "umoci", newer=True),
+    Part(("cosign", "version"), "cosign", newer=True),
 )
 
 

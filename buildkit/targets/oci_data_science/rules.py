@@ -24,6 +24,7 @@ from buildkit.targets.reading import (
     variables,
 )
 from buildkit.targets.regions import ocir_region, region
+from buildkit.targets.server import port_of
 from buildkit.targets.sources import BYOC, BYOC_VARIABLES, OCI_SAMPLES, OCI_SDK, OCIR, UNVERIFIED
 
 OWN, TRITON = ("",), ("triton",)
@@ -65,7 +66,7 @@ def ports(subject: Subject) -> dict[str, int]:
     said_here = subject.settings
     if not isinstance(said_here, OciDataScience):
         return {}
-    server = 8000 if subject.mode == "triton" and "port" not in said_here.model_fields_set else said_here.port
+    server = port_of(subject)
     return {"serverPort": server, "healthCheckPort": server if said_here.health_port is None else said_here.health_port}
 
 
