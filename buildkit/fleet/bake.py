@@ -11,7 +11,7 @@ from buildkit import flow
 from buildkit import lock as locks
 from buildkit.errors import InvalidInput, ModelpackError
 from buildkit.fleet.places import targets
-from buildkit.plan import relocated
+from buildkit.image_places import relocated
 from buildkit.recipe import Recipe
 from buildkit.settings_file import ENDPOINT
 from buildkit.world import World
@@ -39,14 +39,14 @@ def bake(
 def _target(recipe: Recipe, world: World, folder: Path | None, registries: Sequence[str]) -> dict[str, Any]:
     plan = flow.render(recipe, world)
     target: dict[str, Any] = {
-        "context": str(recipe.folder.resolve()) if plan.context is not None else "",
+        "context": str(recipe.folder.resolve()) if plan.context is not None or plan.copied else "",
         "platforms": list(recipe.spec.platforms),
         "tags": _names(recipe, world, registries),
-        "args": {"SOURCE_DATE_EPOCH": "0"},
+        "args": {"SOURCE_DATE_EPOCH": "0", **plan.build_args},
         "attest": ["type=provenance,disabled=true"],
     }
     if folder is None:
-        if plan.archive:
+        if plan.archives:
             hint = "say where to: --output DIR"
             raise InvalidInput(f"{recipe.spec.name} needs an archive of its files beside its Containerfile", hint=hint)
         target["dockerfile-inline"] = relocated(plan.containerfile, world.settings.located)
@@ -58,8 +58,11 @@ def _target(recipe: Recipe, world: World, folder: Path | None, registries: Seque
     target["context"] = target["context"] or str((folder or recipe.folder).resolve())
     if "ARG HF_ENDPOINT" in plan.containerfile and world.settings.endpoint != ENDPOINT:
         target["args"]["HF_ENDPOINT"] = world.settings.endpoint
+    secrets = [f"id={one.id},{f'env={one.variable}' if one.variable else f'src={one.path}'}" for one in plan.secrets]
     if "id=hf_token" in plan.containerfile:
-        target["secret"] = ["id=hf_token,env=HF_TOKEN"]
+        secrets.append("id=hf_token,env=HF_TOKEN")
+    if secrets:
+        target["secret"] = secrets
     return target
 
 
