@@ -72,8 +72,8 @@ class Project:
             ".git/HEAD": "ref: x",
             ".dockerignore": "data/left.txt\n",
         }
-        for path, content in files.items():
-            place = self.folder / path
+        for name, content in files.items():
+            place = self.folder / name
             place.parent.mkdir(exist_ok=True)
             place.write_text(content)
         (self.folder / "run.sh").chmod(0o775)
