@@ -53,13 +53,14 @@ Azure mounts a model under AZUREML_MODEL_DIR; it is read once, before /ready say
 """
 
 import os
+import pathlib
 
 from flask import Flask, jsonify, request
 
 app = Flask(__name__)
 model_dir = os.environ.get("AZUREML_MODEL_DIR")
-factor_file = os.path.join(model_dir, "factor.txt") if model_dir else None
-factor = float(open(factor_file).read()) if factor_file and os.path.exists(factor_file) else 2.0
+factor_file = pathlib.Path(model_dir, "factor.txt") if model_dir else None
+factor = float(factor_file.read_text()) if factor_file and factor_file.exists() else 2.0
 
 
 @app.get("/health")
