@@ -150,6 +150,12 @@ class ProjectRef(FolderRef):
         return "." if text in (".", "./") else _folder(text)
 
 
+class FilesRef(ProjectRef):
+    """Files of a recipe's folder by their names, such as a lock of packages, whatever its ignore file says of them."""
+
+    files: tuple[str, ...] = Field(description="The files, relative to the recipe.")
+
+
 def _project(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 

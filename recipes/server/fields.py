@@ -36,7 +36,9 @@ def _model_path(text: str) -> str:
     path = _absolute(text)
     hidden = next((mount for mount in MOUNTS if within(path, mount) or within(mount, path)), None)
     if hidden:
-        raise Refusal(f"{shown(path)} is hidden by what a platform mounts at {hidden}", "write another, such as /models")
+        raise Refusal(
+            f"{shown(path)} is hidden by what a platform mounts at {hidden}", "write another, such as /models"
+        )
     if any(within(path, folder) for folder in (*_SYSTEM, OWN)) or path == "/opt":
         raise Refusal(f"{shown(path)} belongs to the system", "write another, such as /models")
     return path
@@ -45,7 +47,8 @@ def _model_path(text: str) -> str:
 def _server_port(port: int) -> int:
     if not 1024 <= port <= 65535 or port in _TAKEN_PORTS:
         raise Refusal(
-            f"platforms do not ask port {port}", f"take one of 1024 to 65535, but not {', '.join(map(str, _TAKEN_PORTS))}"
+            f"platforms do not ask port {port}",
+            f"take one of 1024 to 65535, but not {', '.join(map(str, _TAKEN_PORTS))}",
         )
     return port
 
@@ -64,9 +67,7 @@ def _package(text: str) -> str:
 
 AbsolutePath = Annotated[str, AfterValidator(_absolute), Field(json_schema_extra={"pattern": "^/"})]
 ModelPath = Annotated[str, AfterValidator(_model_path), Field(json_schema_extra={"pattern": "^/"})]
-ServerPort = Annotated[
-    int, AfterValidator(_server_port), Field(json_schema_extra={"minimum": 1024, "maximum": 65535})
-]
+ServerPort = Annotated[int, AfterValidator(_server_port), Field(json_schema_extra={"minimum": 1024, "maximum": 65535})]
 """OCI Data Science: ports of 1024 to 65535, without 24224, 8446 and 8447 (BYOC required interfaces, "Exposed ports")."""
 User = Annotated[
     str,

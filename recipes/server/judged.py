@@ -36,7 +36,10 @@ def _command(spec: ServerSpec, folder: Path | None) -> Found:
     if not spec.words:
         yield ("command",), Refusal("is missing: nothing would be started", "write [python, app.py], or what starts it")
         return
-    told = [*commands.lengthy(spec.words), *commands.misdirected(spec.words, spec.listens, behind_proxy=bool(spec.routes))]
+    told = [
+        *commands.lengthy(spec.words),
+        *commands.misdirected(spec.words, spec.listens, behind_proxy=bool(spec.routes)),
+    ]
     if folder is not None and not spec.code:
         told += commands.forgotten_code(spec.words, folder)
     yield from (((key,), refusal) for refusal in told)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from buildkit.errors import InvalidInput, Problem
-from buildkit.inputs import FolderRef, ImageRef, Project, ProjectRef, RelativePath, SourceRef, all_refused
+from buildkit.inputs import FilesRef, FolderRef, ImageRef, Project, ProjectRef, RelativePath, SourceRef, all_refused
 from buildkit.oci.reference import is_repository
 from buildkit.pin import Pins
 from buildkit.plain import shown
@@ -86,7 +86,8 @@ class ServerSpec(Spec):
     env: Environment = Field(default_factory=dict, description="Variables of the process, for everybody to read.")
     user: User = Field(default="1001", description="The user by its number, UID or UID:GID; 0 is root.")
     curl: Literal["install", "base"] = Field(
-        default="install", description="Whether curl is installed where the base has none, or the base is known to have it."
+        default="install",
+        description="Whether curl is installed where the base has none, or the base is known to have it.",
     )
 
     _needed: Requirements | None = PrivateAttr(default=None)
@@ -125,7 +126,7 @@ class ServerSpec(Spec):
         if self.code:
             yield "code", _without(self.code, self.model)
         if self.requirements:
-            yield "requirements", ProjectRef(include=tuple(map(glob.escape, self.needed.files)))
+            yield "requirements", FilesRef(files=self.needed.files)
         if self.model:
             yield "model", self.model
 
