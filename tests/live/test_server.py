@@ -179,7 +179,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[..., Running]]:
 
 
 def healthy(running: Running, path: str = "/health", port: int = 8080) -> None:
-    wait_until(lambda: running.is_healthy(path, port) or not running.runs, 60, f"a healthy server: {running.logs()}")
+    wait_until(lambda: running.is_healthy(path, port) or not running.runs, "a healthy server")
     assert running.runs, running.logs()
 
 
@@ -200,3 +200,45 @@ def test_the_classifier_runs_as_oci_data_science_runs_it(
     assert running.ask("/predict", SETOSA) == (200, '{"predictions":["setosa"]}')
     assert running.ask("/predict/", SETOSA)[0] == 404
     assert running.stop() in (0, 143)
+
+
+@ENGINES
+def test_a_server_that_knows_only_its_own_endpoints(
+    project: Callable[[Path], Project], run: Callable[..., Running], engine: str
+) -> None:
+    """Its endpoints cannot be changed, and the platform's cannot either: nginx maps them, and maps nothing else."""
+    place = project(SAMPLES / "completions")
+    built = place.build(engine)
+    running = run(built)
+    healthy(running)
+    assert json.loads(running.ask("/predict", {"prompt": "a b"})[1])["choices"][0]["text"] == "b a"
+    assert json.loads(running.ask("/invocations?x=1", {"prompt": "a b"})[1])["choices"][0]["text"] == "b a"
+    assert running.ask("/v1/models")[0] == running.ask("/ping")[0] == running.ask("/ready")[0] == 200
+    assert {running.ask(path)[0] for path in ("/predict/", "/v1", "/", "/health/", "//health")} == {404}
+    streamed = running.ask("/predict", {"prompt": "a b c", "stream": True})[1]
+    assert [line for line in streamed.splitlines() if line][-1] == "data: [DONE]" and streamed.count("data:") == 4
+    large = "x " * 400_000
+    running.exec("sh", "-c", f"yes x | head -c 3000000 | tr '\\n' ' ' > /tmp/words; {LARGE_BODY}")
+    sent = running.exec("sh", "-c", "curl -s -o /dev/null -w '%{http_code}' --data-binary @/tmp/body localhost:8080/predict")
+    assert sent.stdout == "200", (sent, len(large))
+    assert '"POST /predict HTTP/1.1" 200' in running.logs(), "requests are logged nowhere"
+    assert running.stop() in (0, 143)
+
+
+LARGE_BODY = """{ printf '{"prompt": "'; cat /tmp/words; printf '"}'; } > /tmp/body"""
+
+
+@ENGINES
+def test_a_container_ends_when_either_of_its_processes_ends(
+    project: Callable[[Path], Project], run: Callable[..., Running], engine: str
+) -> None:
+    """A container whose server or proxy is dead is never restarted, and answers nobody."""
+    built = project(SAMPLES / "completions").build(engine)
+    for ending, words, code in (("server", "server.py", 137), ("proxy", "nginx.conf", 137)):
+        running = run(built)
+        healthy(running)
+        script = f"for p in /proc/[0-9]*; do case $(tr '\\0' ' ' < $p/cmdline) in *init*) ;; *{words}*) echo ${{p#/proc/}};; esac; done"
+        found = running.exec("sh", "-c", script).stdout.split()
+        assert found, ending
+        running.exec("sh", "-c", f"kill -KILL {found[0]}")
+        assert running.ended() == code, (ending, running.logs())
