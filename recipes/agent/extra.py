@@ -28,7 +28,9 @@ def _places(files: dict[str, str]) -> dict[str, str]:
             relative_path(inside)
             relative_path(path.removeprefix("./").rstrip("/"))
         except ValueError as error:
-            raise Refusal(f"{shown(place)}: {shown(path)}: {error}", "write {/etc/agent/rules.json: rules.json}") from None
+            raise Refusal(
+                f"{shown(place)}: {shown(path)}: {error}", "write {/etc/agent/rules.json: rules.json}"
+            ) from None
         if not place.startswith("/"):
             raise Refusal(f"{shown(place)} is not a place in the image", "begin it with /")
         if place.endswith("/") != path.endswith("/"):

@@ -228,7 +228,11 @@ class Agent:
         code = placed("code", pins.sources["project"].files, "project", APP)
         extra = extra_layer(spec.extra_files, pins.sources)
         made = packages(reading.locked.wheels, spec.python, reading.indexes, spec.build_secrets, spec.folder)
-        archives = {"packages.tar": (_told(reading),), **({"extra.tar": (extra,)} if extra else {}), "code.tar": (code,)}
+        archives = {
+            "packages.tar": (_told(reading),),
+            **({"extra.tar": (extra,)} if extra else {}),
+            "code.tar": (code,),
+        }
         config = process_of(command_of(spec.entrypoint, spec.port), spec.env, spec.port, labels, reading.roots)
         return Plan(
             name=spec.name,
@@ -237,7 +241,9 @@ class Agent:
             process=config,
             layers=(made, *((extra,) if extra else ()), code),
             annotations=image_annotations.published(spec.labels) | known,
-            rendered=lambda: containerfile(spec.name, base, spec.python, spec.packages, config, labels, spec.secrets, archives),
+            rendered=lambda: containerfile(
+                spec.name, base, spec.python, spec.packages, config, labels, spec.secrets, archives
+            ),
             archives=archives,
             images=(base,),
             runs=(f"apt-get install {' '.join(spec.packages)}",) if spec.packages else (),

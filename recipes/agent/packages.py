@@ -57,7 +57,6 @@ def options(python: str) -> list[str]:
         "--no-deps",
         "--require-hashes",
         "--only-binary=:all:",
-        "--no-build",
         "--link-mode=copy",
         f"--python-version={python}",
         f"--python-platform=x86_64-manylinux_2_{OLDEST_GLIBC}",
@@ -65,7 +64,11 @@ def options(python: str) -> list[str]:
 
 
 def packages(
-    wheels: Sequence[Wheel], python: str, indexes: Sequence[tuple[str, str]], secrets: Sequence[Secret], folder: Path | None
+    wheels: Sequence[Wheel],
+    python: str,
+    indexes: Sequence[tuple[str, str]],
+    secrets: Sequence[Secret],
+    folder: Path | None,
 ) -> MadeLayer:
     """The layer with the wheels for a Python (``3.11``); ``folder`` is the recipe's, for secrets that are files."""
     told = requirements(wheels)
@@ -120,7 +123,7 @@ def _uv() -> str:
 @cache
 def compiler_of(python: str) -> tuple[str, str]:
     """A CPython of this machine that compiles for a Python, and what to call it; the first is "" where there is none."""
-    search = [_uv(), "python", "find", "--quiet", "--system", "--no-project", "--no-python-downloads", f"cpython@{python}"]
+    search = [_uv(), "python", "find", "--system", "--no-project", "--no-python-downloads", f"cpython@{python}"]
     found = subprocess.run(search, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     place = found.stdout.strip()
     if found.returncode == 0 and place:
@@ -139,7 +142,13 @@ def _settle(place: Path, python: str) -> None:
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, errors="replace", check=False, stdin=subprocess.DEVNULL
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     if done.returncode:
         lines = [line.rstrip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]

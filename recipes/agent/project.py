@@ -69,7 +69,9 @@ def _parsed(name: str, raw: bytes) -> dict[str, Any] | Problem:
         return tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         line = re.search(r"at line (\d+)", str(error))
-        return Problem(f"{name}:{line[1]}" if line else name, f"is not TOML: {error}", "" if name == PROJECT else _LOCK_IT)
+        return Problem(
+            f"{name}:{line[1]}" if line else name, f"is not TOML: {error}", "" if name == PROJECT else _LOCK_IT
+        )
 
 
 def _wrong_lock(lock: Mapping[str, Any], python: str) -> Iterator[Problem]:

@@ -29,7 +29,9 @@ def _entrypoint(value: object) -> str | tuple[str, ...]:
     if not words or not words[0]:
         raise Refusal("must not be empty", _FORMS)
     if words[0] in ("uv", "uvx"):
-        raise Refusal(f"{words[0]} is not in the image, which has the packages already", f"leave it out: {_without_uv(words)}")
+        raise Refusal(
+            f"{words[0]} is not in the image, which has the packages already", f"leave it out: {_without_uv(words)}"
+        )
     return words
 
 

@@ -124,9 +124,7 @@ def _holds(marker: str | None, variables: Mapping[str, str]) -> bool:
     return marker is None or bool(_marker(marker).evaluate(dict(variables)))
 
 
-def _meant(
-    dependency: Mapping[str, Any], packages: Sequence[Package], variables: Mapping[str, str]
-) -> Package | None:
+def _meant(dependency: Mapping[str, Any], packages: Sequence[Package], variables: Mapping[str, str]) -> Package | None:
     """The package of a dependency; of several with its name, the one of its version and source, or whose markers hold."""
     named = [
         package
