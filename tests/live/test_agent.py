@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,10 +114,10 @@ def engines(podman_environment: Mapping[str, str], docker_environment: Mapping[s
 class Answers:
     """What a running container said to the questions of its platform."""
 
-    health: tuple[int, str, str]
-    ready: tuple[int, str, str]
-    chat: tuple[int, str, str]
-    stream: tuple[int, str, str]
+    health: tuple[Any, ...]
+    ready: tuple[Any, ...]
+    chat: tuple[Any, ...]
+    stream: tuple[Any, ...]
     exit_code: int
     log: str
 
@@ -177,7 +177,8 @@ def answers(engine: str, reference: str, *options: str, body: Any = QUESTION, tr
         logs = subprocess.run([engine, "logs", name], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr + logs.stdout + logs.stderr
         code = int(ran(engine, "inspect", "--format={{.State.ExitCode}}", name))
-        return Answers(*map(tuple, json.loads(done.stdout)), code, logs.stdout + logs.stderr)  # type: ignore[arg-type]
+        health, ready, chat, stream = (tuple(one) for one in json.loads(done.stdout))
+        return Answers(health, ready, chat, stream, code, logs.stdout + logs.stderr)
     finally:
         subprocess.run([engine, "rm", "--force", name], capture_output=True, check=False)
 
