@@ -165,7 +165,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[..., Running]]:
 
     def start(built: Built, *arguments: str, options: tuple[str, ...] = (), user: str = "123456:0") -> Running:
         running = Running(built.program, f"modelpack-{os.getpid()}-{len(started)}-{built.engine}")
-        options = ("--read-only", "--tmpfs", "/tmp", "--network=none", f"--user={user}", *options)  # noqa: S108
+        options = ("--read-only", "--tmpfs", "/tmp", "--network=none", f"--user={user}", *options)
         if built.program == "podman":
             options = ("--read-only-tmpfs=false", *options)
         command = [built.program, "run", "-d", f"--name={running.name}", *options, built.reference, *arguments]

@@ -24,7 +24,7 @@ from buildkit.kinds import Kind, kind_named
 from buildkit.oci.reference import Platform
 from buildkit.pin import Inventory
 from buildkit.plan import MadeLayer, Plan, Secret
-from buildkit.policy import Policy
+from buildkit.policy import Policy, pin
 from buildkit.recipe import Recipe, load
 from buildkit.settings import find
 from buildkit.start import start
@@ -401,7 +401,7 @@ def test_markers_extras_and_forks_decide_which_packages_are_meant() -> None:
         {"name": "forked", "version": "2.0", "marker": "python_full_version >= '3.11'"},
         {"name": "forked", "version": "1.0", "marker": "python_full_version < '3.11'"},
     ]
-    more = {"optional-dependencies": {"fast": [{"name": "b"}]}, "dependencies": [{"name": "c"}]}
+    more: dict[str, Any] = {"optional-dependencies": {"fast": [{"name": "b"}]}, "dependencies": [{"name": "c"}]}
     back = locked("c", PURE, dependencies=[{"name": "a"}])
     packages = [locked("a", PURE, **more), locked("b", PURE), back, locked("win", PURE), locked("old", PURE)]
     packages += [locked("forked", PURE, version="1.0"), locked("forked", PURE, version="2.0")]
@@ -562,7 +562,7 @@ def test_the_path_is_the_bases_with_ours_before_it() -> None:
 def test_a_plan_of_an_unread_recipe_asks_for_it(placed: tuple[Place, Project]) -> None:
     """Without its folder a recipe has no packages, and an image without them does not start."""
     spec = AgentSpec.model_validate({"kind": "agent", "name": "a", "entrypoint": "main:app"})
-    pins = flow.pin(placed[1].recipe(), None, placed[0].world(), Policy.KEEP, builders=False)
+    pins = pin(placed[1].recipe(), None, placed[0].world(), Policy.KEEP, builders=False)
     with pytest.raises(InvalidInput, match="is not the file that was pinned"):
         agent.plan(spec, pins)
     assert isinstance(pins.sources["python"], Inventory)
