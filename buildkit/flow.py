@@ -8,6 +8,7 @@ was asked to go; and what happened is locked. Each stage takes what the one befo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,7 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
 def build(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
     """Builds the image and brings it where it is wanted; the lock is moved into place last."""
     _refuse_output_in_model(recipe, wanted.output)
+    _refuse_wrong_registries(recipe, world, wanted.registries)
     made = make(recipe, world, wanted)
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
         delivered = deliver(made.images, going(recipe, made.drafted.pins, wanted), world, record)
@@ -140,6 +142,12 @@ def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:
         raise InvalidInput(f"{plan.name} cannot be built from a Containerfile", problems, hint="use --engine embedded")
     _written(recipe, previous, pins)
     return plan, pins
+
+
+def _refuse_wrong_registries(recipe: Recipe, world: World, registries: Sequence[str]) -> None:
+    """A slip in a registry's name is told before a model is hashed for an hour."""
+    for registry in registries:
+        world.check_login(world.settings.registry(registry).repository(recipe.spec.name))
 
 
 def _refuse_output_in_model(recipe: Recipe, output: Output | None) -> None:

@@ -236,6 +236,15 @@ def test_tags_are_written_out(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
     ).unchanged
 
 
+def test_a_slip_in_a_registrys_name_is_told_before_anything_is_read(place: Place) -> None:
+    """Hashing a terabyte to learn that a name is misspelled costs an evening."""
+    place.hub.log.clear()
+    for wrong in ("nowhere", "https://quay.io/x", "ap-osaka-1.ocir.io/Upper"):
+        with pytest.raises(InvalidInput):
+            flow.build(place.recipe(), place.world(), flow.Wanted("embedded", also=(wrong,)))
+    assert not place.hub.requests
+
+
 class _Unlocked:
     """Takes nothing down."""
 
