@@ -16,7 +16,7 @@ import pytest
 from tests.place import FILES, Place
 from tests.waiting import wait_until
 
-COMMANDS = ("build", "push", "lock", "render", "inspect", "init", "schema")
+COMMANDS = ("build", "push", "lock", "render", "inspect", "init", "schema", "status", "rebuild", "ci")
 
 
 def modelpack(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
