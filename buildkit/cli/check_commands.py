@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buildkit.cli.commands import Json, RegistryName, app
+from buildkit.cli.commands import Json, app
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ Targets = Annotated[
 ]
 OptionalRecipe = Annotated[
     Path | None, typer.Argument(help="A recipe, or a folder that holds a recipe.yaml.", metavar="RECIPE")
+]
+
+RegistryName = Annotated[
+    str | None, typer.Option("--registry", help="A registry of modelpack.yaml, or HOST/PREFIX.", metavar="R")
 ]
 
 
@@ -139,13 +143,15 @@ def targets(
     from buildkit.targets import TARGETS, rules_named, target_named, targets_of
 
     if as_json:
-        chosen = [target_named(named)] if named else list(TARGETS.values())
-        print(json.dumps([one.document() for one in chosen], ensure_ascii=False, indent=2))
+        rule = next(iter(rules_named(named or "")), None)
+        chosen = targets_of(rule.id) if rule else [target_named(named)] if named else list(TARGETS.values())
+        written = [one.document(rule.id if rule else None) for one in chosen]
+        print(json.dumps(written, ensure_ascii=False, indent=2))
     elif named is None:
         check_tables.show_targets(list(TARGETS.values()), rules=False)
     elif rules_named(named):
-        for rule in rules_named(named):
-            check_tables.show_rule(rule, targets_of(rule.id))
+        for found in rules_named(named):
+            check_tables.show_rule(found, targets_of(found.id))
     else:
         check_tables.show_targets([target_named(named)], rules=True)
 

@@ -15,6 +15,7 @@ from buildkit.check import Rule
 from buildkit.checked import choice
 from buildkit.errors import InvalidInput
 from buildkit.plain import shown
+from buildkit.target_settings import names
 
 _HERE = __name__
 
@@ -44,8 +45,8 @@ class Target:
         """Every rule that holds in this mode, in the order of the platform's own list."""
         return tuple(rule for rule in rules_in(*self.modules) if rule.holds_in(self.mode))
 
-    def document(self) -> dict[str, Any]:
-        """The target with its rules as a JSON document."""
+    def document(self, only: str | None = None) -> dict[str, Any]:
+        """The target with its rules, or only one of them, as a JSON document."""
         rules = [
             {
                 "id": rule.id,
@@ -56,6 +57,7 @@ class Target:
                 "source": rule.source,
             }
             for rule in self.rules
+            if only in (None, rule.id)
         ]
         return {"name": self.name, "title": self.title, "rules": rules}
 
@@ -181,7 +183,7 @@ def target_named(name: str) -> Target:
     platform = next((target for target in TARGETS.values() if target.platform == name), None)
     found = TARGETS.get(name) or platform
     if found is None:
-        raise InvalidInput(f"there is no target {shown(name)}", hint=choice(name, TARGETS, "the targets are"))
+        raise InvalidInput(f"there is no target {shown(name)}", hint=choice(name, names(), "the targets are"))
     return found
 
 

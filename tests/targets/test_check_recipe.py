@@ -199,7 +199,7 @@ def test_an_entrypoint_of_the_base_is_taken_away_for_modelcars(place: Place) -> 
 def test_the_form_of_the_manifest_follows_the_targets() -> None:
     """SWR and SageMaker refuse OCI manifests."""
     empty = Plan("x", None, (Platform("linux", "amd64"),), {}, (), {}, lambda: "FROM scratch\n")
-    assert adapted(empty, ["kserve"]).form == "oci"
+    assert adapted(empty, ["kserve"]).form is None
     assert adapted(empty, ["modelarts", "vertex"]).form == adapted(empty, ["sagemaker"]).form == "docker"
     assert adapted(empty, ["kserve"]).plan.containerfile.endswith("ENTRYPOINT []\n")
     own = replace(empty, process={"Entrypoint": ["serve"]})

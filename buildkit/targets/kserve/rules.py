@@ -258,7 +258,7 @@ def pinned(subject: Subject) -> Iterator[Found]:
         references = subject.references
     else:
         uri = str(_model(subject).get("storageUri", ""))
-        references = (Reference.parse(uri.partition("://")[2]),) if "://" in uri else ()
+        references = (Reference.parse(uri.partition("://")[2]),) if uri.startswith(_SCHEMES) else ()
     for reference in references:
         if reference.digest is None and reference.tag in (None, "latest"):
             yield Found(str(reference), "names a tag that moves")
