@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,9 +59,7 @@ def _address(option: str, text: str) -> tuple[int | None, str]:
 def forgotten_code(words: Sequence[str], folder: Path) -> Iterator[Refusal]:
     """Tells a command that starts a file which lies beside the recipe, where the recipe takes no code along."""
     modules = [word.partition(":")[0].replace(".", "/") + ".py" for word in words if re.fullmatch(r"[\w.]+:\w+", word)]
-    modules += [
-        second.replace(".", "/") + ".py" for first, second in zip(words, words[1:], strict=False) if first == "-m"
-    ]
+    modules += [second.replace(".", "/") + ".py" for first, second in itertools.pairwise(words) if first == "-m"]
     scripts = [word.removeprefix("./") for word in words if re.fullmatch(r"[\w./-]+\.(py|sh)", word)]
     for name in dict.fromkeys([*scripts, *modules]):
         if not name.startswith("/") and (folder / name).is_file():

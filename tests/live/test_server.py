@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,7 +165,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[..., Running]]:
 
     def start(built: Built, *arguments: str, options: tuple[str, ...] = (), user: str = "123456:0") -> Running:
         running = Running(built.program, f"modelpack-{os.getpid()}-{len(started)}-{built.engine}")
-        options = ("--read-only", "--tmpfs", "/tmp", "--network=none", f"--user={user}", *options)  # noqa: S108
+        options = ("--read-only", "--tmpfs", "/tmp", "--network=none", f"--user={user}", *options)
         if built.program == "podman":
             options = ("--read-only-tmpfs=false", *options)
         command = [built.program, "run", "-d", f"--name={running.name}", *options, built.reference, *arguments]
@@ -219,7 +219,9 @@ def test_a_server_that_knows_only_its_own_endpoints(
     assert [line for line in streamed.splitlines() if line][-1] == "data: [DONE]" and streamed.count("data:") == 4
     large = "x " * 400_000
     running.exec("sh", "-c", f"yes x | head -c 3000000 | tr '\\n' ' ' > /tmp/words; {LARGE_BODY}")
-    sent = running.exec("sh", "-c", "curl -s -o /dev/null -w '%{http_code}' --data-binary @/tmp/body localhost:8080/predict")
+    sent = running.exec(
+        "sh", "-c", "curl -s -o /dev/null -w '%{http_code}' --data-binary @/tmp/body localhost:8080/predict"
+    )
     assert sent.stdout == "200", (sent, len(large))
     assert '"POST /predict HTTP/1.1" 200' in running.logs(), "requests are logged nowhere"
     assert running.stop() in (0, 143)

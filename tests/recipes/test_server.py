@@ -275,7 +275,9 @@ def test_no_requirements_file_breaks_the_reader(text: str) -> None:
         ({"env": {"TENANCY_OCID": "x"}}, "env", "reserved"),
     ],
 )
-def test_what_a_platform_would_refuse(project: Callable[..., Path], written: dict[str, Any], key: str, why: str) -> None:
+def test_what_a_platform_would_refuse(
+    project: Callable[..., Path], written: dict[str, Any], key: str, why: str
+) -> None:
     """It is found at the deployment, an hour later."""
     path = project(**written)
     line = path.read_text().splitlines().index(next(x for x in path.read_text().splitlines() if x.startswith(key))) + 1
@@ -338,7 +340,11 @@ def test_the_same_recipe_the_same_plan() -> None:
 
 def test_the_configuration_of_nginx() -> None:
     """A path is asked that another was meant by, or an answer waits for its end."""
-    routes = {"/predict": Route(to="/v1/completions"), "/v1/*": Route(to="/v1/*"), "/health": Route(to="/m", method="GET")}
+    routes = {
+        "/predict": Route(to="/v1/completions"),
+        "/v1/*": Route(to="/v1/*"),
+        "/health": Route(to="/m", method="GET"),
+    }
     text = configuration(routes, 8080, 8000, 7)
     assert 'location = "/predict" {\n      proxy_pass http://127.0.0.1:8000/v1/completions;\n    }' in text
     assert 'location ^~ "/v1/" {\n      proxy_pass http://127.0.0.1:8000/v1/;\n    }' in text
