@@ -28,6 +28,7 @@ SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", 
 BACKEND = """
 import http.server, os, signal, sys, threading
 port, folder = int(sys.argv[1]), sys.argv[2]
+open(folder + "/pid", "w").write(str(os.getpid()))
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *arguments): pass
@@ -129,13 +130,7 @@ class Front:
         """The process of nginx's master, or of the backend."""
         if of == "nginx":
             return int((self.folder / "work" / "pid").read_text())
-        listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-        found = [
-            line.split()[0]
-            for line in listed.splitlines()
-            if f"{sys.executable} {self.folder}/backend.py" in line and "init" not in line
-        ]
-        return int(found[0])
+        return int((self.folder / "pid").read_text())
 
 
 @pytest.fixture
