@@ -48,28 +48,25 @@ def trusted() -> ssl.SSLContext:
     return _trusting(next((os.environ[name] for name in _BUNDLES if os.environ.get(name)), None))
 
 
-def speaks_tls(place: str) -> bool:
-    """Whether something at ``HOST:PORT`` answers a TLS handshake. Nothing is verified, and nothing is said to it."""
-    parts = urlsplit(f"https://{place}")
-    greeting = ssl.create_default_context()
-    greeting.check_hostname, greeting.verify_mode = False, ssl.CERT_NONE
-    try:
-        with socket.create_connection((parts.hostname or "", parts.port or 443), _HANDSHAKE_SECONDS) as plain:
-            with greeting.wrap_socket(plain, server_hostname=parts.hostname):
-                return True
-    except OSError:
-        return False
-
-
-_HANDSHAKE_SECONDS = 5.0
-
-
 @lru_cache(maxsize=4)
 def _trusting(bundle: str | None) -> ssl.SSLContext:
     # Reading the system's certificates takes a tenth of a second: once is enough.
     if bundle and Path(bundle).is_dir():
         return ssl.create_default_context(capath=bundle)
     return ssl.create_default_context(cafile=bundle)
+
+
+def speaks_tls(netloc: str) -> bool:
+    """Whether a ``HOST:PORT`` answers a TLS handshake, be its certificate trusted or not."""
+    parts = urlsplit(f"//{netloc}")
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 443), CONNECT_SECONDS) as raw:
+            with trusted().wrap_socket(raw, server_hostname=parts.hostname):
+                return True
+    except ssl.SSLCertVerificationError:
+        return True
+    except OSError:
+        return False
 
 
 def proxy_for(origin: str) -> str | None:

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from buildkit.errors import EngineFailed, InvalidInput, Problem
 from buildkit.events import Said
-from buildkit.probe.asked import Asked
 from buildkit.probe.containers import Container, Engine, Mount, NotStarted
 from buildkit.probe.server import Server
 from buildkit.probe.session import Kept, Session
@@ -23,9 +22,11 @@ _STOP_SECONDS = 10.0
 
 def run(image: str, recipe: Recipe | None, world: World, engine: Engine, choice: Chosen, port: int) -> int:
     """Runs it and passes its output on; returns its exit code, 0 where Ctrl-C ended it. Raises InvalidInput, EngineFailed."""
+    source = source_of(recipe) if recipe else None
     with obtained(image, recipe, world, engine) as got, _container(recipe, choice) as container:
         session = Session(engine, got.image, got.served, choice.patience, passed=choice.passed)
-        wanted = replace(container, image=got.image, host_port=port)
+        mounts = (*container.mounts, *([source] if source else []))
+        wanted = replace(container, image=got.image, host_port=port, mounts=mounts)
         try:
             with session.running("the container", wanted) as running:
                 world.emit(Said(f"{engine.name}: {got.name} listens on {_addresses(running)}; Ctrl-C ends it"))
@@ -63,15 +64,20 @@ def _container(recipe: Recipe | None, choice: Chosen) -> Iterator[Container]:
                 f"{target.name} runs no server from an image",
                 hint=f"modelpack verify does with the image what {target.name} does",
             )
-        yield _with_source(servers[0].container, wanted)
+        yield servers[0].container
 
 
-def _with_source(container: Container, wanted: Asked) -> Container:
-    """With the source folder over the image's own, so that a change of the code needs no build."""
-    if wanted.source is None:
-        return container
-    folder, place = wanted.source
-    return replace(container, mounts=(*container.mounts, Mount(folder, place)))
+def source_of(recipe: Recipe) -> Mount | None:
+    """The recipe's code over the image's own, so that a change of it needs no build, where the kind says where it lies.
+
+    A kind says so with a method ``source(spec)`` that returns the folder, relative to the recipe, and its place in the
+    image; or None where there is no code.
+    """
+    said = getattr(recipe.kind, "source", lambda spec: None)(recipe.spec)
+    if said is None:
+        return None
+    folder, place = said
+    return Mount((recipe.folder / folder).resolve(), place)
 
 
 def _addresses(running: Kept) -> str:

@@ -103,3 +103,10 @@ def relocated(containerfile: str, locate: Callable[[Reference], Reference]) -> s
 def pinned(containerfile: str) -> Sequence[Named]:
     """The places of images that are named by a digest."""
     return [one for one in places(read(containerfile), []) if "@sha256:" in one.text]
+
+
+def binds(containerfile: str) -> bool:
+    """Whether a RUN mounts files of the context, of a stage or of an image: ``type=bind``, which is also the default."""
+    runs = (one for one in read(containerfile).instructions if one.keyword == "RUN")
+    mounts = (one.text[start:end].lower() for one in runs for start, end in flags(one))
+    return any(mount.startswith("--mount=") and ("type=" not in mount or "type=bind" in mount) for mount in mounts)

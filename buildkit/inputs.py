@@ -164,6 +164,12 @@ class FileRef(FolderRef):
             raise Refusal(f"the file {shown(text)} {error}", "write ./FILE, beside the recipe") from None
 
 
+class FilesRef(ProjectRef):
+    """Files of a recipe's folder by their names, such as a lock of packages, whatever its ignore file says of them."""
+
+    files: tuple[str, ...] = Field(description="The files, relative to the recipe.")
+
+
 def _project(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 

@@ -32,7 +32,9 @@ def log_in(registry: str, ask: Callable[[], Credentials], world: World) -> Kept:
     target = world.settings.registry(registry)
     credentials = ask()
     if world.profile(target.host).name == "ocir":
-        credentials = full_user(credentials, target.prefix.partition("/")[0])
+        credentials = full_user(
+            credentials, target.prefix.partition("/")[0] or world.settings.namespace_of(target.host)
+        )
     connection = Connection(
         target.host,
         plain_http=world.settings.plain_http,

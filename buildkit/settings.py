@@ -84,16 +84,23 @@ class Settings:
         """What the file says a host is; "" where it says nothing."""
         return next((one.type for one in self.registries.values() if one.host == host), "")
 
+    def namespace_of(self, host: str) -> str:
+        """The tenancy's namespace in the registry at a host of OCIR's, as the settings say it; "" where they do not."""
+        named = (one for one in self.registries.values() if one.host == host and one.type == "ocir")
+        return next((one.prefix.partition("/")[0] for one in named), "") or self.environment.get(
+            ocir.NAMESPACE_VARIABLE, ""
+        )
+
     def names_of(self, reference: Reference) -> tuple[str, ...]:
-        """What the file calls the registries that a repository is in, the most particular first."""
-        matching = [
-            one
-            for one in self.registries.values()
-            if one.host == reference.host
-            and f"{reference.repository}/".startswith(f"{one.prefix}/" if one.prefix else "")
-        ]
-        named = tuple(one.name for one in sorted(matching, key=lambda one: -len(one.prefix)))
-        return named or (("ocir",) if self.type_of(reference.host) == "ocir" or ocir.names_of(reference.host) else ())
+        """What the file calls the registries at a host: those whose prefix the repository has first, the longest first."""
+
+        def particular(one: Registry) -> int:
+            within = f"{reference.repository}/".startswith(f"{one.prefix}/" if one.prefix else "")
+            return len(one.prefix) if within else -1
+
+        at_host = [one for one in self.registries.values() if one.host == reference.host]
+        named = tuple(one.name for one in sorted(at_host, key=particular, reverse=True))
+        return named or (("ocir",) if ocir.names_of(reference.host) else ())
 
     def located(self, reference: Reference) -> Reference:
         """Where an image really is fetched from: through the longest mirror that matches its host and path."""

@@ -31,7 +31,6 @@ class World:
     stop: Stop = field(default_factory=Stop)
     sleep: Callable[[float], None] | None = None
     _connections: dict[Reference, Connection] = field(default_factory=dict, repr=False)
-    _paces: dict[str, Pace] = field(default_factory=dict, repr=False)
 
     def base(self, reference: Reference) -> Repository:
         """The repository that a base image is fetched from: its mirror's, where there is one."""
@@ -46,10 +45,12 @@ class World:
             connection = Connection(
                 bare.host,
                 plain_http=self.settings.plain_http,
-                credentials=lambda: credentials_of(bare, profile, connection.origin, names),
+                credentials=lambda: credentials_of(
+                    bare, profile, connection.origin, names, namespace=self.settings.namespace_of(bare.host)
+                ),
                 sleep=sleep,
                 profile=profile,
-                pace=self._paces.setdefault(bare.host, Pace(profile.per_second, sleep)),
+                pace=Pace.shared(bare.host, profile.per_second, sleep),
             )
             self._connections[bare] = connection
         return Repository(self._connections[bare], bare)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from buildkit.image_places import Named, pinned, places, relocated
+from buildkit.image_places import Named, binds, pinned, places, relocated
 from buildkit.instructions import read, replaced
 from buildkit.oci.reference import Reference
 from buildkit.shell_words import Unreadable, expanded, raw_words, unquoted
@@ -126,6 +126,21 @@ def test_a_mirror_moves_images_alone() -> None:
         f"COPY --from=mirror/c/d@{DIGEST} / /\nFROM x\n"
     )
     assert [one.line for one in pinned(text)] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("mount", "does"),
+    [
+        ("source=a,target=/a", True),
+        ("type=bind,from=a,target=/a", True),
+        ("type=secret,id=a", False),
+        ("type=cache,target=/a", False),
+    ],
+)
+def test_what_a_step_mounts(mount: str, does: bool) -> None:
+    """podman takes a step from its cache whose files changed."""
+    assert binds(f"FROM a\nRUN --mount={mount} \\\n x\n") is does
+    assert not binds("FROM a\nRUN echo --mount=source=a\n")
 
 
 # --- words

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buildkit.cli.commands import Json, RegistryName, app
+from buildkit.cli.commands import Json, app
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ Targets = Annotated[
 ]
 OptionalRecipe = Annotated[
     Path | None, typer.Argument(help="A recipe, or a folder that holds a recipe.yaml.", metavar="RECIPE")
+]
+
+RegistryName = Annotated[
+    str | None, typer.Option("--registry", help="A registry of modelpack.yaml, or HOST/PREFIX.", metavar="R")
 ]
 
 

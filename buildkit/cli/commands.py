@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildkit import __version__
+from buildkit.cli.options import ManifestFormat, RegistryNames, form_named
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
     from buildkit.flow import Wanted
-    from buildkit.oci.form import Form
     from buildkit.policy import Policy
     from buildkit.push import Delivered
     from buildkit.recipe import Recipe
@@ -49,30 +49,6 @@ Locked = Annotated[
     bool, typer.Option("--locked", help="Refuse, with exit code 3, where anything moved since it was locked.")
 ]
 Upgrade = Annotated[bool, typer.Option("--upgrade", help="Take what every input means now.")]
-RegistryName = Annotated[
-    str | None, typer.Option("--registry", help="A registry of modelpack.yaml, or HOST/PREFIX.", metavar="R")
-]
-RegistryNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--registry",
-        help="A registry of modelpack.yaml, 'ocir', or HOST/PREFIX; several times for several.",
-        metavar="R",
-    ),
-]
-
-
-class FormName(StrEnum):
-    """The forms of a manifest."""
-
-    oci = "oci"
-    docker = "docker"
-
-
-ManifestFormat = Annotated[
-    FormName | None,
-    typer.Option("--manifest-format", help="OCI, or Docker's v2s2; by default what the registry prefers."),
-]
 
 
 class EngineName(StrEnum):
@@ -82,11 +58,6 @@ class EngineName(StrEnum):
     embedded = "embedded"
     buildx = "buildx"
     podman = "podman"
-
-
-def form_named(name: FormName | None) -> Form | None:
-    """The form of manifests that was asked for."""
-    return None if name is None else "oci" if name is FormName.oci else "docker"
 
 
 def _version(wanted: bool) -> None:
@@ -228,6 +199,9 @@ def render(
     output: Annotated[
         Path | None, typer.Option(help="Write the Containerfile and what it adds into this folder.", metavar="DIR")
     ] = None,
+    bake: Annotated[
+        bool, typer.Option("--bake", help="Print every recipe under a folder as one docker-bake.json.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Print the Containerfile that buildx and podman build.
@@ -236,6 +210,9 @@ def render(
     """
     from buildkit import flow
 
+    if bake:
+        fleet_commands.print_bake(recipe, output, quiet)
+        return
     with session(False, quiet) as opened:
         read, world = opened.recipe(recipe)
         if output is None:
@@ -390,4 +367,11 @@ def _locked_here() -> list[Path]:
 
 
 # Each module puts its commands on the app; they stand last, where everything that they share is there.
-from buildkit.cli import check_commands, fleet_commands, probe_commands, registry_commands, trust_commands  # noqa: E402, F401
+from buildkit.cli import (  # noqa: E402, F401
+    check_commands,
+    doctor_commands,
+    fleet_commands,
+    probe_commands,
+    registry_commands,
+    trust_commands,
+)

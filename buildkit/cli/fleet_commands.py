@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -98,6 +99,53 @@ def rebuild(
         raise typer.Exit(1)
 
 
+@app.command()
+def ci(
+    system: Annotated[str, typer.Argument(help="github, gitlab, tekton, oci-devops or cron.", metavar="SYSTEM")],
+    folder: Annotated[Path, typer.Argument(help="The fleet's folder in its repository.", metavar="DIR")] = Path(),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it here instead of printing it.", metavar="FILE")
+    ] = None,
+    schedule: Annotated[str, typer.Option(help="When it runs: cron's five fields.")] = "17 3 * * *",
+    commit: Annotated[bool, typer.Option("--commit", help="Commit new locks at once, and propose none.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are built at a time.")] = 4,
+) -> None:
+    """Write a scheduled pipeline that keeps the images current.
+
+    It knows the registries of modelpack.yaml and of the locks. Example: modelpack ci github -o .github/workflows/images.yml
+    """
+    from buildkit.atomic import AtomicFile
+    from buildkit.fleet.hosts import hosts_of
+    from buildkit.pipelines import Wanted, pipeline
+
+    text = pipeline(system, Wanted(folder.as_posix(), schedule, commit, jobs), hosts_of(folder))
+    if output is None:
+        sys.stdout.write(text)
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with AtomicFile(output.parent) as atomic:
+        atomic.file.write(text.encode())
+        atomic.keep(output)
+    if system == "cron":
+        output.chmod(0o755)
+    print(output)
+
+
+def print_bake(folder: Path, output: Path | None, quiet: bool) -> None:
+    """Prints a fleet as docker-bake.json; what cannot be built from a Containerfile is told, with exit code 1."""
+    from buildkit.cli.render import show_error
+    from buildkit.fleet.bake import bake
+    from buildkit.fleet.found import recipes_in
+
+    with session(False, quiet) as opened:
+        document, problems = bake([opened.recipe(path) for path in recipes_in([folder])], output, ())
+    print(json.dumps(document, ensure_ascii=False, indent=2))
+    for problem in problems:
+        show_error(problem)
+    if problems:
+        raise typer.Exit(1)
+
+
 def _states(
     opened: Session, places: Sequence[Path] | None, registries: Sequence[str], force: bool, jobs: int
 ) -> tuple[list[State], dict[str, World]]:
@@ -150,14 +198,15 @@ def _rebuilt(states: Sequence[State], worlds: dict[str, World], wish: object, as
 
     assert isinstance(wish, Wish)
     over: list[Rebuilt] = []
+    one_at_a_time = threading.Lock()
 
     def told(one: Rebuilt) -> None:
-        over.append(one)
-        if one.error:
-            show_error(one.error)
-        if not as_json:
-            for line in documents.lines(one):
-                print(line, flush=True)
+        with one_at_a_time:
+            over.append(one)
+            if one.error:
+                show_error(one.error)
+            if not as_json:
+                print("".join(f"{line}\n" for line in documents.lines(one)), end="", flush=True)
 
     try:
         return rebuild(states, lambda state: worlds[state.path], wish, told=told)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buildkit.cli.commands import Json, ManifestFormat, Quiet, app, form_named
+from buildkit.cli.commands import Json, Quiet, app
+from buildkit.cli.options import ManifestFormat, form_named
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:

@@ -67,10 +67,10 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         if key in ("Labels", "ExposedPorts"):
             result[key] = {**(base.get(key) or {}), **value}
         elif key == "Env":
-            value = [_with_path(variable, base.get(key) or []) for variable in value]
-            names = {variable.partition("=")[0] for variable in value}
+            added = [_with_path(variable, base.get(key) or []) for variable in value]
+            names = {variable.partition("=")[0] for variable in added}
             kept = [variable for variable in base.get(key) or [] if variable.partition("=")[0] not in names]
-            result[key] = [*kept, *value]
+            result[key] = [*kept, *added]
         else:
             result[key] = value
     # What BuildKit and buildah do for a base that has none.

@@ -261,7 +261,8 @@ def recalled(layout: Layout, plan: Plan, platform: Platform, manifest: Digest, c
 
 def calm(content: Mapping[str, Any], platform: Platform) -> dict[str, Any]:
     """An engine's config without clocks, without empty keys, and with what engines write differently written one way."""
-    process = {key: value for key, value in (content.get("config") or {}).items() if value not in _NOTHING}
+    written = content.get("config") or {}
+    process = {key: value for key, value in written.items() if value not in _NOTHING and key not in _WINDOWS}
     process.setdefault("WorkingDir", "/")
     history = [{**entry, "created": EPOCH} for entry in content.get("history") or []]
     named = {
@@ -302,6 +303,8 @@ def _config(config: ImageConfig, plan: Plan, platform: Platform) -> dict[str, An
     return {**content, "config": {key: process[key] for key in sorted(process) if process[key] not in _NOTHING}}
 
 
+_WINDOWS = ("ArgsEscaped",)
+"""BuildKit writes it wherever there is a CMD; image-spec, config.md: deprecated, and for Windows alone."""
 _NOTHING: tuple[object, ...] = (None, "", [], {}, False)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from buildkit import lock as locks
+from buildkit.adapting import planned
 from buildkit.engines.embedded import Embedded
 from buildkit.errors import ModelpackError
 from buildkit.fleet.asking import Questions
@@ -74,7 +75,7 @@ def state_of(
     weight = Weight()
     if changes and not unanswered.problems:
         with unanswered:
-            plan = recipe.kind.plan(recipe.spec, now)
+            plan = planned(recipe, now)
             state = replace(state, engine=_engine(lock, plan))
             weight = weigh(recipe, lock, plan, state.targets, world, questions)
     return replace(state, changes=tuple(changes), weight=weight, problems=tuple(unanswered.problems))
@@ -200,7 +201,7 @@ def tool_changes(recipe: Recipe, lock: Lock) -> Iterator[Change]:
 
 def _planned(recipe: Recipe, lock: Lock, now: Pins) -> Iterator[Change]:
     """Nothing else moved, and still another image is planned: the kind itself plans differently."""
-    plan = recipe.kind.plan(recipe.spec, now).digest
+    plan = planned(recipe, now).digest
     for platform, image in lock.images.items():
         if image.plan != plan and str(platform) in recipe.spec.platforms:
             yield Change("tool", "plan", image.plan, plan, f"{recipe.kind.name} plans it differently")

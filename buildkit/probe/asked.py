@@ -18,13 +18,12 @@ class Asked:
     """The settings of a target, with everything they name read from the disk.
 
     ``artifact`` is the folder that the platform mounts; where there is none an empty one, for the platform's mount hides
-    what the image has there. ``source``: a folder of code and where a recipe says that it lies in the image.
+    what the image has there.
     """
 
     settings: TargetSettings
     artifact: Path
     samples: tuple[Sample, ...] = ()
-    source: tuple[Path, str] | None = None
 
     def judged(self, rule: str, within: float, default: Sample | None = None) -> tuple[Sample, ...]:
         """The declared samples under a platform's rule and limit of time, in seconds; else its default, if it has one."""

@@ -81,6 +81,8 @@ class Modelcar:
             yield broken(
                 self.entrypoint, asked, answer, "leave ENTRYPOINT empty: KServe gives arguments only, and no command"
             )
+        elif "oom" in bare_said.lower():
+            yield broken(self.small, f"{asked}, in 15 MiB", _last(bare_said), "use a small base with a small shell")
         elif bare_code in (125, 126, 127):
             yield broken(self.tools, asked, _last(bare_said), "use a base with a shell: ubi-micro, busybox")
         elif "denied" in bare_said:

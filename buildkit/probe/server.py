@@ -69,7 +69,7 @@ class Server:
     needs to write where the platform lets nobody write, ``hidden`` by one that needs what the platform's mount hides,
     ``told_routes`` by one that serves other routes than it is told. ``openai`` holds for one that speaks OpenAI's
     protocol, as vLLM does. ``inside`` are commands that the platform runs in the container, ``models`` asks Triton for
-    its models.
+    its models. ``guesses`` is what is tried at the usual paths where no sample is declared.
     """
 
     container: Container
@@ -94,6 +94,7 @@ class Server:
     latency: str = ""
     latency_seconds: float = 60
     told_routes: str = ""
+    guesses: Sample | None = None
     without_sample: str = "write samples into the recipe's target, or give --sample POST:/PATH"
 
     @property
@@ -104,7 +105,8 @@ class Server:
     def outcomes(self, session: Session) -> list[Outcome]:
         """Starts it and asks everything, in the platform's order; where it fails on a read-only root, finds out what it writes."""
         found = list(self._asked(session, self.container))
-        failed = {one.rule for one in found if one.verdict == "failed"}
+        # How it ends has nothing to do with where it may write.
+        failed = {one.rule for one in found if one.verdict == "failed"} - {self.stop.rule}
         if self.read_only:
             found.append(self._writes(session, failed))
         if self.hidden and self.container.mounts:
@@ -122,13 +124,18 @@ class Server:
             yield broken(
                 rule, f"{session.engine.name} run {_words(container)}", said, "give the image a command that exists"
             )
+            yield from serving.nothing_asked(self, "the container was not started", {rule})
 
     def _better(self, session: Session, what: str, container: Container, failed: set[str]) -> _Better:
         """What of that which failed does not fail in a container that is run otherwise."""
-        with session.running(what, replace(container, image=session.image)) as running:
-            outcomes = list(serving.ask_everything(self, running, session.patience))
-            still = {one.rule for one in outcomes if one.verdict == "failed"}
-            return _Better(tuple(sorted(failed - still)), running.changes())
+        try:
+            with session.running(what, replace(container, image=session.image)) as running:
+                outcomes = list(serving.ask_everything(self, running, session.patience))
+                still = {one.rule for one in outcomes if one.verdict == "failed"}
+                kept = {one.rule for one in outcomes if one.verdict == "passed"} - still
+                return _Better(tuple(sorted(failed & kept)), running.changes())
+        except NotStarted:
+            return _Better((), ())
 
     def _hidden(self, session: Session, failed: set[str]) -> Outcome:
         """Whether it needs what it ships where the platform's mount hides it, or writes where that is read-only."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from buildkit.probe.asking import EVENTS, JSON, Answer, Ask, ask
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _SETTLING_SECONDS = 30.0
 """How long a server that says it is ready may go on failing before its failure counts as its answer."""
 
+_THOROUGH = 4
 _NOBODY_TELLS = "the container has no 'cat', so nobody can tell what it listens on"
 
 
@@ -31,8 +32,10 @@ def ask_everything(server: Server, running: Running, patience: Patience) -> Iter
         port = running.published(server.port)
         if server.told_routes and port and not waited.ended:
             yield _told_routes(server.told_routes, port)
-        yield from _nothing_asked(server)
+        said = {server.start.rule, server.ready.rule, server.stays, server.listens, server.told_routes}
+        yield from nothing_asked(server, "the server never became ready", said)
         return
+    server = _guessed(server, running)
     heard: list[tuple[Ask, Answer]] = []
     yield from _questions(server, running, patience, heard)
     yield _redirected(server, heard)
@@ -74,6 +77,21 @@ def _questions(
         yield _openai(server.openai, hear)
 
 
+def _guessed(server: Server, running: Running) -> Server:
+    """The server with a sample at the first usual path that it serves, where a person declared none."""
+    if server.samples or server.guesses is None:
+        return server
+    port = running.published(server.port) or 0
+    for path in _USUAL_PATHS:
+        sample = replace(server.guesses, path=path)
+        if ask(port, sample.question).status not in (0, 404, 405, 501):
+            return replace(server, samples=(sample,))
+    return server
+
+
+_USUAL_PATHS = ("/predict", "/chat", "/invoke", "/invocations", "/generate", "/v1/chat/completions", "/")
+
+
 class _Waited:
     """What happened until the server was ready, or until patience ended."""
 
@@ -83,31 +101,36 @@ class _Waited:
         self.ready = False
         self.ended = False
         self._hopeless_since: float | None = None
+        self._hopeless = False
+        self._polls = 0
         self.limit = patience.start(server.start.seconds)
         patience.until(self._is_decided, self.limit)
 
     def _is_decided(self) -> bool:
         """Ready, or never to be: it ended, or it has answered for long what it will go on to answer."""
-        hopeless = False
+        # The engine is asked less often than the server: it takes ten times as long to answer.
+        thorough = self._polls % _THOROUGH == 0
+        self._polls += 1
         port = self._running.published(self._server.ready.port or self._server.port)
         if port:
             answer = ask(port, self._server.ready.question)
             # Whatever is wrong with a 2xx (its content type) is judged later: this is the moment it calls itself ready.
             self.ready = answer.good
-            hopeless = 300 <= answer.status < 500 or (not answer.status and self._hears_itself_only())
+            if answer.status or thorough:
+                self._hopeless = 300 <= answer.status < 500 or (not answer.status and self._hears_itself_only())
             if not self.ready:
                 self.refusals[str(answer) if not answer.status else f"{answer.status} {answer.location}".strip()] = None
-        if not self.ready:
+        if not self.ready and thorough:
             self.ended = not self._running.state().running
-        return self.ready or self.ended or self._for_long(hopeless)
+        return self.ready or self.ended or self._for_long()
 
     def _hears_itself_only(self) -> bool:
         sockets = [one for one in listening(self._running) or () if one.port == self._server.port]
         return bool(sockets) and all(one.only_here for one in sockets)
 
-    def _for_long(self, hopeless: bool) -> bool:
+    def _for_long(self) -> bool:
         """Whether it has stood like this for as long as a start may take that goes through it."""
-        if not hopeless:
+        if not self._hopeless:
             self._hopeless_since = None
             return False
         now = self._patience.clock()
@@ -403,8 +426,8 @@ def _sample_rules(server: Server) -> list[str]:
     return [rule for rule in dict.fromkeys((server.early, server.streams, busy)) if rule]
 
 
-def _nothing_asked(server: Server) -> Iterator[Outcome]:
-    """What could not be asked of a server that never became ready."""
+def nothing_asked(server: Server, why: str, said: set[str]) -> Iterator[Outcome]:
+    """What could not be asked of a server, but for the rules of which something was said."""
     alive = [server.alive.rule] if server.alive else []
     samples = [sample.rule for sample in server.samples]
     inside = [rule for rule, _ in server.inside]
@@ -417,7 +440,12 @@ def _nothing_asked(server: Server) -> Iterator[Outcome]:
         *inside,
         server.latency,
         server.logs,
+        server.openai,
+        server.start.rule,
+        server.ready.rule,
+        server.stays,
+        server.listens,
+        server.told_routes,
     ]
-    said = {server.start.rule, server.ready.rule, server.stays, server.listens}
     for rule in dict.fromkeys(rule for rule in rules if rule and rule not in said):
-        yield unasked(rule, "", "the server never became ready")
+        yield unasked(rule, "", why)

@@ -199,7 +199,12 @@ class Repository:
 
     def _mount(self, digest: Digest, origin: Reference | None) -> str | None:
         """Mounts a blob of a sibling repository: "" when done, the location of the upload session it became, else None."""
-        if origin is None or origin.host != self.reference.host or origin.repository == self.repository:
+        if (
+            origin is None
+            or not self.connection.profile.mounts
+            or origin.host != self.reference.host
+            or origin.repository == self.repository
+        ):
             return None
         scope = (*self._push, f"repository:{origin.repository}:pull")
         where = self._path("blobs", "uploads/") + "?" + urlencode({"mount": digest, "from": origin.repository})

@@ -19,8 +19,11 @@ def credentials_of(
     origin: str,
     names: Sequence[str] = (),
     environment: Mapping[str, str] = os.environ,
+    namespace: str = "",
 ) -> Credentials | None:
     """The credentials for a repository; ``names`` are those of its registry in ``modelpack.yaml``.
+
+    ``namespace`` is one's own tenancy's, by default the one that the repository is in.
 
     Raises InvalidInput for what is damaged, and what an identity raises that cannot be used.
     """
@@ -30,7 +33,7 @@ def credentials_of(
     if found is None:
         return bearer(origin, environment)
     stems = {f"MODELPACK_{variable_stem(name)}_USERNAME" for name in (*names, reference.host)}
-    return full_user(found, reference.repository.partition("/")[0]) if found.found in stems else found
+    return full_user(found, namespace or reference.repository.partition("/")[0]) if found.found in stems else found
 
 
 def check_login(

@@ -19,7 +19,8 @@ from urllib.parse import urlencode, urlsplit
 from buildkit.errors import ModelpackError, RegistryFailed
 from buildkit.oci.image import Blob, Pieces
 from buildkit.oci.reference import Digest
-from buildkit.registries.connection import TRIES, Answer, Body, Connection, Lost, error_body, explained
+from buildkit.registries.connection import TRIES, Answer, Body, Connection, Lost
+from buildkit.registries.refusals import error_body, explained
 from buildkit.registries.tokens import Scope
 
 

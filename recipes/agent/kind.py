@@ -28,7 +28,7 @@ from recipes.agent.project import LOCK, PROJECT, Reading, lock_of, module_of, re
 from recipes.agent.served import APP, Entrypoint, command_of, process_of, served_module
 from recipes.agent.stage import containerfile
 
-PLATFORM = "linux/amd64"
+PLATFORM: Literal["linux/amd64"] = "linux/amd64"
 """Oracle, "Preparing Container Images", "Supported Container Image Architecture"."""
 PYTHON = "3.11"
 PORT = 8080

@@ -57,7 +57,6 @@ def options(python: str) -> list[str]:
         "--no-deps",
         "--require-hashes",
         "--only-binary=:all:",
-        "--no-build",
         "--link-mode=copy",
         f"--python-version={python}",
         f"--python-platform=x86_64-manylinux_2_{OLDEST_GLIBC}",
@@ -124,16 +123,7 @@ def _uv() -> str:
 @cache
 def compiler_of(python: str) -> tuple[str, str]:
     """A CPython of this machine that compiles for a Python, and what to call it; the first is "" where there is none."""
-    search = [
-        _uv(),
-        "python",
-        "find",
-        "--quiet",
-        "--system",
-        "--no-project",
-        "--no-python-downloads",
-        f"cpython@{python}",
-    ]
+    search = [_uv(), "python", "find", "--system", "--no-project", "--no-python-downloads", f"cpython@{python}"]
     found = subprocess.run(search, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     place = found.stdout.strip()
     if found.returncode == 0 and place:

@@ -96,10 +96,11 @@ def _wrong_project(project: Mapping[str, Any], lock: Mapping[str, Any]) -> Itera
 
     table = project.get("project")
     name = table.get("name") if isinstance(table, dict) else None
-    if not isinstance(name, str):
+    if not isinstance(table, dict) or not isinstance(name, str):
         yield Problem(PROJECT, "has no [project] with a name", "run 'uv init --bare' in the project's folder")
         return
-    root = next((one for one in lock.get("package", ()) if one.get("name") == canonicalize_name(name)), {})
+    packages: list[dict[str, Any]] = lock.get("package", [])
+    root = next((one for one in packages if one.get("name") == canonicalize_name(name)), {})
     listed = root.get("metadata", {}).get("requires-dist", ())
     locked = {canonicalize_name(str(one.get("name"))) for one in listed}
     asked = {canonicalize_name(found[0]) for one in table.get("dependencies", ()) if (found := _NAME.match(str(one)))}

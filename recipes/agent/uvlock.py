@@ -61,11 +61,10 @@ def wheels_of(lock: Mapping[str, Any], project: str, python: str) -> Locked:
     roots = [package for package in packages if package["name"] == canonicalize_name(project)]
     if not roots:
         return Locked((), (Problem("uv.lock", f"does not hold the project {shown(project)}", "run: uv lock"),))
-    wheels, problems = [], []
-    for package in _needed(roots[0], packages, environment(python)):
-        found = _wheel(package, python)
-        (wheels if isinstance(found, Wheel) else problems).append(found)  # type: ignore[attr-defined]
-    return Locked(tuple(sorted(wheels)), tuple(sorted(problems, key=lambda problem: problem.where)))
+    found = [_wheel(package, python) for package in _needed(roots[0], packages, environment(python))]
+    problems = [one for one in found if isinstance(one, Problem)]
+    wheels = sorted(one for one in found if isinstance(one, Wheel))
+    return Locked(tuple(wheels), tuple(sorted(problems, key=lambda problem: problem.where)))
 
 
 def environment(python: str) -> dict[str, str]:

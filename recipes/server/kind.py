@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from buildkit.errors import InvalidInput, Problem
-from buildkit.inputs import FolderRef, ImageRef, Project, ProjectRef, RelativePath, SourceRef, all_refused
+from buildkit.inputs import FilesRef, FolderRef, ImageRef, Project, ProjectRef, RelativePath, SourceRef, all_refused
 from buildkit.oci.reference import is_repository
 from buildkit.pin import Pins
 from buildkit.plain import shown
@@ -126,7 +126,7 @@ class ServerSpec(Spec):
         if self.code:
             yield "code", _without(self.code, self.model)
         if self.requirements:
-            yield "requirements", ProjectRef(include=tuple(map(glob.escape, self.needed.files)))
+            yield "requirements", FilesRef(files=self.needed.files)
         if self.model:
             yield "model", self.model
 

@@ -157,7 +157,8 @@ def _containerfile(
         locked=spec.needed.locked,
         hashed=spec.needed.hashed,
         uv=UV,
-        requirements=_requirements_path(spec),
+        listed=_listed(spec),
+        lock_folder=f"/lock/{spec.requirements or ''}".rpartition("/")[0],
         lock_key=Digest.of(canonical([str(layer.key) for layer in lock.values()])),
         programs=needed,
         packages=spec.packages,
@@ -176,11 +177,11 @@ def _containerfile(
     )
 
 
-def _requirements_path(spec: ServerSpec) -> str:
-    """The requirements file where it is mounted; the folder of a lock in its stage."""
+def _listed(spec: ServerSpec) -> str:
+    """The file that pip reads, where the stage that holds it is mounted."""
     if not spec.requirements:
         return ""
-    return f"/lock/{spec.requirements}".rpartition("/")[0] if spec.needed.locked else f"/mnt/{spec.requirements}"
+    return "/mnt/packages.txt" if spec.needed.locked else f"/mnt/{spec.requirements}"
 
 
 _SETTLE = Quoted(

@@ -125,6 +125,7 @@ http {{
     proxy_request_buffering off;
     proxy_buffering off;
     proxy_buffer_size 32k;
+    proxy_buffers 8 32k;
     proxy_redirect off;
     proxy_connect_timeout 5s;
     proxy_read_timeout 1h;

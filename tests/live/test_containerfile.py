@@ -72,8 +72,8 @@ class Project:
             ".git/HEAD": "ref: x",
             ".dockerignore": "data/left.txt\n",
         }
-        for path, content in files.items():
-            place = self.folder / path
+        for name, content in files.items():
+            place = self.folder / name
             place.parent.mkdir(exist_ok=True)
             place.write_text(content)
         (self.folder / "run.sh").chmod(0o775)
@@ -146,7 +146,8 @@ def test_both_engines_build_the_same_image_of_it(project: Project, engines: tupl
         raw += (project.folder / "recipe.lock").read_bytes()
         assert SECRET.encode() not in raw, f"{engine} left the secret in the image or the lock"
         seen[engine] = (entries, dict(config.process), dict(manifest.annotations))
-    assert seen["podman"] == seen["buildx"]
+    for podman, buildx in zip(seen["podman"], seen["buildx"], strict=True):
+        assert podman == buildx
     entries, process, annotations = seen["podman"]
     assert set(entries) == {f"app/{name}" for name in ("base", "kept.txt", "length", "listing", "run.sh", "word")}
     assert entries["app/run.sh"][:3] == (0o755, 1001, 0)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def builder(request: pytest.FixtureRequest, bases: Mapping[str, str], tmp_path: 
 
 
 def verified(builder: Builder, image: str, target: str, **changes: Any) -> Report:
-    choice = Chosen((target,), None, changes, patience=Patience(fast=True))
+    choice = Chosen((target,), None, changes, patience=HURRIED)
     return verify(image, None, World(find(builder.folder), silent), builder.engine, choice)[0]
 
 
@@ -117,6 +118,12 @@ def told(report: Report) -> str:
     return json.dumps(report.document(), indent=1)
 
 
+def _four_times_as_fast() -> float:
+    """What never comes is waited for in a quarter of the time; what comes is waited for as long as ever."""
+    return time.monotonic() * 4
+
+
+HURRIED = Patience(fast=True, clock=_four_times_as_fast)
 CHAT = {"samples": [{"path": "/chat", "body": {"message": "hello"}}]}
 API = {"apis": [{"url": "/predict"}]}
 
@@ -192,7 +199,7 @@ def test_a_right_modelcar_keeps_every_rule(builder: Builder, target: str) -> Non
         ("mv /models /model", "", "kserve:native", "KS-01"),
         ("rm -r /models/*", "", "kserve:modelcar", "KS-01"),
         (RIGHT_MODES, 'ENTRYPOINT ["/bin/sleep"]', "kserve:modelcar", "KS-03"),
-        ("rm /bin/ln", "", "kserve:modelcar", "KS-02"),
+        ("rm /bin/sh /bin/ash", "", "kserve:modelcar", "KS-02"),
     ],
 )
 def test_a_broken_modelcar_is_found_by_its_rule(
@@ -235,7 +242,7 @@ def test_what_lies_under_the_mount_is_hidden(builder: Builder) -> None:
     artifact = builder.folder.parent / "artifact"
     artifact.mkdir()
     shutil.copy(served.__file__, artifact / "served.py")
-    choice = Chosen(("oci-data-science",), artifact, patience=Patience(fast=True))
+    choice = Chosen(("oci-data-science",), artifact, patience=HURRIED)
     image = builder.server(more='CMD ["python3", "/opt/ds/model/deployed_model/served.py"]')
     report = verify(image, None, World(find(builder.folder), silent), builder.engine, choice)[0]
     assert broken(report) == set(), told(report)
@@ -262,7 +269,7 @@ def test_a_recipe_is_verified_before_and_after_it_is_pushed(
     builder: Builder, modelcar: Path, live_registry: LiveRegistry
 ) -> None:
     """Before: the image is built and loaded, and the lock stays. After: it is pulled by the digest of the lock."""
-    world, choice = World(find(modelcar.parent), silent), Chosen(patience=Patience(fast=True))
+    world, choice = World(find(modelcar.parent), silent), Chosen(patience=HURRIED)
     reports = verify(str(modelcar), load(modelcar), world, builder.engine, choice)
     assert [(report.target.name, broken(report)) for report in reports] == [
         ("kserve:modelcar", set()),

@@ -114,6 +114,12 @@ def test_what_could_not_be_asked_is_told_as_not_asked(serving: Serving) -> None:
     assert "0.0.0.0:9000" in next(one.hint for one in outcomes if one.rule == "ODS-14")
 
 
+@pytest.mark.parametrize(("fault", "rules"), [("", set()), ("redirect", {"OGH-05", "UNI-09"}), ("early", {"OGH-03"})])
+def test_without_a_sample_the_usual_paths_are_tried(serving: Serving, fault: str, rules: set[str]) -> None:
+    """Nobody declared what it serves: what it serves at /predict must be right all the same."""
+    assert broken(ask(server_of("oci-genai", samples=[]), serving(fault))) == rules
+
+
 def test_a_default_body_that_is_not_taken_is_a_note(serving: Serving) -> None:
     """Nobody said what the server takes: that it refuses {} is no fault of the image."""
     outcomes = ask(server_of("oci-data-science"), serving("picky"))

@@ -27,6 +27,7 @@ def modelarts_online(asked: Asked) -> tuple[Probe, ...]:
             stop=Limit("MA-12", 90),
             ready=Route("MA-07", settings.health, 3),
             samples=asked.judged("MA-06", _LATENCY_SECONDS) or _apis(settings),
+            guesses=Sample("MA-06", "", _LATENCY_SECONDS),
             early="MA-06",
             listens="MA-05",
             logs="MA-08",

@@ -7,7 +7,7 @@ from typing import cast
 from buildkit.probe.asked import Asked
 from buildkit.probe.asking import JSON
 from buildkit.probe.containers import Container
-from buildkit.probe.server import Limit, Route, Server
+from buildkit.probe.server import Limit, Route, Sample, Server
 from buildkit.probe.session import Probe
 from buildkit.target_settings import OciGenerativeAi
 
@@ -41,6 +41,7 @@ def oci_genai(asked: Asked) -> tuple[Probe, ...]:
             ready=Route("OGH-03", "/ready", 10, media_type=JSON),
             alive=Route("OGH-04", "/health", 10, media_type=JSON),
             samples=asked.judged("OGH-05", 60),
+            guesses=Sample("OGH-05", "", 60),
             early="OGH-03",
             listens="OGH-02",
             streams="OGH-05",
