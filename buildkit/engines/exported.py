@@ -232,7 +232,9 @@ def recalled(layout: Layout, plan: Plan, platform: Platform, manifest: Digest, c
 
 def calm(content: Mapping[str, Any], platform: Platform) -> dict[str, Any]:
     """An engine's config without clocks, without empty keys, and with what engines write differently written one way."""
-    process = {key: value for key, value in (content.get("config") or {}).items() if value not in _NOTHING}
+    written = content.get("config") or {}
+    # BuildKit alone writes ArgsEscaped, for a command of its own; it says something on Windows only (image-spec, config.md).
+    process = {key: value for key, value in written.items() if value not in _NOTHING and key != "ArgsEscaped"}
     process.setdefault("WorkingDir", "/")
     history = [{**entry, "created": EPOCH} for entry in content.get("history") or []]
     named = {

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ OFFICIAL_VERSIONS = {"bookworm": "3.11", "trixie": "3.13"}
 """The Python that each suite of Debian carries: the version of the stand-in for Docker's official image."""
 PLATFORMS = ("linux/amd64", "linux/arm64")
 APP_ROOT = "opt/app-root"
+TRUST = "/etc/ssl/certs/ca-certificates.crt"
 PLATFORM_FILE = "etc/platform"  # says, in each platform's image, which one it is
 # Documentation and lists of packages, which no build reads.
 SUPERFLUOUS = (
@@ -163,13 +165,20 @@ def _own(folder: Path, user: int, group: int) -> None:
             path.chmod(mode | (mode & 0o700) >> 3)
 
 
+def _trusted() -> bytes:
+    """The authorities that this machine trusts: between it and a package index there may be a proxy with one of its own."""
+    chosen = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or TRUST
+    return Path(chosen).read_bytes() if Path(chosen).is_file() else b""
+
+
 def _debian(rootfs: Path) -> None:
-    """Install a small Debian with Python."""
+    """Install a small Debian with Python, which trusts whom this machine trusts."""
     suite = codename()
     packages = "--include=python3,ca-certificates"
     _run([program("debootstrap") or "debootstrap", "--variant=minbase", packages, suite, str(rootfs), mirror(suite)])
     for marker in (rootfs / "usr/lib").glob("python3*/EXTERNALLY-MANAGED"):
         marker.unlink()
+    (rootfs / TRUST.removeprefix("/")).write_bytes(_trusted())
 
 
 def _official_python_rootfs(rootfs: Path) -> dict[str, object]:
@@ -243,7 +252,7 @@ def hub_version() -> str:
 def _key(repository: str) -> str:
     """A hash over how a base is built: when it changes, the cached one is left alone and another is built."""
     made_of = [repository, codename(), platform.machine(), hub_version() if repository == PYTHON_BASE else ""]
-    sources = [Path(__file__).read_bytes(), Path(oci_layout.__file__).read_bytes()]
+    sources = [Path(__file__).read_bytes(), Path(oci_layout.__file__).read_bytes(), _trusted()]
     return hashlib.sha256("\0".join(made_of).encode("utf-8") + b"\0".join(sources)).hexdigest()[:16]
 
 
