@@ -60,6 +60,7 @@ class BatchSpec(Spec):
     )
     script: RelativePath = Field(
         default="run.sh",
+        validate_default=True,
         description="The boot file, relative to the recipe: it becomes /home/run.sh and is run by /bin/sh.",
     )
     project: Project = Field(

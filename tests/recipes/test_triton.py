@@ -283,7 +283,7 @@ def test_every_model_has_a_layer_and_an_ensemble_a_version(project: tuple[Path, 
     folder, _ = project
     made = flow.make(written(folder, **SAMPLE), world(folder), flow.Wanted("embedded"))
     assert [layer.title for layer in made.plan.layers] == ["model circle", "model verdict", "model where"]
-    names = [[entry.name for entry in layer.entries] for layer in made.plan.layers]  # type: ignore[union-attr]
+    names = [[entry.name for entry in layer.entries] for layer in made.plan.layers]
     assert names[0] == [
         "models",
         "models/circle",
