@@ -196,3 +196,14 @@ def test_every_file_of_the_project_decides_the_plan(kind: str, tmp_path: Path) -
         again = load(tmp_path)
         assert again.kind.plan(again.spec, pins(again)).digest != before.digest, place
         place.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("containerfile", "words"), ("azureml", "azureml")])
+def test_a_sample_is_what_init_writes(kind: str, name: str) -> None:
+    """The sample was mended and the starter was not, or the other way round."""
+    folder = Path(__file__).parents[2] / "samples" / kind
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    starter = kind_named(kind).starter(name)
+    assert files - {"recipe.lock"} == set(starter)
+    for path, text in starter.items():
+        assert (folder / path).read_text(encoding="utf-8") == text, path
