@@ -17,11 +17,12 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     Tag,
+    ValidationError,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 from buildkit.connections import is_loopback
 from buildkit.errors import InvalidInput
@@ -55,6 +56,14 @@ def _image(text: str) -> str:
             reasons = "; ".join(problem.what for problem in error.problems)
             raise Refusal(f"is not an image reference: {reasons or error}", error.hint) from None
     return text
+
+
+def all_refused(refusals: Sequence[tuple[tuple[str | int, ...], Refusal]]) -> ValidationError:
+    """What a validator raises that found several things wrong: each with its steps below where the validator stands."""
+    details = [
+        InitErrorDetails(type="value_error", ctx={"error": refusal}, loc=loc, input=None) for loc, refusal in refusals
+    ]
+    return ValidationError.from_exception_data("several", details)
 
 
 Items = TypeVar("Items", bound=Sequence[Any])
@@ -153,6 +162,12 @@ class FileRef(FolderRef):
             return relative_path(text if text.startswith("/") else text.removeprefix("./"))
         except ValueError as error:
             raise Refusal(f"the file {shown(text)} {error}", "write ./FILE, beside the recipe") from None
+
+
+class FilesRef(ProjectRef):
+    """Files of a recipe's folder by their names, such as a lock of packages, whatever its ignore file says of them."""
+
+    files: tuple[str, ...] = Field(description="The files, relative to the recipe.")
 
 
 def _project(value: object) -> object:

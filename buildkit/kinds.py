@@ -6,14 +6,18 @@ A kind is a folder with ``Containerfile.j2``, ``kind.py`` and ``README.md``, fou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Protocol
+from importlib.resources import files
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from buildkit.errors import InvalidInput
+from buildkit.oci.manifest import canonical
+from buildkit.oci.reference import Digest
 
 if TYPE_CHECKING:
-    from buildkit.pin import Pins
+    from buildkit.pin import File, Pins
     from buildkit.plan import Plan
     from buildkit.spec import Spec
 
@@ -33,6 +37,18 @@ class Kind(Protocol):
         """The files of a new project of this kind: path -> text, ``recipe.yaml`` among them."""
 
 
+Read = Callable[[str, "File"], bytes]
+"""Reads a pinned file whole, from the input of that key, proven against its pin; raises SourceFailed."""
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """A kind that looks into its pinned inputs before anything is planned: into small files, such as configurations."""
+
+    def judge(self, spec: Spec, pins: Pins, read: Read) -> None:
+        """Raises InvalidInput with everything that is wrong with what the inputs hold."""
+
+
 def kinds() -> dict[str, Kind]:
     """Every kind that is installed, by its name."""
     return {entry.name: entry.load() for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
@@ -46,3 +62,15 @@ def kind_named(name: str) -> Kind:
         raise InvalidInput(f"there is no kind {name!r}", hint=f"the kinds are: {known}")
     kind: Kind = found[0].load()
     return kind
+
+
+def template_of(kind: Kind) -> Digest:
+    """A digest over the templates (``*.j2``) beside a kind's module: with another one, Containerfiles come out different."""
+    return _templates_in(type(kind).__module__.rpartition(".")[0])
+
+
+@lru_cache
+def _templates_in(package: str) -> Digest:
+    beside = files(package).iterdir() if package else ()
+    texts = sorted((one.name, one.read_text(encoding="utf-8")) for one in beside if one.name.endswith(".j2"))
+    return Digest.of(canonical(texts))

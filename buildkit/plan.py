@@ -71,7 +71,8 @@ class MadeLayer:
     """A layer whose files a program makes on this machine, such as packages that are unpacked for another platform.
 
     ``key`` is what decides its files; they lie under ``root`` in the image, owned by root, readable by all, without
-    times. ``lacks`` says what this machine does not have for making it. In a Containerfile it is a stage of its own.
+    times. ``lacks`` says what this machine does not have for making it, ``by`` what of this machine decides the bytes as
+    well, in words: the version of a program, for example. In a Containerfile it is a stage of its own.
     """
 
     title: str
@@ -79,6 +80,7 @@ class MadeLayer:
     root: str
     make: Make
     lacks: Callable[[], Sequence[Problem]] = tuple
+    by: Callable[[], str] = str
 
     @property
     def files(self) -> tuple[PlannedFile, ...]:
@@ -113,7 +115,7 @@ class Plan:
     ``archives`` are tars of planned layers, by the names under which it adds them. ``own_layers``: its engine decides
     how many layers there are above the base, as the lines of the Containerfile fall. ``network``: its commands fetch
     something that no source brings. ``copied`` are the files that its lines copy from, all that a builder is given;
-    ``build_args`` the values of its ARG lines.
+    ``build_args`` the values of its ARG lines. ``warnings`` stop nothing and are told before the build.
     """
 
     name: str
@@ -131,6 +133,7 @@ class Plan:
     own_layers: bool = False
     network: bool = False
     secrets: tuple[Secret, ...] = ()
+    warnings: tuple[Problem, ...] = ()
     copied: PlannedLayer | None = None
     build_args: Mapping[str, str] = field(default_factory=dict)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from buildkit.events import Emit
+from buildkit.inputs import FilesRef
 from buildkit.pin import Inventory, Source
 from buildkit.settings import Settings
 from buildkit.sources.patience import Wait, sleep
@@ -33,6 +35,10 @@ def open_source(
 
             hub = HuggingFace(ref, settings.endpoint, pinned=pinned, wait=wait, emit=emit)
             return CachedHuggingFace(hub, emit) if keep else hub
+        case FilesRef():
+            from buildkit.sources.folder import Folder
+
+            return Folder(folder, name=ref.path, emit=emit, leave_out=_all_but(ref.files))
         case ProjectRef():
             from buildkit.sources.folder import Folder
             from buildkit.sources.ignored import Ignored
@@ -54,3 +60,10 @@ def open_source(
             from buildkit.sources.http import Http
 
             return Http(ref.urls, wait=wait, emit=emit)
+
+
+def _all_but(files: tuple[str, ...]) -> Callable[[str, bool], bool]:
+    """Leaves out everything but these files and the folders on the way to them."""
+    return lambda path, is_directory: (
+        not any(file.startswith(f"{path}/") for file in files) if is_directory else path not in files
+    )

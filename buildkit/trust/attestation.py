@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from buildkit.events import Said
+from buildkit.oci.manifest import canonical
 from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
 from buildkit.trust import licenses
 from buildkit.trust.provenance import provenance
-from buildkit.trust.referrers import attach
+from buildkit.trust.referrers import Artifact, attach
 from buildkit.trust.sbom import bill
 from buildkit.trust.signature import Signer, sign
+from buildkit.trust.signature import attest as signed
 from buildkit.trust.subject import Subject, places, subject_of
 from buildkit.world import World
 
@@ -45,8 +48,16 @@ def _attached(subject: Subject, world: World, signer: Signer | None) -> Iterator
         for artifact in artifacts:
             yield Attached(str(image), artifact.type, attach(store, descriptor, artifact))
         if signer:
-            sign(image, replace(signer, plain_http=world.settings.plain_http(image.host)), {})
+            _sign(image, replace(signer, plain_http=world.settings.plain_http(image.host)), *artifacts)
             yield Attached(str(image), "signature")
+
+
+def _sign(image: Reference, signer: Signer, bill: Artifact, provenance: Artifact) -> None:
+    """Signs the image, and what is said of it as statements that ``cosign verify-attestation`` reads."""
+    sign(image, signer, {})
+    signed(image, signer, bill.content, "cyclonedx")
+    predicate = json.loads(provenance.content)["predicate"]
+    signed(image, signer, canonical(predicate), "slsaprovenance1")
 
 
 def _tell(subject: Subject, world: World) -> None:

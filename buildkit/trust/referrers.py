@@ -25,12 +25,16 @@ _TRIES = 5
 
 @dataclass(frozen=True)
 class Artifact:
-    """A document about an image: what sort it is, its bytes, and the file name under which a reader saves it."""
+    """A document about an image: what sort it is, its bytes, and the file name under which a reader saves it.
+
+    ``suffix`` is what cosign adds to the image's digest for a tag under which it looks for such a document.
+    """
 
     type: str
     content: bytes
     file: str
     annotations: Mapping[str, str] = field(default_factory=dict)
+    suffix: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def attach(store: Repository, subject: Descriptor, artifact: Artifact) -> Digest
     for each in (EMPTY, blob):
         store.put(each, lambda amount: None)
     manifest = _manifest(subject, artifact, blob)
-    store.publish(manifest)
+    store.publish(manifest, f"{_tag(subject.digest)}{artifact.suffix}" if artifact.suffix else None)
     described = manifest.descriptor()
     served = _api(store, subject.digest)
     if served is None or all(one.descriptor.digest != described.digest for one in served):

@@ -41,7 +41,7 @@ def bill(subject: Subject) -> Artifact:
     written = json.loads(make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string())
     written.get("metadata", {}).pop("timestamp", None)
     _add_model_cards(written, subject)
-    return Artifact(TYPE, canonical(written) + b"\n", FILE)
+    return Artifact(TYPE, canonical(written) + b"\n", FILE, suffix=".sbom")
 
 
 def _image(subject: Subject) -> Component:

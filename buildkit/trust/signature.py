@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from buildkit.errors import EngineFailed, InvalidInput
@@ -35,6 +37,15 @@ def sign(image: Reference, signer: Signer, annotations: Mapping[str, str]) -> No
     options = [*_common(signer), "--yes", *_key(signer), f"--tlog-upload={_word(signer.transparency)}"]
     options += [f"--annotations={key}={value}" for key, value in annotations.items()]
     _run(["sign", *options], image, "sign the image")
+
+
+def attest(image: Reference, signer: Signer, predicate: bytes, type: str) -> None:
+    """Has cosign sign a statement about an image and keep it beside it; ``type`` is one of cosign's own words for predicates."""
+    with TemporaryDirectory(prefix="modelpack-predicate-") as folder:
+        path = Path(folder) / "predicate.json"
+        path.write_bytes(predicate)
+        options = [*_common(signer), "--yes", *_key(signer), f"--tlog-upload={_word(signer.transparency)}", "--replace"]
+        _run(["attest", *options, f"--type={type}", f"--predicate={path}"], image, f"attest {type}")
 
 
 def verify(image: Reference, signer: Signer) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ class AzureMlSpec(Spec):
             )
 
     def _architectures(self) -> None:
-        missing = [str(platform) for platform in self.targets if self.installer.of(platform) is None]
+        missing = [str(platform) for platform in self.platforms_parsed if self.installer.of(platform) is None]
         if missing:
             raise Refusal(
                 f"the installer has no file for {', '.join(missing)}", "name its url and sha256 under 'installer'"
@@ -137,7 +137,7 @@ class AzureMlSpec(Spec):
     def sources(self) -> Iterator[tuple[str, SourceRef]]:
         """The environment's file, the code, and an installer for each architecture."""
         yield from super().sources()
-        for platform in self.targets:
+        for platform in self.platforms_parsed:
             download = self.installer.of(platform)
             assert download
             yield f"installer.{platform.architecture}", UrlsRef(urls=(download,))
@@ -173,7 +173,7 @@ class AzureMl:
         return Plan(
             name=spec.name,
             base=base,
-            platforms=spec.targets,
+            platforms=spec.platforms_parsed,
             process=decided,
             layers=(),
             annotations=image_annotations.published(spec.labels) | known,
@@ -205,7 +205,7 @@ def _installers(spec: AzureMlSpec, pins: Pins) -> PlannedLayer:
             "installer",
             f"{MACHINES[platform.architecture]}.sh",
         )
-        for platform in spec.targets
+        for platform in spec.platforms_parsed
     ]
     files = sorted((file for layer in found for file in layer.files), key=lambda file: file.entry.name)
     return PlannedLayer("installer", found[0].directories, tuple(files))

@@ -77,7 +77,7 @@ class ContainerfileSpec(Spec):
         if folder is not None:
             path = found(folder, self.context.path, self.containerfile.path if self.containerfile else None)
             self._read = read_project(
-                folder, path, self.targets, self.build_args, self.build_secrets, self.target_stage or ""
+                folder, path, self.platforms_parsed, self.build_args, self.build_secrets, self.target_stage or ""
             )
         return self
 
@@ -125,7 +125,7 @@ class Containerfile:
         return Plan(
             name=spec.name,
             base=base,
-            platforms=spec.targets,
+            platforms=spec.platforms_parsed,
             process={"Labels": dict(sorted(labels.items()))},
             layers=(),
             annotations=image_annotations.published(spec.labels) | known,

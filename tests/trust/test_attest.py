@@ -47,7 +47,9 @@ def test_what_is_attached_is_found_whatever_the_registry_can(pushed: Place, api:
     first = attest(pushed.recipe(), pushed.world())
     assert {one.type for one in first} == {SBOM, PROVENANCE}
     assert set(documents(pushed)) == {SBOM, PROVENANCE}
-    assert any(tag.startswith("sha256-") for tag in pushed.registry.tags["models/granite"]) is not api
+    assert (
+        any(tag.startswith("sha256-") and "." not in tag for tag in pushed.registry.tags["models/granite"]) is not api
+    )
     assert attest(pushed.recipe(), pushed.world()) == first, "attesting again makes another artifact"
     assert set(documents(pushed)) == {SBOM, PROVENANCE}
 
