@@ -34,6 +34,13 @@ def fast(session: nox.Session) -> None:
 
 
 @nox.session
+def platforms(session: nox.Session) -> None:
+    """What modelpack deploy writes, loaded by the platforms' own libraries: 700 MB of them."""
+    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, "test", "platforms"))
+    session.run("python", "-m", "pytest", "tests/targets/test_platforms.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """ruff and mypy --strict."""
     session.install("-e", ".", *nox.project.dependency_groups(PROJECT, "lint"))

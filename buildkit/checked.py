@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from buildkit.errors import InvalidInput, Problem
-from buildkit.plain import shown
+from buildkit.plain import Refusals, shown
 from buildkit.written import Written
 from buildkit.yaml_reader import Steps
 from buildkit.yaml_scalars import sort_of
@@ -70,6 +70,10 @@ def _order(written: Written, steps: Steps, problem: Problem) -> tuple[int, str]:
 def _problems(error: ValidationError, written: Written, model: type[BaseModel]) -> Iterator[tuple[Steps, Problem]]:
     for found in error.errors(include_url=False):
         steps = _as_written(found["loc"], written.content, missing=found["type"] == "missing")
+        refusal = found.get("ctx", {}).get("error")
+        if isinstance(refusal, Refusals):
+            yield from ((steps, problem) for problem in refusal.problems)
+            continue
         what, hint = _sentence(found, written, steps, model)
         yield steps, Problem(written.where(steps), what, hint)
 

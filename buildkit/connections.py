@@ -56,6 +56,19 @@ def _trusting(bundle: str | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=bundle)
 
 
+def speaks_tls(netloc: str) -> bool:
+    """Whether a ``HOST:PORT`` answers a TLS handshake, be its certificate trusted or not."""
+    parts = urlsplit(f"//{netloc}")
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 443), CONNECT_SECONDS) as raw:
+            with trusted().wrap_socket(raw, server_hostname=parts.hostname):
+                return True
+    except ssl.SSLCertVerificationError:
+        return True
+    except OSError:
+        return False
+
+
 def proxy_for(origin: str) -> str | None:
     """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY mean for an origin; loopback never goes through one."""
     parts = urlsplit(origin)

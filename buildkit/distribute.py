@@ -5,7 +5,7 @@ from __future__ import annotations
 from buildkit.engines.embedded import Embedded
 from buildkit.errors import InvalidInput, Problem
 from buildkit.events import Said
-from buildkit.flow import Made, Wanted, make
+from buildkit.flow import Made, Wanted, going, make
 from buildkit.oci.copy import put_all
 from buildkit.oci.image import Layer
 from buildkit.oci.reference import Digest
@@ -13,7 +13,7 @@ from buildkit.push import Delivered, deliver
 from buildkit.recipe import Recipe
 from buildkit.record import Record
 from buildkit.registries.client import Repository
-from buildkit.registries.profiles import check, profile_of
+from buildkit.registries.limits import check
 from buildkit.shard import Shard, forget, mark, marked, share
 from buildkit.world import World
 
@@ -51,7 +51,7 @@ def assemble(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
         hint = "run the shards that failed again: what they pushed is not pushed twice"
         raise InvalidInput(f"{recipe.spec.name} cannot be assembled yet", sorted(problems, key=str), hint=hint)
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
-        delivered = deliver(images, recipe.spec, wanted.registry, None, world, record)
+        delivered = deliver(images, going(recipe, made.drafted.pins, wanted), world, record)
         record.commit()
     forget(store, unknown)
     return delivered
@@ -65,7 +65,12 @@ def _begin(recipe: Recipe, world: World, wanted: Wanted) -> tuple[Made, Reposito
     if made.engine.name != Embedded.name:
         raise InvalidInput(f"the {made.engine.name} engine cannot share its work", hint="use --engine embedded")
     target = world.settings.registry(wanted.registry or "")
-    check(made.images, profile_of(target.host, target.type))
+    form = check(made.images, world.profile(target.host), wanted.form)
+    if form != "oci":
+        raise InvalidInput(
+            f"machines cannot share the work for {target.host}: its manifests are Docker's, and layers become gzips",
+            hint="push from one machine, without --shard and --assemble",
+        )
     return made, world.repository(target.repository(recipe.spec.name))
 
 

@@ -61,3 +61,5 @@ def _files(locked: Inventory, now: Inventory) -> Iterator[str]:
             yield f"{path} is gone"
         elif old[path].proof != new[path].proof:
             yield f"{path} changed from {old[path].proof} to {new[path].proof}"
+        elif old[path].executable != new[path].executable:
+            yield f"{path} is {'' if new[path].executable else 'not '}executable now"

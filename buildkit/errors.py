@@ -57,6 +57,10 @@ class EngineFailed(ModelpackError):
     """An engine is not installed, cannot build this plan, or its build failed."""
 
 
+class CheckFailed(ModelpackError):
+    """A rule of a platform that the recipe is meant for is broken, and the platform would refuse the image."""
+
+
 class Drifted(ModelpackError):
     """The lock and the world differ, and the caller asked that they must not."""
 

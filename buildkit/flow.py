@@ -8,36 +8,63 @@ was asked to go; and what happened is locked. Each stage takes what the one befo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildkit import checking
 from buildkit import lock as locks
+from buildkit.adapting import form_for, planned
 from buildkit.build import Context, Engine
 from buildkit.engines import choose, engine_named
-from buildkit.engines.exported import write_archive
+from buildkit.engines.exported import lay_out, write_archive
 from buildkit.errors import InvalidInput, Problem
 from buildkit.events import Warned
-from buildkit.kinds import Judge
+from buildkit.kinds import Judge, template_of
 from buildkit.lock import Lock
+from buildkit.oci.form import Form
 from buildkit.oci.image import Image
 from buildkit.pin import Pins, Source, proven
 from buildkit.plan import Plan
 from buildkit.policy import Policy, asked, pin
-from buildkit.push import Delivered, Output, deliver
+from buildkit.push import Delivered, Going, Output, Wish, deliver
 from buildkit.recipe import Recipe
 from buildkit.record import Record, recall
 from buildkit.spec import FolderRef, ProjectRef
+from buildkit.tags import expand, fixed
+from buildkit.trust import licenses
 from buildkit.world import World
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a build is asked for: the engine, what may move, and where the image goes (nowhere: only into the lock)."""
+    """What a build is asked for: the engine, what may move, and where the image goes (nowhere: only into the lock).
+
+    ``also`` are more registries that get the same image; ``form`` is that of the manifests, by default what each registry
+    prefers. ``check`` says whether the rules of its targets are asked first.
+    ``builder`` is the buildx builder that builds, where buildx does; "" is the one that the docker command is set to.
+    """
 
     engine: str = "auto"
     policy: Policy = Policy.KEEP
     registry: str | None = None
     output: Output | None = None
+    also: tuple[str, ...] = ()
+    form: Form | None = None
+    check: bool = True
+    builder: str = ""
+
+    @property
+    def registries(self) -> tuple[str, ...]:
+        """Every registry that gets the image."""
+        return (self.registry, *self.also) if self.registry is not None else self.also
+
+
+def going(recipe: Recipe, pins: Pins, wanted: Wanted) -> Going:
+    """Where a recipe's image goes, its tags written out; raises InvalidInput where one means nothing."""
+    spec = recipe.spec
+    wish = Wish(spec.name, expand(spec.tags, spec.labels, pins), wanted.form or form_for(recipe), spec.immutable)
+    return Going(wish, wanted.registries, wanted.output)
 
 
 def lock(recipe: Recipe, world: World, policy: Policy) -> Lock:
@@ -60,6 +87,8 @@ def render_into(recipe: Recipe, world: World, folder: Path) -> Path:
     context = _context(recipe, pins, world, keep=True)
     for name, layers in plan.archives.items():
         write_archive(layers, context, folder / name)
+    if plan.copied:
+        lay_out(plan.copied, context, folder)
     path = folder / "Containerfile"
     path.write_text(plan.containerfile, encoding="utf-8", newline="\n")
     return path
@@ -78,12 +107,15 @@ class Made:
 def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     """Pins, plans, and has an engine make the image; the layers that the lock knows have their digests."""
     previous = locks.read(recipe.lock_path)
-    pins = pin(recipe, previous, world, wanted.policy, builders=wanted.engine not in ("auto", "embedded"))
+    builders = wanted.engine not in ("auto", "embedded") or bool(wanted.builder)
+    pins = pin(recipe, previous, world, wanted.policy, builders=builders)
+    licenses.check(recipe, pins, world)
     _judge(recipe, pins, world)
-    plan = recipe.kind.plan(recipe.spec, pins)
+    plan = planned(recipe, pins)
     _warn(plan, world)
-    engine = choose(wanted.engine, plan)
-    context = _context(recipe, pins, world, keep=wanted.registry is None)
+    checking.before_build(recipe, pins, plan, world, wanted.registry, skip=not wanted.check)
+    engine = choose(wanted.engine, plan, wanted.builder)
+    context = _context(recipe, pins, world, keep=not wanted.registries)
     known = previous.layers if previous else {}
     images = tuple(engine.build(plan, platform, context).knowing(known) for platform in plan.platforms)
     return Made(plan, engine, images, _draft(recipe, previous, pins))
@@ -92,26 +124,28 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
 def build(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
     """Builds the image and brings it where it is wanted; the lock is moved into place last."""
     _refuse_output_in_model(recipe, wanted.output)
+    _refuse_wrong_registries(recipe, world, wanted.registries)
     made = make(recipe, world, wanted)
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
-        delivered = deliver(made.images, recipe.spec, wanted.registry, wanted.output, world, record)
+        delivered = deliver(made.images, going(recipe, made.drafted.pins, wanted), world, record)
         record.commit()
     return delivered
 
 
-def push(recipe: Recipe, world: World, registry: str) -> Delivered:
+def push(recipe: Recipe, world: World, *registries: str, form: Form | None = None) -> Delivered:
     """Pushes what the lock says was built, and builds nothing."""
     previous = locks.read(recipe.lock_path)
     if previous is None or not previous.images:
         raise InvalidInput(f"{recipe.spec.name} is not built yet", hint=f"run: modelpack build {recipe.path}")
     if previous.asked != asked(recipe):
         raise InvalidInput(f"{recipe.spec.name} changed since it was built", hint=f"run: modelpack build {recipe.path}")
-    plan = recipe.kind.plan(recipe.spec, previous.pins)
+    plan = planned(recipe, previous.pins)
     engine = engine_named(next(iter(previous.images.values())).engine)
     context = _context(recipe, previous.pins, world, keep=True)
     images = [recall(plan, platform, previous, engine, context) for platform in plan.platforms]
     with Record(recipe, previous, plan, engine) as record:
-        delivered = deliver(images, recipe.spec, registry, None, world, record)
+        wanted = Wanted(also=registries, form=form)
+        delivered = deliver(images, going(recipe, previous.pins, wanted), world, record)
         record.commit()
     return delivered
 
@@ -121,7 +155,7 @@ def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:
     previous = locks.read(recipe.lock_path)
     pins = pin(recipe, previous, world, Policy.KEEP, builders=True)
     _judge(recipe, pins, world)
-    plan = recipe.kind.plan(recipe.spec, pins)
+    plan = planned(recipe, pins)
     if not plan.containerfile:
         problems = [Problem("", reason) for reason in dict.fromkeys(plan.blocked.values())]
         raise InvalidInput(f"{plan.name} cannot be built from a Containerfile", problems, hint="use --engine embedded")
@@ -142,6 +176,12 @@ def _judge(recipe: Recipe, pins: Pins, world: World) -> None:
         recipe.kind.judge(recipe.spec, pins, lambda key, file: b"".join(proven(sources[key], file)))
 
 
+def _refuse_wrong_registries(recipe: Recipe, world: World, registries: Sequence[str]) -> None:
+    """A slip in a registry's name is told before a model is hashed for an hour."""
+    for registry in registries:
+        world.check_login(world.settings.registry(registry).repository(recipe.spec.name))
+
+
 def _refuse_output_in_model(recipe: Recipe, output: Output | None) -> None:
     """An image that is written into its own model would be a part of the next one."""
     for _, reference in recipe.spec.sources():
@@ -157,7 +197,7 @@ def _refuse_output_in_model(recipe: Recipe, output: Output | None) -> None:
 
 def _draft(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:
     kept = previous or Lock(recipe.digest, pins)
-    return Lock(recipe.digest, pins, asked(recipe), kept.images, kept.pushed)
+    return Lock(recipe.digest, pins, asked(recipe), kept.images, kept.pushed, template_of(recipe.kind))
 
 
 def _written(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:
@@ -169,7 +209,8 @@ def _written(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:
 def _context(recipe: Recipe, pins: Pins, world: World, *, keep: bool) -> Context:
     sources = _sources(recipe, pins, world, keep=keep)
     bases = {image.reference: world.base(image.reference) for image in pins.images.values()}
-    return Context(recipe.folder, recipe.path, world.settings, sources, bases, recipe.spec.tags, world.emit)
+    tags = fixed(expand(recipe.spec.tags, recipe.spec.labels, pins)) or ("latest",)
+    return Context(recipe.folder, recipe.path, world.settings, sources, bases, tags, world.emit)
 
 
 def _sources(recipe: Recipe, pins: Pins, world: World, *, keep: bool) -> dict[str, Source]:

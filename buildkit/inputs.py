@@ -150,6 +150,20 @@ class ProjectRef(FolderRef):
         return "." if text in (".", "./") else _folder(text)
 
 
+class FileRef(FolderRef):
+    """One file beside the recipe that decides what is built, such as a list of packages."""
+
+    path: str = Field(description="The file, relative to the recipe.")
+
+    @field_validator("path")
+    @classmethod
+    def _path(cls, text: str) -> str:
+        try:
+            return relative_path(text if text.startswith("/") else text.removeprefix("./"))
+        except ValueError as error:
+            raise Refusal(f"the file {shown(text)} {error}", "write ./FILE, beside the recipe") from None
+
+
 class FilesRef(ProjectRef):
     """Files of a recipe's folder by their names, such as a lock of packages, whatever its ignore file says of them."""
 
@@ -173,6 +187,13 @@ Project = Annotated[
     WithJsonSchema(
         {"type": "string", "description": "The folder with the program, relative to the recipe; '.' is its own."}
     ),
+]
+
+
+OneFile = Annotated[
+    FileRef,
+    BeforeValidator(_project),
+    WithJsonSchema({"type": "string", "description": "A file, relative to the recipe."}),
 ]
 
 

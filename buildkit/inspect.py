@@ -65,7 +65,7 @@ class Seen:
 
 def look(image: str, world: World) -> Seen:
     """Reads an image's manifests and configs, never its layers; raises InvalidInput or RegistryFailed."""
-    store, name = _open(image, world)
+    store, name = open_image(image, world)
     document = store.resolve(name)
     if document is None:
         raise InvalidInput(f"there is no image {image}", hint="check the name, and that you may pull it")
@@ -79,7 +79,8 @@ def look(image: str, world: World) -> Seen:
     return Seen(image, document, tuple(_seen(one, store) for one in documents))
 
 
-def _open(image: str, world: World) -> tuple[Store, str]:
+def open_image(image: str, world: World) -> tuple[Store, str]:
+    """The store that a reference or ``oci:DIR[:TAG]`` leads to, and the tag or digest there; raises InvalidInput."""
     if image.startswith("oci:"):
         path, _, tag = image[4:].rpartition(":")
         folder, tag = (Path(path), tag) if path and Path(path).is_dir() else (Path(image[4:]), "")
@@ -88,7 +89,7 @@ def _open(image: str, world: World) -> tuple[Store, str]:
         return Layout(folder), tag
     if image.partition(":")[0] in ("oci-archive", "docker-archive"):
         raise InvalidInput(
-            f"{image} cannot be inspected", hint="inspect reads a reference or oci:DIR; unpack the archive first"
+            f"{image} cannot be read", hint="what is read is a reference or oci:DIR; unpack the archive first"
         )
     reference = Reference.parse(image)
     return world.base(reference), reference.digest or reference.tag or "latest"

@@ -7,10 +7,14 @@ A kind is a folder with ``Containerfile.j2``, ``kind.py`` and ``README.md``, fou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.metadata import entry_points
+from importlib.resources import files
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from buildkit.errors import InvalidInput
+from buildkit.oci.manifest import canonical
+from buildkit.oci.reference import Digest
 
 if TYPE_CHECKING:
     from buildkit.pin import File, Pins
@@ -58,3 +62,15 @@ def kind_named(name: str) -> Kind:
         raise InvalidInput(f"there is no kind {name!r}", hint=f"the kinds are: {known}")
     kind: Kind = found[0].load()
     return kind
+
+
+def template_of(kind: Kind) -> Digest:
+    """A digest over the templates (``*.j2``) beside a kind's module: with another one, Containerfiles come out different."""
+    return _templates_in(type(kind).__module__.rpartition(".")[0])
+
+
+@lru_cache
+def _templates_in(package: str) -> Digest:
+    beside = files(package).iterdir() if package else ()
+    texts = sorted((one.name, one.read_text(encoding="utf-8")) for one in beside if one.name.endswith(".j2"))
+    return Digest.of(canonical(texts))

@@ -18,7 +18,8 @@ class File:
     """A file of a model: its path inside the model, its size in bytes, and what proves its content.
 
     Large files of a hub are known by ``sha256``, its small ones by ``git_oid``, the SHA-1 git gives the blob; files of
-    a folder and of a URL always by ``sha256``. ``url`` is where a file of an ``http`` source comes from.
+    a folder and of a URL always by ``sha256``. ``url`` is where a file of an ``http`` source comes from. ``executable``:
+    its owner may run it; only told of a project's files, whose programs must stay programs.
     """
 
     path: str
@@ -26,6 +27,7 @@ class File:
     sha256: str = ""
     git_oid: str = ""
     url: str = ""
+    executable: bool = False
 
     @property
     def proof(self) -> str:
@@ -50,7 +52,8 @@ class Inventory:
     @property
     def fingerprint(self) -> Digest:
         """A digest of paths and proofs alone: equal where the content is equal, whatever the commit is called."""
-        return Digest.of(canonical([[file.path, file.proof, file.size] for file in self.files]))
+        marked = ([file.path, file.proof, file.size, *(["x"] if file.executable else [])] for file in self.files)
+        return Digest.of(canonical(list(marked)))
 
     @property
     def size(self) -> int:

@@ -22,17 +22,30 @@ def placed(
 ) -> PlannedLayer:
     """A layer with an input's files below ``root`` (``app``, ``home/models``), owned by root, without times.
 
-    Modes are octal. ``above`` are directories of the base that are not written again, such as ``home``: what a base has
-    there, a link to another place even, stays as it is. By default only ``root`` and what is below it is written.
+    Modes are octal; a file that is a program may be run besides. ``above`` are directories of the base that are not
+    written again, such as ``home``: what a base has there, a link to another place even, stays as it is. By default only
+    ``root`` and what is below it is written.
     """
     planned = [
-        PlannedFile(Entry(f"{root}/{file.path}", file_mode, file.size), source, file)
+        PlannedFile(Entry(f"{root}/{file.path}", file_mode | _runnable(file), file.size), source, file)
         for file in sorted(files, key=lambda file: file.path)
     ]
     outside = {*parents(f"{root}"), *above}
     needed = {name for file in planned for name in parents(file.entry.name)} | {root}
     directories = [Entry(name, directory_mode, directory=True) for name in sorted(needed - outside)]
     return PlannedLayer(title, tuple(directories), tuple(sorted(planned, key=lambda file: file.entry.name)))
+
+
+def laid_out(title: str, files: Iterable[File], source: str) -> PlannedLayer:
+    """The files of an input under their own names: the context of a build, in which programs stay programs."""
+    planned = [PlannedFile(Entry(file.path, 0o644 | _runnable(file), file.size), source, file) for file in files]
+    directories = {name for file in planned for name in parents(file.entry.name)}
+    entries = tuple(Entry(name, 0o755, directory=True) for name in sorted(directories))
+    return PlannedLayer(title, entries, tuple(sorted(planned, key=lambda file: file.entry.name)))
+
+
+def _runnable(file: File) -> int:
+    return 0o111 if file.executable else 0
 
 
 def written(name: str, text: str, *, mode: int = 0o644) -> PlannedFile:

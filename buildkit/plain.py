@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
+
+from buildkit.errors import Problem
 
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories: control, format (invisible, and what turns the direction of text), surrogates, separators."""
@@ -15,6 +18,14 @@ class Refusal(ValueError):
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what)
         self.hint = hint
+
+
+class Refusals(ValueError):
+    """Everything that is wrong with what a value names, such as the files of a folder: each problem says where it is."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)))
 
 
 def hidden(text: str, allowed: str = "") -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import Any
 from buildkit.errors import Problem
 from buildkit.oci import tar
 from buildkit.oci.manifest import canonical
-from buildkit.oci.reference import Digest, Platform, Reference
+from buildkit.oci.reference import Digest, Platform
 from buildkit.pin import File, ImagePin, Source
 
 KEY = "build.modelpack.layer.key"
@@ -72,7 +71,8 @@ class MadeLayer:
     """A layer whose files a program makes on this machine, such as packages that are unpacked for another platform.
 
     ``key`` is what decides its files; they lie under ``root`` in the image, owned by root, readable by all, without
-    times. ``lacks`` says what this machine does not have for making it. In a Containerfile it is a stage of its own.
+    times. ``lacks`` says what this machine does not have for making it, ``by`` what of this machine decides the bytes as
+    well, in words: the version of a program, for example. In a Containerfile it is a stage of its own.
     """
 
     title: str
@@ -80,6 +80,7 @@ class MadeLayer:
     root: str
     make: Make
     lacks: Callable[[], Sequence[Problem]] = tuple
+    by: Callable[[], str] = str
 
     @property
     def files(self) -> tuple[PlannedFile, ...]:
@@ -113,7 +114,8 @@ class Plan:
     build this plan; ``context`` is the folder that the Containerfile copies from, relative to the recipe's, if any;
     ``archives`` are tars of planned layers, by the names under which it adds them. ``own_layers``: its engine decides
     how many layers there are above the base, as the lines of the Containerfile fall. ``network``: its commands fetch
-    something that no source brings. ``warnings`` stop nothing and are told before the build.
+    something that no source brings. ``copied`` are the files that its lines copy from, all that a builder is given;
+    ``build_args`` the values of its ARG lines. ``warnings`` stop nothing and are told before the build.
     """
 
     name: str
@@ -132,6 +134,8 @@ class Plan:
     network: bool = False
     secrets: tuple[Secret, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    copied: PlannedLayer | None = None
+    build_args: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def containerfile(self) -> str:
@@ -151,21 +155,8 @@ class Plan:
         if self.own_layers:
             added = {name: [str(layer.key) for layer in layers] for name, layers in self.archives.items()}
             decided += [added, self.containerfile]
+            decided += [str(self.copied.key), dict(self.build_args)] if self.copied else []
         return Digest.of(canonical(decided))
-
-
-_FROM = re.compile(r"^(FROM (?:--platform=\S+ )?)(\S+)", re.MULTILINE)
-
-
-def relocated(containerfile: str, locate: Callable[[Reference], Reference]) -> str:
-    """The Containerfile with each pinned ``FROM`` taken from where ``locate`` says that image is (a mirror)."""
-
-    def replace(found: re.Match[str]) -> str:
-        if "@" not in found[2]:
-            return found[0]
-        return f"{found[1]}{locate(Reference.parse(found[2]))}"
-
-    return _FROM.sub(replace, containerfile)
 
 
 def parents(name: str) -> Iterator[str]:

@@ -97,8 +97,7 @@ def _kept(recipe: Recipe, lock: Lock | None) -> Pins:
 
 
 def _platforms(recipe: Recipe, key: str) -> set[Platform]:
-    """What an image must exist for; one that only builds runs wherever the builder is, through its index."""
-    return set() if key in recipe.spec.builder_images else set(recipe.spec.targets)
+    return set(recipe.spec.platforms_of(key))
 
 
 def _asked_anew(recipe: Recipe, kept: Pins, world: World, builders: bool) -> Pins:

@@ -45,7 +45,10 @@ class Recipe:
     @property
     def digest(self) -> Digest:
         """A digest of the kind's name and everything that the recipe says or leaves to its defaults."""
-        return Digest.of(canonical([self.kind.name, self.spec.model_dump(mode="json")]))
+        said = self.spec.model_dump(mode="json")
+        # Keys that came later: a recipe that does not use them keeps the digest that is in its lock.
+        later = {key for key in ("targets", "waive") if not said[key]}
+        return Digest.of(canonical([self.kind.name, {key: said[key] for key in said if key not in later}]))
 
 
 def load(path: Path) -> Recipe:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from buildkit.build import Context, Engine
 from buildkit.errors import InvalidInput
+from buildkit.kinds import template_of
 from buildkit.lock import Lock, LockedImage, LockedLayer, Staged, check_writable
 from buildkit.oci import tar
 from buildkit.oci.copy import Sealing
 from buildkit.oci.image import Image
-from buildkit.oci.reference import Platform
+from buildkit.oci.reference import Digest, Platform
 from buildkit.plan import Plan
 from buildkit.recipe import Recipe
 
@@ -34,10 +35,12 @@ class Record:
         if not all(image.is_known for image in images) or any(one not in self._lock.pushed for one in references):
             check_writable(self._recipe.lock_path)
 
-    def stage(self, sealing: Sealing, images: Sequence[Image], references: Sequence[str] = ()) -> None:
+    def stage(self, sealing: Sealing, images: Sequence[Image], references: Mapping[str, Digest] | None = None) -> None:
         """Writes the new lock beside the old one: after this it only has to be moved into its place."""
+        if self._staged:
+            self._staged.__exit__()
         locked = {image.platform: self._locked(image, sealing) for image in images}
-        pushed = {**self._lock.pushed, **dict.fromkeys(references, sealing.digest)}
+        pushed = {**self._lock.pushed, **(references or {})}
         self._staged = Staged(self._recipe.lock_path, replace(self._lock, images=locked, pushed=pushed))
 
     def commit(self) -> None:
@@ -60,7 +63,15 @@ class Record:
             sealed.manifest.document.descriptor(),
             sealed.manifest.config.digest,
             layers,
+            {"recipe": self._lock.recipe, "template": template_of(self._recipe.kind), **self._inputs()},
         )
+
+    def _inputs(self) -> dict[str, Digest]:
+        """What every input was, without the images that only build and leave nothing in the image."""
+        pins, builders = self._lock.pins, self._recipe.spec.builder_images
+        images = {key: pin.reference.digest for key, pin in pins.images.items() if key not in builders}
+        sources = {key: source.fingerprint for key, source in pins.sources.items()}
+        return {key: digest for key, digest in images.items() if digest} | sources
 
 
 def recall(plan: Plan, platform: Platform, lock: Lock, engine: Engine, context: Context) -> Image:

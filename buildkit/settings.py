@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from buildkit.card import LicensePolicy
 from buildkit.checked import check, choice
 from buildkit.connections import is_loopback
 from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.reference import Reference
 from buildkit.plain import shown
-from buildkit.settings_file import ENDPOINT, PORT, SettingsFile, hub_endpoint, location, names_host
+from buildkit.registries import ocir
+from buildkit.settings_file import ENDPOINT, PORT, RegistryEntry, SettingsFile, hub_endpoint, location, names_host
 from buildkit.written import read
 
 FILE = "modelpack.yaml"
@@ -20,13 +22,18 @@ FILE = "modelpack.yaml"
 
 @dataclass(frozen=True)
 class Registry:
-    """Where images are pushed: a host with a prefix for repositories. ``insecure`` allows plain HTTP beyond loopback."""
+    """Where images are pushed: a host with a prefix for repositories. ``insecure`` allows plain HTTP beyond loopback.
+
+    ``immutable``: a tag that exists is never moved. ``missing`` are keys that nobody has given.
+    """
 
     name: str
     host: str
     prefix: str = ""
     type: str = "distribution"
     insecure: bool = False
+    immutable: bool = False
+    missing: tuple[str, ...] = ()
 
     def repository(self, name: str) -> Reference:
         """The repository of an image: the prefix, a slash, the recipe's name; raises InvalidInput where that is no name."""
@@ -41,14 +48,22 @@ class Settings:
     registries: Mapping[str, Registry] = field(default_factory=dict)
     mirrors: Mapping[str, str] = field(default_factory=dict)
     endpoint: str = ENDPOINT
+    licenses: LicensePolicy = field(default_factory=LicensePolicy)
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False, compare=False)
 
     def registry(self, text: str) -> Registry:
         """The registry of that name, else the literal ``HOST[:PORT][/PREFIX]``; raises InvalidInput with the known names.
 
-        A literal with the host of a registry in the file is of that registry's type.
+        A literal with the host of a registry in the file is of that registry's type, and immutable within it. ``ocir`` is known without a file,
+        from ``OCIR_REGION`` and ``OCIR_NAMESPACE``.
         """
-        if text in self.registries:
-            return self.registries[text]
+        named = self.registries.get(text)
+        if text == "ocir" and named is None:
+            named = _ocir(text, RegistryEntry(host="", type="ocir"), self.environment)
+        if named:
+            if named.missing:
+                raise ocir.incomplete(text, named.missing)
+            return named
         if "://" not in text and not names_host(text.partition("/")[0]):
             hint = (
                 choice(text, self.registries, "the registries are") if self.registries else f"or describe it in {FILE}"
@@ -61,7 +76,36 @@ class Settings:
                 f"{shown(text)} {error}", hint=getattr(error, "hint", "") or "write HOST/PREFIX"
             ) from None
         alike = next((registry for registry in self.registries.values() if registry.host == host), None)
-        return Registry(text, host, prefix, alike.type, alike.insecure) if alike else Registry(text, host, prefix)
+        if alike:
+            return Registry(text, host, prefix, alike.type, alike.insecure, self._immutable(host, prefix))
+        return Registry(text, host, prefix)
+
+    def _immutable(self, host: str, prefix: str) -> bool:
+        """Whether a place lies within a registry of the file whose tags never move."""
+        within = (one for one in self.registries.values() if one.host == host and one.immutable)
+        return any(not one.prefix or f"{prefix}/".startswith(f"{one.prefix}/") for one in within)
+
+    def type_of(self, host: str) -> str:
+        """What the file says a host is; "" where it says nothing."""
+        return next((one.type for one in self.registries.values() if one.host == host), "")
+
+    def namespace_of(self, host: str) -> str:
+        """The tenancy's namespace in the registry at a host of OCIR's, as the settings say it; "" where they do not."""
+        named = (one for one in self.registries.values() if one.host == host and one.type == "ocir")
+        return next((one.prefix.partition("/")[0] for one in named), "") or self.environment.get(
+            ocir.NAMESPACE_VARIABLE, ""
+        )
+
+    def names_of(self, reference: Reference) -> tuple[str, ...]:
+        """What the file calls the registries at a host: those whose prefix the repository has first, the longest first."""
+
+        def particular(one: Registry) -> int:
+            within = f"{reference.repository}/".startswith(f"{one.prefix}/" if one.prefix else "")
+            return len(one.prefix) if within else -1
+
+        at_host = [one for one in self.registries.values() if one.host == reference.host]
+        named = tuple(one.name for one in sorted(at_host, key=particular, reverse=True))
+        return named or (("ocir",) if ocir.names_of(reference.host) else ())
 
     def located(self, reference: Reference) -> Reference:
         """Where an image really is fetched from: through the longest mirror that matches its host and path."""
@@ -94,13 +138,24 @@ def find(start: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     folder = start.absolute()
     path = next((one / FILE for one in (folder, *folder.parents) if (one / FILE).is_file()), None)
     if path is None:
-        return Settings(endpoint=_endpoint_of(environment))
+        return Settings(endpoint=_endpoint_of(environment), environment=environment)
     file = check(read(path, empty_hint="write something, or delete it"), SettingsFile)
-    registries = {
-        name: Registry(name, one.host, one.prefix, one.type, one.insecure) for name, one in file.registries.items()
-    }
+    registries = {name: _registry(name, one, environment) for name, one in file.registries.items()}
     endpoint = file.hub.endpoint or _endpoint_of(environment)
-    return Settings(path, registries, {key.rstrip("/"): place for key, place in file.mirrors.items()}, endpoint)
+    mirrors = {key.rstrip("/"): place for key, place in file.mirrors.items()}
+    policy = LicensePolicy(file.licenses.forbid, file.licenses.allow)
+    return Settings(path, registries, mirrors, endpoint, policy, environment)
+
+
+def _registry(name: str, entry: RegistryEntry, environment: Mapping[str, str]) -> Registry:
+    if entry.type == "ocir":
+        return _ocir(name, entry, environment)
+    return Registry(name, entry.host, entry.prefix, entry.type, entry.insecure, entry.immutable)
+
+
+def _ocir(name: str, entry: RegistryEntry, environment: Mapping[str, str]) -> Registry:
+    place = ocir.place(entry.region, entry.namespace, entry.prefix, entry.host, environment)
+    return Registry(name, place.host, place.prefix, entry.type, entry.insecure, entry.immutable, place.missing)
 
 
 def _endpoint_of(environment: Mapping[str, str]) -> str:

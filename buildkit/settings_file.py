@@ -6,12 +6,17 @@ import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, StrictBool
+from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
+from buildkit.checked import choice
 from buildkit.connections import is_loopback
-from buildkit.inputs import Part
+from buildkit.errors import InvalidInput
+from buildkit.inputs import Part, Patterns
 from buildkit.oci.reference import is_host, is_repository
 from buildkit.plain import Refusal, plain, shown
+from buildkit.registries.ocir import key_of
+from buildkit.registries.profiles import TYPES
 
 ENDPOINT = "https://huggingface.co"
 DOCKER_HUB = {"index.docker.io": "docker.io", "registry-1.docker.io": "docker.io"}
@@ -98,26 +103,72 @@ def _registry_name(text: str) -> str:
 def _word(text: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9-]*", text):
         raise Refusal(f"{shown(text)} is not a registry's type", "a word such as distribution, quay or harbor")
+    if text not in TYPES:
+        raise Refusal(f"there is no registry type {shown(text)}", choice(text, TYPES, "the types are"))
+    return text
+
+
+def _region(text: str) -> str:
+    try:
+        key_of(text)
+    except InvalidInput as error:
+        raise Refusal(error.what, error.hint) from None
+    return text
+
+
+def _namespace(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_]+(-[a-z0-9_]+)*", text):
+        raise Refusal(f"{shown(text)} is not a tenancy's namespace", "'oci os ns get' prints it")
     return text
 
 
 class RegistryEntry(Part):
     """A registry that images are pushed to."""
 
-    host: Annotated[str, AfterValidator(_host)] = Field(description="Its host, with the port if it has one.")
-    prefix: Annotated[str, AfterValidator(_prefix)] = Field(
-        default="", description="What comes before an image's name."
-    )
     type: Annotated[str, AfterValidator(_word)] = Field(
         default="distribution", description="What sort of registry it is."
     )
+    host: str = Field(
+        default="",
+        validate_default=True,
+        description="Its host, with the port if it has one; of ocir the region tells.",
+    )
+    prefix: Annotated[str, AfterValidator(_prefix)] = Field(
+        default="", description="What comes before an image's name."
+    )
+    region: Annotated[str, AfterValidator(_region)] = Field(
+        default="", description="Of ocir: the region's name or key; else OCIR_REGION says it."
+    )
+    namespace: Annotated[str, AfterValidator(_namespace)] = Field(
+        default="", description="Of ocir: the tenancy's namespace; else OCIR_NAMESPACE says it."
+    )
     insecure: StrictBool = Field(default=False, description="Speak plain HTTP to it.")
+    immutable: StrictBool = Field(default=False, description="Never move a tag that exists with another digest.")
+
+    @field_validator("host")
+    @classmethod
+    def _has_host(cls, text: str, info: ValidationInfo) -> str:
+        if not text and info.data.get("type") == "ocir":
+            return ""
+        if not text:
+            raise PydanticCustomError("missing", "Field required")
+        return _host(text)
 
 
 class HubEntry(Part):
     """The hub that models come from."""
 
     endpoint: Annotated[str, AfterValidator(hub_endpoint)] | None = Field(default=None, description="Its URL.")
+
+
+class LicensesEntry(Part):
+    """Which licenses models may have."""
+
+    forbid: Patterns = Field(
+        default=(),
+        description="Licenses that stop a build, * for anything; also non-commercial, gated and unknown (no license on the card).",
+    )
+    allow: Patterns = Field(default=(), description="Where any are named, only these are allowed.")
 
 
 _Name = Annotated[str, AfterValidator(_registry_name)]
@@ -135,3 +186,4 @@ class SettingsFile(Part):
         default_factory=dict, description="Host or prefix -> where it really is."
     )
     hub: HubEntry = HubEntry()
+    licenses: LicensesEntry = LicensesEntry()

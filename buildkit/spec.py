@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, StrictBool, field_validator
 
 from buildkit.errors import InvalidInput
 from buildkit.inputs import (
     AT_LEAST_ONE,
     Download,
+    FileRef,
     FolderRef,
     HuggingFaceRef,
     ImageRef,
+    OneFile,
     Part,
     Plain,
     Project,
@@ -26,12 +28,16 @@ from buildkit.inputs import (
 )
 from buildkit.oci.reference import Platform, Reference, is_repository, is_tag
 from buildkit.plain import Refusal, plain, relative_path, shown
+from buildkit.tags import MEANINGS, PLACEHOLDER
+from buildkit.target_settings import TargetUse, Waiver
 
 __all__ = [
     "Download",
+    "FileRef",
     "FolderRef",
     "HuggingFaceRef",
     "ImageRef",
+    "OneFile",
     "Part",
     "Plain",
     "Project",
@@ -64,7 +70,12 @@ def _label_value(text: str) -> str:
 
 
 def _tag(text: str) -> str:
-    if not is_tag(text):
+    unknown = [name for name in PLACEHOLDER.findall(text) if name not in MEANINGS]
+    if unknown:
+        raise Refusal(
+            f"has {{{unknown[0]}}}, which means nothing", f"there are {', '.join(f'{{{name}}}' for name in MEANINGS)}"
+        )
+    if not is_tag(PLACEHOLDER.sub("0", text)):
         raise Refusal(
             f"{shown(text)} is not a tag", "letters, digits, '.', '_' and '-', at most 128, the first no '.' or '-'"
         )
@@ -93,14 +104,23 @@ PlatformName = Annotated[str, AfterValidator(_platform)]
 
 
 class Spec(Part):
-    """What every kind of recipe may say. ``builder_images`` are keys of images that only a Containerfile build needs."""
+    """What every kind of recipe may say. ``builder_images`` are keys of images that only a Containerfile build needs.
+
+    ``python_inputs`` are keys of sources that are locks of Python packages: when one moves, that is called ``python``.
+    """
 
     builder_images: ClassVar[frozenset[str]] = frozenset()
+    python_inputs: ClassVar[frozenset[str]] = frozenset()
 
     kind: str = Field(description="The kind of recipe.")
     name: str = Field(description="The image's name: the last part of its repository.")
     tags: Annotated[tuple[ImageTag, ...], AfterValidator(some), AfterValidator(_distinct)] = Field(
-        default=("latest",), json_schema_extra=AT_LEAST_ONE, description="The tags that a push moves."
+        default=("latest",),
+        json_schema_extra=AT_LEAST_ONE,
+        description="The tags that a push moves; {revision}, {date}, {base}, {version} and {digest} are written out.",
+    )
+    immutable: StrictBool = Field(
+        default=False, exclude=True, description="Never move a tag that exists with another digest."
     )
     platforms: Annotated[tuple[PlatformName, ...], AfterValidator(some), AfterValidator(_distinct)] = Field(
         default=("linux/amd64",),
@@ -110,6 +130,10 @@ class Spec(Part):
     labels: dict[Label, LabelValue] = Field(
         default_factory=dict, description="Labels of the image; they win over our own."
     )
+    targets: tuple[TargetUse, ...] = Field(
+        default=(), description="The platforms that it is meant for: their rules are checked before it is built."
+    )
+    waive: tuple[Waiver, ...] = Field(default=(), description="Rules that it breaks on purpose, each with the reason.")
 
     @field_validator("name")
     @classmethod
@@ -121,9 +145,13 @@ class Spec(Part):
         return text
 
     @property
-    def targets(self) -> tuple[Platform, ...]:
+    def platforms_parsed(self) -> tuple[Platform, ...]:
         """The platforms, parsed."""
         return tuple(Platform.parse(platform) for platform in self.platforms)
+
+    def platforms_of(self, key: str) -> frozenset[Platform]:
+        """What an image must exist for; none for one that only builds, which runs wherever the builder is."""
+        return frozenset() if key in self.builder_images else frozenset(self.platforms_parsed)
 
     def images(self) -> Iterator[tuple[str, Reference]]:
         """Every image the recipe names, by key; ``scratch`` is none."""

@@ -6,16 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from buildkit.card import Card
 from buildkit.events import Emit
 from buildkit.oci.reference import Reference
 from buildkit.parallel import Stop
 from buildkit.pin import Inventory, Source
-from buildkit.registries.auth import find
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection
+from buildkit.registries.identity import check_login, credentials_of
+from buildkit.registries.pace import Pace
+from buildkit.registries.profile import Profile
+from buildkit.registries.profiles import profile_of
 from buildkit.settings import Settings
 from buildkit.sources import open_source
-from buildkit.spec import SourceRef
+from buildkit.spec import HuggingFaceRef, SourceRef
 
 
 @dataclass(frozen=True)
@@ -36,19 +40,44 @@ class World:
         """A repository of a registry; its connection is kept for the next one who asks."""
         bare = Reference(reference.host, reference.repository)
         if bare not in self._connections:
-            self._connections[bare] = Connection(
+            profile, sleep = self.profile(bare.host), self.sleep or self.stop.wait
+            names = self.settings.names_of(bare)
+            connection = Connection(
                 bare.host,
                 plain_http=self.settings.plain_http,
-                credentials=lambda: find(bare.host, bare.repository),
-                sleep=self.sleep or self.stop.wait,
+                credentials=lambda: credentials_of(
+                    bare, profile, connection.origin, names, namespace=self.settings.namespace_of(bare.host)
+                ),
+                sleep=sleep,
+                profile=profile,
+                pace=Pace.shared(bare.host, profile.per_second, sleep),
             )
+            self._connections[bare] = connection
         return Repository(self._connections[bare], bare)
+
+    def profile(self, host: str) -> Profile:
+        """What is known of the registry at a host; raises InvalidInput where the settings call it what nobody knows."""
+        return profile_of(host, self.settings.type_of(host))
+
+    def check_login(self, reference: Reference) -> None:
+        """Raises InvalidInput where the login was made to another name of the registry that is about to be written."""
+        origin = self.repository(reference).connection.origin
+        check_login(reference, self.profile(reference.host), origin, self.settings.names_of(reference))
 
     def abandon(self, seconds: float) -> None:
         """Stops everything that goes on, and gives up the uploads that are open, in ``seconds`` at most."""
         self.stop.ask()
         for connection in self._connections.values():
             connection.abandon(seconds)
+
+    def card(self, reference: SourceRef, inventory: Inventory) -> Card | None:
+        """A model's card, of the commit that is pinned; None where the model is not on a hub. Raises SourceFailed."""
+        if not isinstance(reference, HuggingFaceRef):
+            return None
+        from buildkit.sources.huggingface import HuggingFace
+
+        pinned = reference.model_copy(update={"hf": inventory.name, "revision": inventory.commit})
+        return HuggingFace(pinned, self.settings.endpoint, wait=self.sleep or self.stop.wait, emit=self.emit).card()
 
     def source(
         self, reference: SourceRef, folder: Path, *, keep: bool = False, pinned: Inventory | None = None

@@ -32,7 +32,7 @@ FILES: dict[str, bytes] = {
 }
 
 
-def put_base(registry: Registry, name: str = "ubi9/ubi-micro", content: bytes = b"shell") -> str:
+def put_base(registry: Registry, name: str = "ubi9/ubi-micro", content: bytes = b"shell", **process: object) -> str:
     """A base image with one gzip-less layer, as an index with one platform."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
@@ -44,7 +44,8 @@ def put_base(registry: Registry, name: str = "ubi9/ubi-micro", content: bytes = 
         "os": "linux",
         "architecture": "amd64",
         "created": "2024-01-01T00:00:00Z",
-        "config": {"Env": ["PATH=/bin", "container=oci"], "Labels": {"vendor": "base"}, "Cmd": ["/bin/sh"]},
+        "config": {"Env": ["PATH=/bin", "container=oci"], "Labels": {"vendor": "base"}, "Cmd": ["/bin/sh"]}
+        | {key.capitalize(): value for key, value in process.items()},
         "rootfs": {"type": "layers", "diff_ids": [digest]},
         "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "base"}],
     }

@@ -122,7 +122,7 @@ def test_what_no_image_can_have_is_refused(key: str, value: Any) -> None:
 
 def test_targets_are_parsed() -> None:
     """The platforms are read again in every stage."""
-    assert Example(kind="example", name="x", platforms=("linux/arm64/v8",)).targets == (
+    assert Example(kind="example", name="x", platforms=("linux/arm64/v8",)).platforms_parsed == (
         Platform("linux", "arm64", "v8"),
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildkit import __version__
+from buildkit.cli.options import ManifestFormat, RegistryNames, form_named
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
@@ -48,9 +49,6 @@ Locked = Annotated[
     bool, typer.Option("--locked", help="Refuse, with exit code 3, where anything moved since it was locked.")
 ]
 Upgrade = Annotated[bool, typer.Option("--upgrade", help="Take what every input means now.")]
-RegistryName = Annotated[
-    str | None, typer.Option("--registry", help="A registry of modelpack.yaml, or HOST/PREFIX.", metavar="R")
-]
 
 
 class EngineName(StrEnum):
@@ -84,18 +82,23 @@ def build(
     push: Annotated[
         bool, typer.Option("--push", help="Push to --registry; models go there without touching the disk.")
     ] = False,
-    registry: RegistryName = None,
+    registry: RegistryNames = None,
     output: Annotated[
         str | None, typer.Option(help="oci:DIR, oci-archive:FILE or docker-archive:FILE.", metavar="FORM:PATH")
     ] = None,
+    manifest_format: ManifestFormat = None,
     locked: Locked = False,
     upgrade: Upgrade = False,
+    builder: Annotated[str, typer.Option(help="A builder of docker buildx, of any driver.", metavar="NAME")] = "",
     shard: Annotated[
         str | None,
         typer.Option(help="Push only this machine's share of the layers; --assemble follows.", metavar="I/N"),
     ] = None,
     assemble: Annotated[
         bool, typer.Option("--assemble", help="Write the manifest over what the shards pushed.")
+    ] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not check the rules of the recipe's targets.")
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -107,13 +110,26 @@ def build(
     from buildkit import flow
     from buildkit.push import Output
 
-    if push != (registry is not None):
+    if push != bool(registry):
         raise typer.BadParameter("--push and --registry go together: --push --registry R")
     if (shard or assemble) and (not push or output or (shard and assemble)):
         raise typer.BadParameter("--shard and --assemble go with --push, without --output, and one at a time")
+    if (shard or assemble) and len(registry or ()) > 1:
+        raise typer.BadParameter("--shard and --assemble go to one registry at a time")
+    if manifest_format and not push:
+        raise typer.BadParameter("--manifest-format goes with --push: an output has a form of its own")
     if output and len(recipes) > 1:
         raise typer.BadParameter("--output holds one image: build one recipe at a time")
-    wanted = flow.Wanted(engine.value, _policy(locked, upgrade), registry, Output.parse(output) if output else None)
+    wanted = flow.Wanted(
+        engine.value,
+        _policy(locked, upgrade),
+        registry[0] if registry else None,
+        Output.parse(output) if output else None,
+        also=tuple(registry[1:]) if registry else (),
+        form=form_named(manifest_format),
+        builder=builder,
+        check=not no_check,
+    )
     if shard:
         _shards(recipes, shard, wanted, as_json, quiet)
     elif assemble:
@@ -126,7 +142,11 @@ def build(
 
 @app.command()
 def push(
-    recipes: OptionalRecipes = None, registry: RegistryName = None, as_json: Json = False, quiet: Quiet = False
+    recipes: OptionalRecipes = None,
+    registry: RegistryNames = None,
+    manifest_format: ManifestFormat = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Push what was built, without building again.
 
@@ -134,26 +154,43 @@ def push(
     """
     from buildkit import flow
 
-    if registry is None:
+    if not registry:
         raise typer.BadParameter("say where to: --registry R, a name from modelpack.yaml or HOST/PREFIX")
-    _each(recipes or _locked_here(), as_json, quiet, lambda recipe, world: flow.push(recipe, world, registry))
+    form = form_named(manifest_format)
+    _each(
+        recipes or _locked_here(), as_json, quiet, lambda recipe, world: flow.push(recipe, world, *registry, form=form)
+    )
 
 
 @app.command()
-def lock(recipes: Recipes, locked: Locked = False, upgrade: Upgrade = False, quiet: Quiet = False) -> None:
+def lock(
+    recipes: Recipes,
+    locked: Locked = False,
+    upgrade: Upgrade = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only tell, with exit code 3, where a lock is not what its recipe says.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
     """Pin what recipes name: commits, files, digests.
 
-    Without options what is locked stays, and what moved meanwhile is told. Example: modelpack lock recipe.yaml --upgrade
+    Without options what is locked stays, and what moved meanwhile is told; --check asks the network only with --locked or
+    --upgrade. Example: modelpack lock recipe.yaml --upgrade
     """
     from buildkit import flow
     from buildkit.policy import Policy
 
+    if check and not (locked or upgrade):
+        return _check_locks(recipes, quiet)
+    if check:
+        locked, upgrade = True, False
     policy = _policy(locked, upgrade)
     with session(False, quiet) as opened:
         for path in recipes:
             recipe, world = opened.recipe(path)
             flow.lock(recipe, world, Policy.CHECK if policy is Policy.KEEP else policy)
             print(recipe.lock_path)
+    return None
 
 
 @app.command()
@@ -162,6 +199,9 @@ def render(
     output: Annotated[
         Path | None, typer.Option(help="Write the Containerfile and what it adds into this folder.", metavar="DIR")
     ] = None,
+    bake: Annotated[
+        bool, typer.Option("--bake", help="Print every recipe under a folder as one docker-bake.json.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Print the Containerfile that buildx and podman build.
@@ -170,6 +210,9 @@ def render(
     """
     from buildkit import flow
 
+    if bake:
+        fleet_commands.print_bake(recipe, output, quiet)
+        return
     with session(False, quiet) as opened:
         read, world = opened.recipe(recipe)
         if output is None:
@@ -216,14 +259,41 @@ def init(
 
 
 @app.command()
-def schema(kind: Annotated[str | None, typer.Argument(help="Only this kind.")] = None) -> None:
+def schema(
+    kind: Annotated[str | None, typer.Argument(help="Only this kind.")] = None,
+    lock: Annotated[bool, typer.Option("--lock", help="The schema of lockfiles instead.")] = False,
+) -> None:
     """Print the JSON Schema of recipes, for editors.
 
     Example: modelpack schema > recipe.schema.json
     """
     from buildkit.recipe import schema as recipe_schema
 
+    if lock:
+        from buildkit.lock_form import schema as lock_schema
+
+        print(json.dumps(lock_schema(), ensure_ascii=False, indent=2))
+        return
     print(json.dumps(recipe_schema(kind), ensure_ascii=False, indent=2))
+
+
+def _check_locks(paths: Sequence[Path], quiet: bool) -> None:
+    """Every lock against its recipe, and nobody asked; raises Drifted with all that is out of date."""
+    from buildkit.errors import Drifted, Problem
+    from buildkit.fleet.found import recipes_in
+    from buildkit.fleet.offline import offline
+
+    stale = []
+    with session(False, quiet) as opened:
+        for path in recipes_in(paths):
+            recipe, _ = opened.recipe(path)
+            for change in offline(recipe):
+                old_new = " -> ".join(value for value in (change.old, change.new) if value)
+                what = f"{change.reason} {change.what}: {old_new}" + (f" ({change.detail})" if change.detail else "")
+                stale.append(Problem(str(recipe.lock_path), what.replace(":  (", ": (")))
+    if stale:
+        hint = "run 'modelpack lock RECIPE' (with --upgrade to take what moved), and commit the lock"
+        raise Drifted("locks are not what their recipes say", stale, hint=hint)
 
 
 def _shards(paths: Sequence[Path], text: str, wanted: Wanted, as_json: bool, quiet: bool) -> None:
@@ -267,6 +337,9 @@ def _each(paths: Sequence[Path], as_json: bool, quiet: bool, work: Callable[[Rec
             else:
                 if not as_json:
                     print("\n".join(lines(delivered[-1])), flush=True)
+                for failure in delivered[-1].failed.values():
+                    show_error(failure)
+                    code = max(code, failure.exit_code)
     if as_json:
         print(json.dumps([document(one) for one in delivered], ensure_ascii=False, indent=2))
     if code:
@@ -291,3 +364,14 @@ def _locked_here() -> list[Path]:
             hint="name the recipe: modelpack push RECIPE --registry R",
         )
     return found
+
+
+# Each module puts its commands on the app; they stand last, where everything that they share is there.
+from buildkit.cli import (  # noqa: E402, F401
+    check_commands,
+    doctor_commands,
+    fleet_commands,
+    probe_commands,
+    registry_commands,
+    trust_commands,
+)

@@ -18,7 +18,7 @@ def main() -> None:
     if _Ended.by_signal and code == INTERRUPTED:
         code = TERMINATED
     if code in (INTERRUPTED, TERMINATED):
-        print("interrupted: nothing was tagged, the lock is unchanged", file=sys.stderr)
+        print(_Ended.words, file=sys.stderr)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -32,8 +32,13 @@ def main() -> None:
     sys.exit(code)
 
 
+class Interrupted(KeyboardInterrupt):
+    """An interruption by a command that has done a part of its work; its text says which."""
+
+
 class _Ended:
     by_signal = False
+    words = "interrupted: nothing was tagged, the lock is unchanged"
 
 
 def _terminated(number: int, frame: object) -> None:
@@ -49,6 +54,9 @@ def _run() -> int:
         return int(app(standalone_mode=True) or 0)
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else FAILED
+    except Interrupted as interrupted:
+        _Ended.words = str(interrupted)
+        return INTERRUPTED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

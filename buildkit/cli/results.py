@@ -9,7 +9,7 @@ from buildkit.push import Delivered
 
 def lines(delivered: Delivered) -> list[str]:
     """``name:tag@sha256:...``, a line for each tag."""
-    return [f"{reference}@{delivered.sealing.digest}" for reference in delivered.references]
+    return [f"{reference}@{delivered.digest_of(reference)}" for reference in delivered.references]
 
 
 def document(delivered: Delivered) -> dict[str, Any]:
@@ -25,4 +25,5 @@ def document(delivered: Delivered) -> dict[str, Any]:
         "platforms": platforms,
         "layerBytes": sizes,
         "unchanged": delivered.unchanged,
+        "failed": {name: str(failure) for name, failure in delivered.failed.items()},
     }

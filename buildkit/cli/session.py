@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from buildkit.events import Emit
 
 if TYPE_CHECKING:
     from buildkit.recipe import Recipe
+    from buildkit.settings import Settings
     from buildkit.world import World
 
 
@@ -24,28 +26,32 @@ class Session:
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
-        self._worlds: dict[Path, World] = {}
+        self._settings: dict[Path, Settings] = {}
+        self._worlds: list[World] = []
 
     def recipe(self, path: Path) -> tuple[Recipe, World]:
-        """A recipe and its world; raises InvalidInput with everything that is wrong in either file."""
+        """A recipe and a world of its own; raises InvalidInput with everything that is wrong in either file."""
         from buildkit.recipe import load
 
         recipe = load(path)
         return recipe, self.world(recipe.folder)
 
     def world(self, folder: Path) -> World:
-        """The world as a folder's ``modelpack.yaml`` describes it."""
+        """A world as a folder's ``modelpack.yaml`` describes it. A failure that stops one stops no other."""
         from buildkit.settings import find
         from buildkit.world import World
 
-        if folder not in self._worlds:
-            self._worlds[folder] = World(find(folder), self._emit)
-        return self._worlds[folder]
+        if folder not in self._settings:
+            self._settings[folder] = find(folder)
+        world = World(self._settings[folder], self._emit)
+        self._worlds.append(world)
+        return world
 
     def stop(self) -> None:
         """Ends everything that goes on; after a command that is done there is nothing."""
-        for world in self._worlds.values():
-            world.abandon(_GRACE_SECONDS)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for world in self._worlds:
+            world.abandon(max(0.0, deadline - time.monotonic()))
 
 
 @contextmanager

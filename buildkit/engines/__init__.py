@@ -9,8 +9,10 @@ from buildkit.plan import Plan
 NAMES = ("embedded", "buildx", "podman")
 
 
-def engine_named(name: str) -> Engine:
-    """The engine of that name; raises InvalidInput."""
+def engine_named(name: str, builder: str = "") -> Engine:
+    """The engine of that name; raises InvalidInput. ``builder`` is a builder of buildx, and no other engine has any."""
+    if builder and name != "buildx":
+        raise InvalidInput(f"--builder is for buildx, and the engine is {name}", hint="use --engine buildx")
     match name:
         case "embedded":
             from buildkit.engines.embedded import Embedded
@@ -19,7 +21,7 @@ def engine_named(name: str) -> Engine:
         case "buildx":
             from buildkit.engines.buildx import Buildx
 
-            return Buildx()
+            return Buildx(builder)
         case "podman":
             from buildkit.engines.podman import Podman
 
@@ -27,9 +29,13 @@ def engine_named(name: str) -> Engine:
     raise InvalidInput(f"there is no engine {name!r}", hint=f"the engines are: auto, {', '.join(NAMES)}")
 
 
-def choose(name: str, plan: Plan) -> Engine:
-    """The engine that was asked for, or with ``auto`` the first that can build the plan; raises EngineFailed."""
-    engines = [engine_named(one) for one in (NAMES if name == "auto" else (name,))]
+def choose(name: str, plan: Plan, builder: str = "") -> Engine:
+    """The engine that was asked for, or with ``auto`` the first that can build the plan; raises EngineFailed.
+
+    Who names a ``builder`` of buildx asks for buildx.
+    """
+    name = "buildx" if name == "auto" and builder else name
+    engines = [engine_named(one, builder) for one in (NAMES if name == "auto" else (name,))]
     problems = []
     for engine in engines:
         lacking = engine.lacks(plan)

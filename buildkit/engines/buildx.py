@@ -20,9 +20,15 @@ from buildkit.plan import Plan
 
 
 class Buildx:
-    """Builds with ``docker buildx``, loads into docker's store, and exports from there."""
+    """Builds with ``docker buildx``, loads into docker's store, and exports from there.
+
+    ``builder`` is the name of a builder, of any driver: docker-container, kubernetes and remote ones hand the result over.
+    """
 
     name = "buildx"
+
+    def __init__(self, builder: str = "") -> None:
+        self._builder = builder
 
     def lacks(self, plan: Plan) -> list[Problem]:
         """docker, its buildx plugin, or what the plan says BuildKit cannot do. Whether a daemon runs shows at the build."""
@@ -65,6 +71,7 @@ class Buildx:
         arguments = {**exported.build_arguments(plan, context), "SOURCE_DATE_EPOCH": "0"}
         command = [*_docker(), "buildx", "build", "--file", str(file), "--platform", str(platform), "--load"]
         command += ["--provenance=false", "--progress=plain"]
+        command += [f"--builder={self._builder}"] if self._builder else []
         command += [f"--tag={name}" for name in names]
         command += [f"--build-arg={key}={value}" for key, value in arguments.items()]
         if exported.needs_host_network(plan, context):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from buildkit.build import Context
@@ -61,15 +61,16 @@ _PLATFORM_KEYS = ("os", "architecture", "variant", "os.version", "os.features", 
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """What a Containerfile's instructions make of a base's process: labels are added, variables replaced by name."""
+    """What a Containerfile's instructions make of a base's process: labels and ports are added, variables replaced by name."""
     result = dict(base)
     for key, value in over.items():
-        if key == "Labels":
+        if key in ("Labels", "ExposedPorts"):
             result[key] = {**(base.get(key) or {}), **value}
         elif key == "Env":
-            names = {variable.partition("=")[0] for variable in value}
+            added = [_with_path(variable, base.get(key) or []) for variable in value]
+            names = {variable.partition("=")[0] for variable in added}
             kept = [variable for variable in base.get(key) or [] if variable.partition("=")[0] not in names]
-            result[key] = [*kept, *value]
+            result[key] = [*kept, *added]
         else:
             result[key] = value
     # What BuildKit and buildah do for a base that has none.
@@ -77,6 +78,16 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         result["Env"] = [*(result.get("Env") or []), f"PATH={_PATH}"]
     result.setdefault("WorkingDir", "/")
     return result
+
+
+def _with_path(variable: str, base: Sequence[str]) -> str:
+    """``PATH=/before:${PATH}`` with the base's own path; all other variables as they are, ``$`` and all."""
+    before, placeholder, _ = variable.partition(":${PATH}")
+    if not placeholder or not before.startswith("PATH="):
+        return variable
+    there = next((one for one in base if one.startswith("PATH=")), f"PATH={_PATH}")
+    # An engine has put it before the base's already where it built the Containerfile's line.
+    return there if f"{there}:".startswith(f"{before}:") else f"{before}:{there.removeprefix('PATH=')}"
 
 
 def base_of(plan: Plan, platform: Platform, context: Context) -> tuple[ImageConfig, list[Layer]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform as platforms
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,45 +20,56 @@ from buildkit.cache import cache_folder
 from buildkit.connections import is_loopback
 from buildkit.engines.embedded import base_of, layer_stream, merged
 from buildkit.errors import EngineFailed, InvalidInput, Problem
+from buildkit.image_places import pinned, relocated
+from buildkit.instructions import replaced
 from buildkit.oci.image import EPOCH, Blob, Image, Layer
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import INDEXES, OCI_LAYER, Descriptor, ImageConfig, Index, Manifest
 from buildkit.oci.reference import Digest, Platform, Reference
-from buildkit.plan import TITLE, Plan, PlannedLayer, relocated
+from buildkit.pin import proven
+from buildkit.plan import TITLE, Plan, PlannedLayer
 
 KEPT = "modelpack"
 """The tag of this project's own image in an export."""
 
 
 def for_this_machine(text: str, context: Context) -> str:
-    """The Containerfile with images that only build named by this machine's own manifest.
+    """The Containerfile with images that run on another platform than the target's named by that platform's own manifest.
 
     podman 4.3 takes ``--platform=$BUILDPLATFORM`` and runs the stage on the target's platform all the same (measured), which
     needs an emulator for another architecture. A manifest's digest leaves no choice.
     """
+    changes = []
+    for one in pinned(text):
+        platform = _fixed_platform(one.platform)
+        if platform:
+            reference = _for_platform(Reference.parse(one.text), platform, context)
+            changes.append((one.first, one.end, str(reference)))
+    return replaced(text, changes)
 
-    def replace(found: re.Match[str]) -> str:
-        reference = Reference.parse(found[1])
-        document = context.bases[reference].resolve(reference.digest or "")
-        if document is None or document.media_type not in INDEXES:
-            return f"FROM {reference}"
-        chosen = Index.read(document).manifest_for(this_platform())
-        if chosen is None:
-            raise EngineFailed(
-                f"{reference} has no image for this machine ({this_platform()})", hint="name another 'builder'"
-            )
-        return f"FROM {reference.name}@{chosen.digest}"
 
-    return _BUILDS.sub(replace, text)
+def _fixed_platform(written: str) -> Platform | None:
+    """The platform that a FROM's flag names, where it is not the target's."""
+    if written in ("$BUILDPLATFORM", "${BUILDPLATFORM}"):
+        return this_platform()
+    return Platform.parse(written) if written and "$" not in written else None
+
+
+def _for_platform(reference: Reference, platform: Platform, context: Context) -> Reference:
+    document = context.bases[reference].resolve(reference.digest or "")
+    if document is None or document.media_type not in INDEXES:
+        return reference
+    chosen = Index.read(document).manifest_for(platform)
+    if chosen is None:
+        hint = "name another 'builder'" if platform == this_platform() else ""
+        raise EngineFailed(f"{reference} has no image for {platform}", hint=hint)
+    return Reference(reference.host, reference.repository).at(chosen.digest)
 
 
 def this_platform() -> Platform:
     """What containers run on here: linux, on this processor, whatever the operating system is."""
     machine = platforms.machine().lower()
     return Platform("linux", {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine))
-
-
-_BUILDS = re.compile(r"^FROM --platform=\$BUILDPLATFORM (\S+@\S+)", re.MULTILINE)
 
 
 @contextmanager
@@ -80,6 +90,8 @@ def build_context(plan: Plan, context: Context, *, own_stage: bool = False) -> I
         file.with_name(f"{file.name}.dockerignore").write_text("", encoding="utf-8")
         for name, layers in plan.archives.items():
             write_archive(layers, context, folder / name)
+        if plan.copied:
+            lay_out(plan.copied, context, folder)
         yield file, context.folder if plan.context is not None else folder
 
 
@@ -90,9 +102,26 @@ def write_archive(layers: tuple[PlannedLayer, ...], context: Context, path: Path
             file.write(piece)
 
 
+def lay_out(layer: PlannedLayer, context: Context, folder: Path) -> None:
+    """Writes the files that a Containerfile copies into a folder: proven, with their planned modes, and without times."""
+    for entry in layer.directories:
+        (folder / entry.name).mkdir(parents=True, exist_ok=True)
+    for planned in layer.files:
+        place = folder / planned.entry.name
+        with place.open("wb") as file:
+            for piece in proven(context.sources[planned.source], planned.file):
+                file.write(piece)
+        place.chmod(planned.entry.mode)
+    for entry in reversed(layer.entries):
+        if entry.directory:
+            (folder / entry.name).chmod(entry.mode)
+        os.utime(folder / entry.name, (entry.mtime, entry.mtime))
+
+
 def build_arguments(plan: Plan, context: Context) -> dict[str, str]:
-    """What the Containerfile may be told about this machine: the hub to download from."""
-    return {"HF_ENDPOINT": context.settings.endpoint} if "ARG HF_ENDPOINT" in plan.containerfile else {}
+    """What the Containerfile is told: the plan's own values, and about this machine the hub to download from."""
+    hub = {"HF_ENDPOINT": context.settings.endpoint} if "ARG HF_ENDPOINT" in plan.containerfile else {}
+    return {**hub, **plan.build_args}
 
 
 def needs_host_network(plan: Plan, context: Context) -> bool:
@@ -232,7 +261,8 @@ def recalled(layout: Layout, plan: Plan, platform: Platform, manifest: Digest, c
 
 def calm(content: Mapping[str, Any], platform: Platform) -> dict[str, Any]:
     """An engine's config without clocks, without empty keys, and with what engines write differently written one way."""
-    process = {key: value for key, value in (content.get("config") or {}).items() if value not in _NOTHING}
+    written = content.get("config") or {}
+    process = {key: value for key, value in written.items() if value not in _NOTHING and key not in _WINDOWS}
     process.setdefault("WorkingDir", "/")
     history = [{**entry, "created": EPOCH} for entry in content.get("history") or []]
     named = {
@@ -273,6 +303,8 @@ def _config(config: ImageConfig, plan: Plan, platform: Platform) -> dict[str, An
     return {**content, "config": {key: process[key] for key in sorted(process) if process[key] not in _NOTHING}}
 
 
+_WINDOWS = ("ArgsEscaped",)
+"""BuildKit writes it wherever there is a CMD; image-spec, config.md: deprecated, and for Windows alone."""
 _NOTHING: tuple[object, ...] = (None, "", [], {}, False)
 
 

@@ -24,8 +24,9 @@ _BLOCK = 1024 * 1024
 
 def made_layer(layer: MadeLayer, platform: Platform, context: Context) -> Layer:
     """The layer for a platform, made where this machine has not made it before; raises what making it raises."""
-    key = Digest.of(canonical([tar.PACKING, str(layer.key), layer.root, str(platform)]))
-    folder = _made(layer, key, platform, context)
+    by = layer.by()
+    key = Digest.of(canonical([tar.PACKING, str(layer.key), layer.root, str(platform), by]))
+    folder = _made(layer, key, f"{platform}, {by}" if by else str(platform), platform, context)
     places = {entry.name: place for entry, place in _found(folder, layer.root)}
     above = [tar.Entry(name, DIRECTORY_MODE, directory=True) for name in parents(f"{layer.root}/")]
     entries = sorted((*above, *(entry for entry, _ in _found(folder, layer.root))), key=lambda entry: entry.name)
@@ -37,7 +38,7 @@ def made_layer(layer: MadeLayer, platform: Platform, context: Context) -> Layer:
     return Layer(blob, annotations={KEY: key, TITLE: layer.title, PACKING: tar.PACKING})
 
 
-def _made(layer: MadeLayer, key: Digest, platform: Platform, context: Context) -> Path:
+def _made(layer: MadeLayer, key: Digest, told: str, platform: Platform, context: Context) -> Path:
     kept = cache_folder() / "made"
     folder = kept / key.hex
     if folder.is_dir():
@@ -46,7 +47,7 @@ def _made(layer: MadeLayer, key: Digest, platform: Platform, context: Context) -
     with TemporaryDirectory(prefix=".making-", dir=kept, ignore_cleanup_errors=True) as temporary:
         fresh = Path(temporary) / "files"
         fresh.mkdir()
-        context.emit(Said(f"making {layer.title} for {platform}"))
+        context.emit(Said(f"making {layer.title} for {told}"))
         layer.make(fresh, platform, context.sources)
         try:
             fresh.rename(folder)

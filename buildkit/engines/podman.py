@@ -15,6 +15,7 @@ from buildkit.engines import exported
 from buildkit.engines.program import run
 from buildkit.errors import Problem
 from buildkit.events import Said
+from buildkit.image_places import binds
 from buildkit.oci.image import Image
 from buildkit.oci.layout import Layout
 from buildkit.oci.reference import Digest, Platform
@@ -74,6 +75,8 @@ class Podman:
         command.append(f"--ignorefile={file}.dockerignore")
         command += [f"--build-arg={key}={value}" for key, value in exported.build_arguments(plan, context).items()]
         command += [f"--tag={name}" for name in self._names(plan, context)]
+        # podman 4.3 takes such a step from its cache whatever became of the mounted files (measured).
+        command += ["--no-cache"] if binds(plan.containerfile) else []
         if exported.needs_host_network(plan, context):
             command.append("--network=host")
         if exported.plain_http_pulls(context):

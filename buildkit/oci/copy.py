@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from buildkit.events import Began, Emit, Ended, Moved
-from buildkit.oci.image import Blob, Image, Sealed, Store
-from buildkit.oci.manifest import Document, Index
+from buildkit.oci.form import Form, index_in, manifest_in
+from buildkit.oci.image import Blob, Image, Sealed, Store, Taking
+from buildkit.oci.manifest import Descriptor, Document
 from buildkit.oci.reference import Digest, Platform
 from buildkit.parallel import Stop, each
 
@@ -34,7 +35,7 @@ Learned = Callable[[str, Digest], None]
 
 def place(
     images: Sequence[Image],
-    store: Store,
+    store: Taking,
     emit: Emit,
     stop: Stop,
     jobs: int = JOBS,
@@ -47,7 +48,7 @@ def place(
 
 def put_all(
     blobs: Sequence[Blob],
-    store: Store,
+    store: Taking,
     emit: Emit,
     stop: Stop,
     jobs: int = JOBS,
@@ -65,7 +66,7 @@ def put_all(
     return dict(each(distinct, put, jobs, stop))
 
 
-def put_watched(blob: Blob, store: Store, emit: Emit, stop: Stop) -> Digest:
+def put_watched(blob: Blob, store: Taking, emit: Emit, stop: Stop) -> Digest:
     """Puts one blob, telling ``emit`` how it goes, and gives up between two pieces when ``stop`` says so."""
     stop.check()
     emit(Began(blob.key, blob.title or blob.key[:19], blob.size))
@@ -85,22 +86,41 @@ def put_watched(blob: Blob, store: Store, emit: Emit, stop: Stop) -> Digest:
 
 def seal(images: Sequence[Image]) -> Sealing:
     """Writes the manifests of images whose digests are all known, and the index where there are several platforms."""
-    sealed = {image.platform: image.seal() for image in images}
+    return _sealing({image.platform: image.seal() for image in images}, "oci")
+
+
+def in_form(sealing: Sealing, form: Form, gzipped: Mapping[Digest, Descriptor]) -> Sealing:
+    """The same image with its manifests in a form; ``gzipped`` as for :func:`buildkit.oci.form.manifest_in`, or KeyError."""
+    if form == "oci":
+        return sealing
+    sealed = {
+        platform: Sealed(manifest_in(form, one.manifest, gzipped), one.config)
+        for platform, one in sealing.images.items()
+    }
+    return _sealing(sealed, form)
+
+
+def _sealing(sealed: Mapping[Platform, Sealed], form: Form) -> Sealing:
     if len(sealed) == 1:
         return Sealing(sealed, next(iter(sealed.values())).manifest.document)
     descriptors = [one.manifest.document.descriptor(platform) for platform, one in sorted(sealed.items())]
-    return Sealing(sealed, Index.write(descriptors, {}).document)
+    return Sealing(sealed, index_in(form, descriptors, {}).document)
 
 
 def publish(
     sealing: Sealing, store: Store, tags: Sequence[str], before_tags: Callable[[], None] = lambda: None
 ) -> None:
     """Stores configs, then manifests by digest, then moves the tags: a run that ends early leaves no tag."""
+    publish_untagged(sealing, store)
+    before_tags()
+    for tag in tags:
+        store.publish(sealing.document, tag)
+
+
+def publish_untagged(sealing: Sealing, store: Store) -> None:
+    """Stores configs, then manifests by digest: everything but the tags."""
     for sealed in sealing.images.values():
         store.put(sealed.config, lambda amount: None)
     for sealed in sealing.images.values():
         store.publish(sealed.manifest.document)
     store.publish(sealing.document)
-    before_tags()
-    for tag in tags:
-        store.publish(sealing.document, tag)

@@ -101,6 +101,13 @@ class Placed:
     outcome: Outcome
 
 
+class Taking(Protocol):
+    """What takes an image's blobs."""
+
+    def put(self, blob: Blob, moved: Callable[[int], None]) -> Placed:
+        """Makes the blob be there, moving bytes only where it must; ``moved`` hears of every piece that was sent."""
+
+
 class Store(Protocol):
     """A place for an image's blobs and manifests."""
 

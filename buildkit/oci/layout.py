@@ -27,7 +27,7 @@ class Layout:
 
     def resolve(self, name: str) -> Document | None:
         """The document under a tag or digest; with the name "" the only one there is, else None."""
-        entries = self._entries()
+        entries = self.entries()
         if name.startswith("sha256:"):
             found = next((entry for entry in entries if entry.digest == name), None)
             media_type = found.media_type if found else ""
@@ -72,7 +72,7 @@ class Layout:
         self.put(Blob.of(document.raw, document.media_type), lambda amount: None)
         if tag is None:
             return
-        kept = [entry.document() for entry in self._entries() if entry.annotations.get(REFERENCE_NAME) != tag]
+        kept = [entry.document() for entry in self.entries() if entry.annotations.get(REFERENCE_NAME) != tag]
         named = Descriptor(document.media_type, document.digest, len(document.raw), {REFERENCE_NAME: tag})
         self._write(
             "index.json",
@@ -93,7 +93,8 @@ class Layout:
             atomic.file.write(content)
             atomic.keep(self.folder / name)
 
-    def _entries(self) -> tuple[Descriptor, ...]:
+    def entries(self) -> tuple[Descriptor, ...]:
+        """What ``index.json`` names."""
         path = self.folder / "index.json"
         if not path.is_file():
             return ()

@@ -1,9 +1,8 @@
 """Credentials for a registry, from where docker and podman keep them.
 
-The order: ``MODELPACK_<HOST>_USERNAME`` and ``_PASSWORD``, then ``$REGISTRY_AUTH_FILE``, then
-``$DOCKER_CONFIG/config.json`` (``~/.docker``), then podman's ``auth.json``. In a file the entry with the longest path that
-matches wins (containers-auth.json(5)); ``credHelpers`` and ``credsStore`` are asked through their documented protocol
-(docker-credential-helpers): the only place outside the engines where another program is started.
+The order: ``MODELPACK_<REGISTRY>_USERNAME`` and ``_PASSWORD``, where REGISTRY is a name in ``modelpack.yaml`` or the host,
+then ``$REGISTRY_AUTH_FILE``, then ``$DOCKER_CONFIG/config.json`` (``~/.docker``), then podman's ``auth.json``. In a file the
+entry with the longest path that matches wins (containers-auth.json(5)); ``credHelpers`` and ``credsStore`` are asked.
 """
 
 from __future__ import annotations
@@ -13,40 +12,33 @@ import binascii
 import json
 import os
 import re
-import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from buildkit.errors import InvalidInput
+from buildkit.errors import InvalidInput, Problem
+from buildkit.registries.credential_helper import CredentialHelper
+from buildkit.registries.credentials import Credentials
 
-_HELPER_SECONDS = 60
-_HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+__all__ = ["Credentials", "find", "server_key", "variable_stem"]
+
 _DOCKER_HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io")
-_TOKEN_USER = "<token>"
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """A user name with a password, or an identity token; never shown. ``found`` says where they came from."""
+def find(
+    host: str,
+    repository: str = "",
+    environment: Mapping[str, str] = os.environ,
+    names: Sequence[str] = (),
+) -> Credentials | None:
+    """The credentials for a repository on a registry's host, or None; raises InvalidInput for a damaged file.
 
-    username: str = field(repr=False)
-    password: str = field(repr=False)
-    identity_token: str = field(default="", repr=False)
-    found: str = ""
-
-    @property
-    def basic(self) -> str:
-        """The value of an ``Authorization: Basic`` header."""
-        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-
-
-def find(host: str, repository: str = "", environment: Mapping[str, str] = os.environ) -> Credentials | None:
-    """The credentials for a repository on a registry's host, or None; raises InvalidInput for a damaged file."""
-    named = _from_environment(host, environment)
-    if named:
-        return named
+    ``names`` are what ``modelpack.yaml`` calls the registry: variables by those names go before those by the host.
+    """
+    for name in (*names, host):
+        named = _from_environment(name, environment)
+        if named:
+            return named
     for path in _files(environment):
         found = _from_file(path, host, repository)
         if found:
@@ -54,16 +46,25 @@ def find(host: str, repository: str = "", environment: Mapping[str, str] = os.en
     return None
 
 
-def variable_stem(host: str) -> str:
-    """How a host is written in the names of environment variables: upper case, everything else than A-Z0-9 as ``_``."""
-    return re.sub(r"[^A-Z0-9]+", "_", host.upper()).strip("_")
+def variable_stem(name: str) -> str:
+    """How a name or host is written in the names of environment variables: upper case, all but A-Z0-9 as ``_``."""
+    return re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
 
 
-def _from_environment(host: str, environment: Mapping[str, str]) -> Credentials | None:
-    stem = f"MODELPACK_{variable_stem(host)}"
+def server_key(host: str) -> str:
+    """The name under which docker keeps a host's credentials."""
+    return _DOCKER_HUB_KEYS[0] if host == "docker.io" else host
+
+
+def _from_environment(name: str, environment: Mapping[str, str]) -> Credentials | None:
+    stem = f"MODELPACK_{variable_stem(name)}"
     username, password = environment.get(f"{stem}_USERNAME"), environment.get(f"{stem}_PASSWORD")
     if username and password:
         return Credentials(username, password, found=f"{stem}_USERNAME")
+    if username or password:
+        lacking = "PASSWORD" if username else "USERNAME"
+        problem = Problem(f"{stem}_{lacking}", "is not set, or empty", f"set it, or unset {stem}_* altogether")
+        raise InvalidInput("the environment has half of a registry's credentials", [problem])
     return None
 
 
@@ -138,35 +139,13 @@ def _entry(entry: dict[str, Any], where: str) -> Credentials | None:
 
 
 def _from_helper(content: dict[str, Any], host: str, path: Path) -> Credentials | None:
+    keys = (server_key(host), host) if host == "docker.io" else (host, f"https://{host}")
     helpers = content.get("credHelpers")
-    chosen = helpers.get(host) if isinstance(helpers, dict) else None
-    if chosen:
-        return _ask(str(chosen), host, path)
+    for key in dict.fromkeys((host, *keys)):
+        if isinstance(helpers, dict) and key in helpers:
+            # An empty name says: for this registry no helper, whatever the store is.
+            return CredentialHelper(str(helpers[key]), path).get(key) if helpers[key] else None
     if content.get("credsStore"):
-        keys = (_DOCKER_HUB_KEYS[0], host) if host == "docker.io" else (host, f"https://{host}")
-        return next((found for key in keys if (found := _ask(str(content["credsStore"]), key, path))), None)
+        helper = CredentialHelper(str(content["credsStore"]), path)
+        return next((found for key in keys if (found := helper.get(key))), None)
     return None
-
-
-def _ask(helper: str, server: str, path: Path) -> Credentials | None:
-    if not _HELPER_NAME.fullmatch(helper):
-        raise InvalidInput(f"{path} names the credential helper {helper!r}, which is not a program's name")
-    program = f"docker-credential-{helper}"
-    try:
-        answer = subprocess.run(
-            [program, "get"], input=server.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False
-        )
-    except FileNotFoundError:
-        raise InvalidInput(f"{path} names the credential helper {program}, which is not installed") from None
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise InvalidInput(f"the credential helper {program} does not answer ({type(error).__name__})") from None
-    if answer.returncode:
-        return None
-    try:
-        content = json.loads(answer.stdout)
-        username, secret = str(content["Username"]), str(content["Secret"])
-    except (ValueError, KeyError, TypeError):
-        raise InvalidInput(f"the credential helper {program} gave an answer that is not credentials") from None
-    if username == _TOKEN_USER:
-        return Credentials("", "", secret, program)
-    return Credentials(username, secret, found=program) if secret else None

@@ -12,6 +12,7 @@ from buildkit.errors import RegistryFailed
 from buildkit.oci.image import Blob, Placed
 from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descriptor, Document
 from buildkit.oci.reference import Digest, Reference
+from buildkit.oci.stored import NoSpans
 from buildkit.registries.connection import TRIES, Answer, Connection, Lost
 from buildkit.registries.tokens import Scope
 from buildkit.registries.upload import Upload
@@ -49,6 +50,22 @@ class Repository:
             )
         return document
 
+    def digest(self, name: str) -> Digest | None:
+        """What a tag or digest names, asked by HEAD, which registries with a pull limit do not count; None for nothing.
+
+        Raises RegistryFailed. Where the registry does not tell the digest (it need not) the manifest is read.
+        """
+        path = self._path("manifests", name)
+        answer = self.connection.request("HEAD", path, self._scope, headers={"Accept": _ACCEPT})
+        answer.drain_conn()
+        if answer.status == 404:
+            return None
+        promised = answer.headers.get("Docker-Content-Digest", "")
+        if answer.status == 200 and promised.startswith("sha256:"):
+            return Digest(promised)
+        document = self.resolve(name)
+        return document.digest if document else None
+
     def has(self, digest: Digest) -> bool:
         """Whether the repository holds a blob."""
         answer = self.connection.request("HEAD", self._path("blobs", digest), self._scope)
@@ -79,6 +96,33 @@ class Repository:
                 self.connection.pause(attempt, lost)
         if hashed.hexdigest() != descriptor.digest.hex:
             raise RegistryFailed(f"{self.reference.name} gave other bytes for {descriptor.digest} than that digest")
+
+    def span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
+        """Some bytes of a blob, by Range: they are not proven by its digest. Raises NoSpans where all would be sent."""
+        for attempt in range(TRIES):
+            try:
+                return self._span(descriptor, start, length)
+            except Lost as lost:
+                if attempt == TRIES - 1:
+                    raise self.connection.unreachable(lost) from None
+                self.connection.pause(attempt, lost)
+        raise AssertionError("unreachable")
+
+    def _span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
+        headers = {"Range": f"bytes={start}-{start + length - 1}"}
+        answer = self.connection.follow(self._path("blobs", descriptor.digest), self._scope, headers)
+        try:
+            self._expect(answer, (200, 206), f"reading {descriptor.digest} of {self.reference.name}")
+            if answer.status == 200 and length < descriptor.size:
+                raise NoSpans(f"{self.connection.host} does not serve parts of a layer")
+            found = answer.read(length)
+        except HTTPError as error:
+            raise Lost(f"{self.connection.host}: {error}") from None
+        finally:
+            answer.close() if answer.status == 200 else answer.drain_conn()
+        if len(found) < length:
+            raise Lost(f"{length - len(found)} bytes are missing")
+        return found
 
     def put(self, blob: Blob, moved: Callable[[int], None]) -> Placed:
         """Makes the blob be there: finds it, mounts it from a sibling, or sends it. Raises RegistryFailed, SourceFailed."""
@@ -115,6 +159,15 @@ class Repository:
         if answered != document.digest:
             raise RegistryFailed(f"{self.connection.host} stored {answered} where {document.digest} was sent")
 
+    def referrers(self, digest: Digest) -> Document | None:
+        """The index of what refers to a digest; None where the registry has no referrers API. Raises RegistryFailed."""
+        answer = self.connection.request("GET", self._path("referrers", digest), self._scope)
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        if answer.status != 200 or kind not in INDEXES:
+            answer.drain_conn()
+            return None
+        return Document(kind, _bounded(answer, self.reference.name))
+
     def delete(self, digest: Digest) -> None:
         """Deletes a manifest with its tags; raises RegistryFailed where the registry does not let one."""
         scope = (*self._push, f"repository:{self.repository}:delete")
@@ -146,7 +199,12 @@ class Repository:
 
     def _mount(self, digest: Digest, origin: Reference | None) -> str | None:
         """Mounts a blob of a sibling repository: "" when done, the location of the upload session it became, else None."""
-        if origin is None or origin.host != self.reference.host or origin.repository == self.repository:
+        if (
+            origin is None
+            or not self.connection.profile.mounts
+            or origin.host != self.reference.host
+            or origin.repository == self.repository
+        ):
             return None
         scope = (*self._push, f"repository:{origin.repository}:pull")
         where = self._path("blobs", "uploads/") + "?" + urlencode({"mount": digest, "from": origin.repository})

@@ -13,12 +13,17 @@ from typing import cast
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, SSLError
+from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
 
 from buildkit import connections
 from buildkit.errors import ModelpackError, RegistryFailed
-from buildkit.oci.manifest import parse_object
-from buildkit.registries.auth import Credentials, find
+from buildkit.registries import refusals
+from buildkit.registries.auth import find
+from buildkit.registries.credentials import Credentials
+from buildkit.registries.pace import Pace
+from buildkit.registries.profile import Profile
+from buildkit.registries.profiles import profile_of
+from buildkit.registries.refusals import error_body, reason
 from buildkit.registries.tokens import Authority, Refused, Scope
 
 TRIES = 5
@@ -27,8 +32,6 @@ _LONGEST_WAIT = 60.0
 _REDIRECTS = 5
 _AUTHORISATIONS = 3
 """Times that one request is sent with another token: the first has none, and a token may expire on its way."""
-
-_LARGEST_ERROR = 64 * 1024
 
 Body = bytes | Iterable[bytes | memoryview] | None
 Answer = urllib3.BaseHTTPResponse
@@ -47,7 +50,11 @@ class Lost(Exception):
 
 
 class Connection:
-    """A registry's HTTP API, for all threads. ``sleep`` takes seconds and can be replaced where tests must not wait."""
+    """A registry's HTTP API, for all threads.
+
+    ``sleep`` takes seconds and can be replaced where tests must not wait. ``profile`` is what is known of the registry,
+    by default what its host tells; ``pace`` is shared by all connections to one host.
+    """
 
     def __init__(
         self,
@@ -56,13 +63,19 @@ class Connection:
         plain_http: Callable[[str], bool],
         credentials: Callable[[], Credentials | None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        profile: Profile | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.host = host
+        self.profile = profile or profile_of(host)
+        self._pace = pace or Pace(self.profile.per_second, sleep)
         api = "registry-1.docker.io" if host == "docker.io" else host
         self.origin = f"{'http' if plain_http(host) else 'https'}://{api}"
         self.sleep = sleep
         self._plain_http = plain_http
         self._answered = False
+        self._scheme_settled = self.origin.startswith("https:")
+        self._scheme_lock = threading.Lock()
         self._sessions: dict[str, Scope] = {}
         self._pools: dict[str, urllib3.PoolManager] = {}
         self.authority = Authority(self.origin, credentials or (lambda: find(host)), self._pool, plain_http)
@@ -98,7 +111,16 @@ class Connection:
         """
         url = self.absolute(where)
         for _ in range(_AUTHORISATIONS):
-            answer, used = self._send(method, url, scope, headers or {}, body)
+            try:
+                answer, used = self._send(method, url, scope, headers or {}, body)
+            except Lost:
+                if self._is_tls_after_all(url):
+                    return self.once(method, where, scope, headers=headers, body=body)
+                raise
+            if answer.status == 400 and self._is_tls_after_all(url):
+                answer.drain_conn()
+                return self.once(method, where, scope, headers=headers, body=body)
+            self._scheme_settled = True
             if answer.status != 401 or not self._ours(url):
                 break
             answer.drain_conn()
@@ -186,38 +208,18 @@ class Connection:
 
     def refusal(self, answer: Answer, doing: str) -> RegistryFailed:
         """The failure for an answer that was not expected, with the registry's own words and what to do."""
-        said = explained(error_body(answer))
-        hints = {
-            404: "check the repository's name; some registries want it to be created first",
-            409: "the registry does not let this tag be moved: use another tag",
-            413: "it is too large for this registry: use 'layers: per-file' or max_layer_size",
-            507: "the registry has no room left: delete images there, or ask who runs it",
-        }
-        return RegistryFailed(
-            f"{doing} failed: {self.host} answered {answer.status}" + (f" ({said})" if said else ""),
-            hint=hints.get(answer.status, "the registry refused it: its log, or who runs it, can tell why"),
-        )
+        return refusals.unexpected(self.host, self.profile, answer.status, error_body(answer), doing)
 
     def refused(self, status: int, scope: Scope, body: bytes) -> RegistryFailed:
         """Tells apart: nobody is logged in, the login is wrong, or it is right and not enough."""
         credentials = self.authority.credentials
-        login = f"log in with 'docker login {self.host}' or 'podman login {self.host}'"
         what = " and ".join(one.split(":", 2)[1] for one in scope) or self.host
-        if credentials is None:
-            return RegistryFailed(f"not logged in to {self.host}, which does not let anyone use {what}", hint=login)
-        if status == 401:
-            return RegistryFailed(
-                f"{self.host} does not accept the credentials from {credentials.found}", hint=f"{login} again"
-            )
-        said = explained(body)
-        return RegistryFailed(
-            f"logged in to {self.host} (credentials from {credentials.found}), but not allowed to use {what}"
-            + (f": {said}" if said else ""),
-            hint="ask for the permission to push there, or create the repository first where the registry wants that",
-        )
+        return refusals.not_allowed(self.host, self.profile, credentials, status, what, body)
 
     def _send(self, method: str, url: str, scope: Scope, headers: Mapping[str, str], body: Body) -> tuple[Answer, str]:
         pool = self._pool(url)
+        if self._ours(url):
+            self._pace.wait()
         try:
             authorised = self.authority.header(scope) if self._ours(url) else {}
             answer = pool.request(
@@ -235,12 +237,28 @@ class Connection:
             raise self.refused(refused.status if refused.status in (401, 403) else 403, scope, b"") from None
         except SSLError as error:
             raise RegistryFailed(
-                f"the certificate of {urlsplit(url).netloc} is not trusted: {_reason(error)}",
+                f"the certificate of {urlsplit(url).netloc} is not trusted: {reason(error)}",
                 hint="name the certificate authority's file in SSL_CERT_FILE",
             ) from None
         except (HTTPError, OSError) as error:
             absent = isinstance(error, NewConnectionError)
-            raise Lost(_reason(error), absent=absent) from None
+            raise Lost(reason(error), absent=absent) from None
+
+    def _is_tls_after_all(self, url: str) -> bool:
+        """Whether a registry that may be spoken to in clear text does not listen to it: then TLS is spoken from now on.
+
+        Asked only before the registry has answered anything: nothing but a path has been sent in clear text until then.
+        """
+        with self._scheme_lock:
+            if not self._scheme_settled:
+                self._scheme_settled = True
+                parts = urlsplit(self.origin)
+                if connections.speaks_tls(parts.netloc):
+                    self.origin = self.authority.origin = f"https://{parts.netloc}"
+            return url.startswith("http:") and self.origin.startswith("https:") and self._same_host(url)
+
+    def _same_host(self, url: str) -> bool:
+        return urlsplit(url).netloc == urlsplit(self.origin).netloc
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         parts = urlsplit(url)
@@ -260,30 +278,3 @@ class Connection:
         with contextlib.suppress(ValueError, TypeError):
             return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
         return None
-
-
-def error_body(answer: Answer) -> bytes:
-    """What an answer says of an error, bounded."""
-    try:
-        return answer.read(_LARGEST_ERROR)
-    except HTTPError:
-        return b""
-
-
-def explained(body: bytes) -> str:
-    """The registry's own words for an error (distribution-spec, "Error Codes"), made safe for a terminal."""
-    try:
-        errors = parse_object(body, "error").get("errors")
-        said = "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors or [])
-    except (ModelpackError, AttributeError, TypeError):
-        return ""
-    return "".join(character if character.isprintable() else " " for character in said)[:300]
-
-
-def _reason(error: BaseException) -> str:
-    inner = getattr(error, "reason", None) or error
-    text = str(inner.args[-1] if isinstance(inner, Exception) and inner.args else inner)
-    if isinstance(inner, NameResolutionError):
-        return "the name cannot be resolved"
-    text = re.sub(r"^.*(?:new connection|>|\)): ", "", text)
-    return re.sub(r"\[Errno -?\d+\] ", "", text)[:300]

@@ -1,98 +1,125 @@
-"""What each registry can take: a plan that it would refuse is refused before the first byte, with the numbers."""
+"""The registries that are known, and which of them a host is.
+
+Sources: the vendors' pages that ``source`` names; for habits that no vendor writes down, the issue trackers of docker,
+oras, jib and tekton. Where nothing is known the profile says what the distribution specification asks for.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 
-from buildkit.errors import InvalidInput, Problem
-from buildkit.oci.image import Image
-from buildkit.oci.manifest import LARGEST_MANIFEST
+from buildkit.errors import InvalidInput
+from buildkit.registries.profile import Profile
 
-GB = 1000**3
-MIB = 1024**2
-GIB = 1024**3
-MOST_LAYERS = 127
-"""Layers of one image that overlay file systems take (moby/buildkit#3067, cri-o#6261)."""
-
-_DESCRIPTOR_BYTES = 600
-"""What one layer takes in a manifest at most, with its annotations: bytes."""
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A registry's limits in bytes, and where they are written. None: no limit is known."""
-
-    name: str
-    hosts: str
-    largest_layer: int | None = None
-    source: str = ""
-
+_MIB = 1024**2
+_GIB = 1024**3
 
 PROFILES = (
-    Profile("ghcr", r"ghcr\.io", 10 * GIB, "GitHub docs, working with the container registry: 10 GB a layer"),
-    Profile("ecr-public", r"public\.ecr\.aws", 10_000 * MIB, "ECR Public service quotas: 10,000 MiB a layer"),
+    Profile(
+        "ocir",
+        hosts=r"[a-z0-9-]+\.ocir\.io|ocir\.[a-z0-9-]+\.oci\.[a-z0-9.-]+",
+        login="the user is NAMESPACE/USER, or NAMESPACE/oracleidentitycloudservice/USER where the user is federated, and the"
+        " password an auth token (console: User settings, Auth tokens)",
+        create="create the repository in the console or with 'oci artifacts container repository create', or let an"
+        " administrator allow creation on the first push; the path begins with the tenancy's namespace",
+    ),
+    Profile(
+        "quay",
+        hosts=r"quay\.io",
+        login="the user is a robot account ORG+ROBOT with its token, or a user with an encrypted password",
+        create="the organisation must exist, and the user or robot may create repositories in it",
+        largest_layer=20 * _GIB,
+        source="Quay, MAXIMUM_LAYER_SIZE: 20G by default",
+    ),
+    Profile(
+        "ghcr",
+        hosts=r"ghcr\.io",
+        login="the user is a GitHub user, the password a classic token with the scope write:packages, or GITHUB_TOKEN in"
+        " Actions with 'permissions: packages: write'",
+        create="the path begins with your user or organisation in lower case, and the token may write its packages",
+        largest_layer=10 * _GIB,
+        source="GitHub docs, working with the container registry: 10 GB a layer, 10 minutes an upload",
+        upload="put",
+        referrers=False,
+    ),
     Profile(
         "ecr",
-        r"\d+\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?",
-        52_000 * MIB,
-        "ECR service quotas: 52,000 MiB a layer",
+        hosts=r"\d+\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?|\d+\.dkr-ecr\.[a-z0-9-]+\.on\.aws",
+        login="the user is AWS, the password what 'aws ecr get-login-password' prints; or the helper"
+        " docker-credential-ecr-login",
+        create="create the repository first: aws ecr create-repository --repository-name NAME",
+        largest_layer=52_000 * _MIB,
+        source="ECR service quotas: 52,000 MiB a layer",
+        upload="put",
     ),
     Profile(
-        "acr", r"[a-z0-9-]+\.azurecr\.(io|cn|us)", 200 * GIB, "Azure container registry service tiers: 200 GiB a layer"
+        "ecr-public",
+        hosts=r"public\.ecr\.aws",
+        login="the user is AWS, the password what 'aws ecr-public get-login-password --region us-east-1' prints",
+        create="create the repository first: aws ecr-public create-repository --repository-name NAME --region us-east-1",
+        largest_layer=10_000 * _MIB,
+        source="ECR Public service quotas: 10,000 MiB a layer",
+        upload="put",
     ),
-    Profile("swr", r"swr\.[a-z0-9.-]+\.(myhuaweicloud|t-systems)\.com", 10 * GIB, "SWR constraints: 10 GB a layer"),
-    Profile("quay", r"quay\.io", 20 * GIB, "Quay MAXIMUM_LAYER_SIZE: 20G by default"),
-    Profile("gar", r"[a-z0-9-]+-docker\.pkg\.dev"),
-    Profile("dockerhub", r"docker\.io"),
-    Profile("ocir", r"[a-z0-9-]+\.ocir\.io|ocir\.[a-z0-9-]+\.oci\.oraclecloud\.com"),
-    Profile("harbor", r"(?!)"),
-    Profile("zot", r"(?!)"),
-    Profile("distribution", r"(?!)"),
+    Profile(
+        "gar",
+        hosts=r"[a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io",
+        login="the user is oauth2accesstoken, the password what 'gcloud auth print-access-token' prints (an hour); or"
+        " _json_key with a service account's key; or 'gcloud auth configure-docker HOST'",
+        create="create the repository first: gcloud artifacts repositories create REPOSITORY --repository-format=docker;"
+        " the path is PROJECT/REPOSITORY/IMAGE",
+        upload="put",
+        referrers=True,
+    ),
+    Profile(
+        "acr",
+        hosts=r"[a-z0-9-]+\.azurecr\.(io|cn|us|de)",
+        login="'az acr login --name REGISTRY', or a service principal's id and secret",
+        largest_layer=200 * _GIB,
+        source="Azure container registry service tiers: 200 GiB a layer",
+        referrers=True,
+    ),
+    Profile(
+        "dockerhub",
+        hosts=r"docker\.io",
+        login="the user is a Docker ID, the password a personal access token that may write",
+        create="the path begins with your user or organisation",
+        referrers=False,
+    ),
+    Profile(
+        "harbor",
+        login="the user is a person with the CLI secret of their profile, or a robot robot$PROJECT+NAME with its token (quote"
+        " the '$' in a shell)",
+        create="create the project first; the path begins with it",
+    ),
+    Profile(
+        "swr",
+        hosts=r"swr\.[a-z0-9.-]+\.(myhuaweicloud|t-systems)\.com",
+        login="the user is REGIONAL_PROJECT@AK, the password the login key made of the AK and SK (console: generate login"
+        " command)",
+        create="create the organisation first; the path begins with it",
+        largest_layer=10 * _GIB,
+        source="SWR constraints: 10 GB a layer",
+        forms=("docker",),
+        referrers=False,
+        per_second=20.0,
+    ),
+    Profile("zot", forms=("oci",), referrers=True),
+    Profile("distribution", referrers=False),
 )
+BY_NAME = {profile.name: profile for profile in PROFILES}
+TYPES = tuple(sorted(BY_NAME))
 
 
 def profile_of(host: str, named: str = "") -> Profile:
-    """The profile that the settings name, else the one whose hosts match; a plain one for any other registry."""
-    by_name = {profile.name: profile for profile in PROFILES}
+    """The profile that the settings name, else the one whose hosts match; a plain one for any other registry.
+
+    ``distribution`` is what settings say that name nothing: there the host decides. Raises InvalidInput for a type that is
+    not known.
+    """
     if named and named != "distribution":
-        if named not in by_name:
-            raise InvalidInput(
-                f"there is no registry type {named!r}", hint=f"the types are: {', '.join(sorted(by_name))}"
-            )
-        return by_name[named]
-    bare = host.partition(":")[0]
-    return next((profile for profile in PROFILES if re.fullmatch(profile.hosts, bare)), by_name["distribution"])
-
-
-def check(images: Sequence[Image], profile: Profile) -> None:
-    """Raises InvalidInput with every limit that the images would pass."""
-    problems = [problem for image in images for problem in _problems(image, profile)]
-    if problems:
-        raise InvalidInput(f"the registry ({profile.name}) would refuse this image; nothing was sent", problems)
-
-
-def _problems(image: Image, profile: Profile) -> list[Problem]:
-    found = []
-    limit = profile.largest_layer
-    for layer in image.layers:
-        if limit is not None and layer.blob.size > limit:
-            what = f"the layer has {layer.blob.size} bytes; at most {limit} are taken ({profile.source})"
-            found.append(
-                Problem(
-                    layer.blob.title, what, "use 'layers: per-file'; a single file this large needs another registry"
-                )
-            )
-    if len(image.layers) > MOST_LAYERS:
-        what = f"{len(image.layers)} layers; container runtimes take at most {MOST_LAYERS}"
-        found.append(
-            Problem(
-                str(image.platform), what, "use 'layers: squashed', or set max_layer_size so that files share layers"
-            )
-        )
-    estimated = len(image.layers) * _DESCRIPTOR_BYTES
-    if estimated > LARGEST_MANIFEST:
-        what = f"a manifest of about {estimated} bytes; registries take at most {LARGEST_MANIFEST}"
-        found.append(Problem(str(image.platform), what, "use 'layers: squashed'"))
-    return found
+        if named not in BY_NAME:
+            raise InvalidInput(f"there is no registry type {named!r}", hint=f"the types are: {', '.join(TYPES)}")
+        return BY_NAME[named]
+    bare = re.sub(r":[0-9]+$", "", host)
+    return next((profile for profile in PROFILES if re.fullmatch(profile.hosts, bare)), BY_NAME["distribution"])

@@ -13,7 +13,7 @@ import urllib3
 
 from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.oci.manifest import parse_object
-from buildkit.registries.auth import Credentials
+from buildkit.registries.credentials import Credentials
 
 Scope = tuple[str, ...]
 _CHALLENGE = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
@@ -73,6 +73,11 @@ class Authority:
                 self._credentials, self._searched = self._find(), True
             return self._credentials
 
+    @property
+    def asked(self) -> bool:
+        """Whether the registry has asked for authorisation so far."""
+        return self._challenge is not None
+
     def header(self, scope: Scope) -> dict[str, str]:
         """The ``Authorization`` header for a request, empty as long as the registry has not asked for one."""
         with self._lock:
@@ -102,23 +107,37 @@ class Authority:
                     hint="check the registry's address: a proxy on the way may answer in its place",
                 )
             self._challenge = challenge
-            return challenge.scheme == "bearer" or bool(self.credentials and used != self.credentials.basic)
+            if challenge.scheme == "bearer":
+                return True
+            return bool(self.credentials and (used != self.credentials.basic or self._renewed()))
+
+    def _renewed(self) -> bool:
+        """Whether a helper or an identity gives other credentials by now: theirs last for hours, a push may last longer."""
+        before = self._credentials
+        self._credentials = self._find()
+        return self._credentials is not None and self._credentials != before
 
     def _fetch(self, challenge: Challenge, scope: Scope) -> _Token:
         realm = challenge.parameters.get("realm", "")
         self._check(realm)
         service = challenge.parameters.get("service", "")
-        credentials = self.credentials
-        if credentials and credentials.identity_token:
-            answer = self._exchange(realm, service, scope, credentials)
-        else:
-            answer = self._ask(realm, service, scope, credentials)
+        try:
+            answer = self._visit(realm, service, scope, self.credentials)
+        except Refused:
+            if not self._renewed():
+                raise
+            answer = self._visit(realm, service, scope, self.credentials)
         value = answer.get("token") or answer.get("access_token")
         if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
             raise RegistryFailed(f"the token service of {self.origin} gave no token")
         lifetime = answer.get("expires_in")
         seconds = lifetime if isinstance(lifetime, int | float) and lifetime > 0 else _DEFAULT_SECONDS
         return _Token(value, self._clock() + seconds * (1 - _MARGIN))
+
+    def _visit(self, realm: str, service: str, scope: Scope, credentials: Credentials | None) -> dict[str, object]:
+        if credentials and credentials.identity_token:
+            return self._exchange(realm, service, scope, credentials)
+        return self._ask(realm, service, scope, credentials)
 
     def _check(self, realm: str) -> None:
         parts = urlsplit(realm)

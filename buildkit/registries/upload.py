@@ -1,8 +1,12 @@
-"""One blob into a registry: POST, one PATCH of known length that is hashed while it is sent, PUT with the digest.
+"""One blob into a registry: POST, one PATCH that is hashed while it is sent, PUT with the digest; or POST and one PUT.
 
 One PATCH and no chunks: registries in the field drop what follows a first chunk, and a session does not survive a broken
 connection, so a blob that was cut is begun again. The digest is needed only at the PUT, which is what makes the blob real:
 a stream that turns out to be wrong is cancelled before it.
+
+GHCR, ECR and GAR want a whole blob in one PUT (GHCR answers 416 to a PATCH with a length above 4 MiB; ECR drops what
+follows a first one). A PUT needs the digest beforehand. Where it is not known, one PATCH without a length is sent, in
+chunked transfer encoding: that is what ``docker push`` sends to all of them, so that none can do without it.
 """
 
 from __future__ import annotations
@@ -13,9 +17,10 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlencode, urlsplit
 
 from buildkit.errors import ModelpackError, RegistryFailed
-from buildkit.oci.image import Blob
+from buildkit.oci.image import Blob, Pieces
 from buildkit.oci.reference import Digest
-from buildkit.registries.connection import TRIES, Answer, Connection, Lost, error_body, explained
+from buildkit.registries.connection import TRIES, Answer, Body, Connection, Lost
+from buildkit.registries.refusals import error_body, explained
 from buildkit.registries.tokens import Scope
 
 
@@ -33,6 +38,7 @@ class Upload:
         self.sent = 0
         self.hashed = hashlib.sha256()
         self.location: str | None = None
+        self._opened: Pieces | None = None
 
     def run(self, session: str | None = None) -> Digest:
         """Sends the blob, in ``session`` where one is open already. Raises RegistryFailed, or what the blob's stream raises."""
@@ -42,8 +48,8 @@ class Upload:
                 session = None
                 return self._send()
             except Lost as lost:
-                self._cancel()
                 self._rewind()
+                self._cancel()
                 if attempt == TRIES - 1:
                     raise self.connection.unreachable(lost) from None
                 self.connection.pause(attempt, lost)
@@ -58,56 +64,84 @@ class Upload:
             raise RegistryFailed(
                 f"{self.connection.host} has no repository {self.where.split('/', 2)[2].removesuffix('/blobs/uploads/')}"
                 f" ({explained(error_body(answer)) or 'answered 404'})",
-                hint="the repository must be created first on this registry",
+                hint=self.connection.profile.create or "the repository must be created first on this registry",
             )
         self._expect(answer, (202,), "beginning an upload")
         return self._location(answer)
 
     def _send(self) -> Digest:
         location = self.location or ""
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(self.blob.size)}
+        if self.connection.profile.upload == "put" and self.blob.digest:
+            self._close(self._put(location, self.blob.digest, self._pieces(), self.blob.size), self.blob.digest)
+            return self.blob.digest
+        headers = {"Content-Type": "application/octet-stream"}
+        if self.connection.profile.upload == "patch":
+            headers["Content-Length"] = str(self.blob.size)
         answer = self.connection.once("PATCH", location, self.scope, headers=headers, body=self._pieces())
+        self._expect_room(answer)
+        self._expect(answer, (200, 201, 202, 204), f"sending {self.blob.title}")
+        self._expect_all()
+        self._at(self._location(answer, location))
+        digest = Digest(f"sha256:{self.hashed.hexdigest()}")
+        self._close(self._put(self.location or location, digest, b"", 0), digest)
+        return digest
+
+    def _put(self, location: str, digest: Digest, body: Body, size: int) -> Answer:
+        where = location + ("&" if urlsplit(location).query else "?") + urlencode({"digest": digest})
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        return self.connection.once("PUT", where, self.scope, headers=headers, body=body)
+
+    def _close(self, answer: Answer, digest: Digest) -> None:
+        """Takes the answer to the PUT that made the blob real."""
+        self._expect_room(answer)
+        if answer.status in (400, 404):
+            raise Lost(f"the registry lost the upload ({explained(error_body(answer)) or answer.status})")
+        self._expect(answer, (200, 201, 202, 204), f"finishing {self.blob.title}")
+        self._expect_all()
+        answered = answer.headers.get("Docker-Content-Digest", digest)
+        answer.drain_conn()
+        if answered != digest:
+            raise RegistryFailed(f"{self.connection.host} stored {answered} where {digest} was sent")
+        self._at(None)
+
+    def _expect_room(self, answer: Answer) -> None:
         if answer.status == 413:
             raise RegistryFailed(
                 f"{self.connection.host} takes no layer of {self.blob.size} bytes ({self.blob.title})",
                 hint="use 'layers: per-file', or another registry",
             )
-        self._expect(answer, (200, 201, 202, 204), f"sending {self.blob.title}")
+
+    def _expect_all(self) -> None:
         if self.sent != self.blob.size:
             raise Lost(f"only {self.sent} of {self.blob.size} bytes were taken")
-        self._at(self._location(answer, location))
-        digest = Digest(f"sha256:{self.hashed.hexdigest()}")
-        if self.blob.digest and digest != self.blob.digest:
+
+    def _pieces(self) -> Iterator[bytes | memoryview]:
+        """The blob's bytes; a stream that turns out to be another blob ends before its last piece is sent."""
+        self._opened = self.blob.open()
+        for piece in self._opened:
+            self.hashed.update(piece)
+            self.sent += len(piece)
+            self.moved(len(piece))
+            if self.sent >= self.blob.size:
+                self._check_digest()
+            yield piece
+
+    def _check_digest(self) -> None:
+        digest = f"sha256:{self.hashed.hexdigest()}"
+        if self.blob.digest and self.sent == self.blob.size and digest != self.blob.digest:
             raise ModelpackError(
                 f"{self.blob.title} has the digest {digest}, but the lock says {self.blob.digest}",
                 hint="lock again with 'modelpack lock --upgrade' if the content is meant to have changed",
             )
-        self._finish(self.location or location, digest)
-        self._at(None)
-        return digest
-
-    def _finish(self, location: str, digest: Digest) -> None:
-        where = location + ("&" if urlsplit(location).query else "?") + urlencode({"digest": digest})
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": "0"}
-        answer = self.connection.once("PUT", where, self.scope, headers=headers, body=b"")
-        if answer.status in (400, 404):
-            raise Lost(f"the registry lost the upload ({explained(error_body(answer)) or answer.status})")
-        self._expect(answer, (200, 201, 202, 204), f"finishing {self.blob.title}")
-        answered = answer.headers.get("Docker-Content-Digest", digest)
-        if answered != digest:
-            raise RegistryFailed(f"{self.connection.host} stored {answered} where {digest} was sent")
-
-    def _pieces(self) -> Iterator[bytes | memoryview]:
-        for piece in self.blob.open():
-            self.hashed.update(piece)
-            self.sent += len(piece)
-            self.moved(len(piece))
-            yield piece
 
     def _rewind(self) -> None:
+        # Who reads along with us from one source must not wait for a stream that nobody reads any more.
+        close = getattr(self._opened, "close", None)
+        if close:
+            close()
         if self.sent:
             self.moved(-self.sent)
-        self.sent, self.hashed = 0, hashlib.sha256()
+        self.sent, self.hashed, self._opened = 0, hashlib.sha256(), None
 
     def _at(self, location: str | None) -> None:
         """Moves to the session's newest location, the only one that registries know; None: it is over."""

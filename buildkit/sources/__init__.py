@@ -10,7 +10,7 @@ from buildkit.inputs import FilesRef
 from buildkit.pin import Inventory, Source
 from buildkit.settings import Settings
 from buildkit.sources.patience import Wait, sleep
-from buildkit.spec import FolderRef, HuggingFaceRef, ProjectRef, SourceRef, UrlsRef
+from buildkit.spec import FileRef, FolderRef, HuggingFaceRef, ProjectRef, SourceRef, UrlsRef
 
 
 def open_source(
@@ -44,7 +44,14 @@ def open_source(
             from buildkit.sources.ignored import Ignored
 
             path = folder / ref.path
-            return Folder(path, ref.include, ref.exclude, name=ref.path, emit=emit, leave_out=Ignored.of(path))
+            return Folder(
+                path, ref.include, ref.exclude, name=ref.path, emit=emit, leave_out=Ignored.of(path), program=True
+            )
+        case FileRef():
+            from buildkit.sources.folder import Folder
+
+            parent, _, name = ref.path.rpartition("/")
+            return Folder(folder / parent, name=parent or ".", emit=emit, leave_out=lambda path, _: path != name)
         case FolderRef():
             from buildkit.sources.folder import Folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -21,7 +22,10 @@ _POLL_SECONDS = 0.2
 
 
 class Folder:
-    """The files of a folder that a recipe selects. ``name`` is the folder as the recipe writes it."""
+    """The files of a folder that a recipe selects. ``name`` is the folder as the recipe writes it.
+
+    ``program``: it holds a program, of which it matters what may be executed, and which may be empty.
+    """
 
     distant = False
 
@@ -34,9 +38,11 @@ class Folder:
         name: str = "",
         emit: Emit = silent,
         leave_out: LeaveOut | None = None,
+        program: bool = False,
     ) -> None:
         self.path = path
         self._leave_out = leave_out
+        self._program = program
         self.name = name or path.name
         self._include = include
         self._exclude = exclude
@@ -52,9 +58,11 @@ class Folder:
         hashed = _Hashing([file for file in files if known[file.path] is None], self.name, self._emit).digests()
         digests = {file.path: known[file.path] or hashed[file.path] for file in files}
         cache.keep({file.path: (file.status, digests[file.path]) for file in files}, map(_path, everything))
-        return Inventory(
-            "folder", self.name, tuple(File(file.path, file.status.st_size, digests[file.path]) for file in files)
-        )
+        return Inventory("folder", self.name, tuple(self._pinned(file, digests[file.path]) for file in files))
+
+    def _pinned(self, file: Found, digest: str) -> File:
+        executable = self._program and bool(file.status.st_mode & stat.S_IXUSR)
+        return File(file.path, file.status.st_size, digest, executable=executable)
 
     def open(self, file: File, start: int = 0) -> Iterator[bytes]:
         """Yields a file's bytes from ``start`` on; raises SourceFailed where it is gone, unreadable or of another size."""
@@ -109,7 +117,8 @@ class Folder:
                 (problem.hint for problem in problems if problem.hint), "rename them, or leave them out with 'exclude'"
             )
             raise InvalidInput(f"the folder {self.path} holds what cannot be taken", problems, hint=hint)
-        refuse_nothing(files, [_path(item) for item in everything], f"the folder {self.path}")
+        if everything or not self._program:
+            refuse_nothing(files, [_path(item) for item in everything], f"the folder {self.path}")
         return files
 
     def _refused(self, everything: Sequence[Found | Refused]) -> list[Refused]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from buildkit.card import Card
 from buildkit.errors import SourceFailed
 from buildkit.events import Emit, Warned, silent
 from buildkit.pin import File, Inventory
@@ -23,7 +24,9 @@ from buildkit.sources.transfer import Response, Transport
 from buildkit.spec import HuggingFaceRef
 
 if TYPE_CHECKING:
-    from buildkit.sources.listing import Hub
+    from huggingface_hub.hf_api import RepoFile
+
+    from buildkit.sources.listing import Hub, Located
 
 
 class HuggingFace:
@@ -64,16 +67,30 @@ class HuggingFace:
 
     def inventory(self) -> Inventory:
         """Asks for the revision's commit and its files; raises SourceFailed, and InvalidInput where nothing is selected."""
-        from buildkit.sources.listing import pinned
-
-        hub = self._hub()
-        located = hub.locate()
-        entries = hub.files(located)
+        located = self.locate()
         with self._lock:
             self._places = [(located.name, located.commit)]
+        return self.select(located, self.files(located))
+
+    def locate(self) -> Located:
+        """Asks what the revision means; raises SourceFailed or InvalidInput."""
+        return self._hub().locate()
+
+    def files(self, located: Located) -> list[RepoFile]:
+        """Asks for every file of a commit; raises SourceFailed."""
+        return self._hub().files(located)
+
+    def select(self, located: Located, entries: Sequence[RepoFile]) -> Inventory:
+        """What the recipe takes of a commit's files; asks nothing, raises InvalidInput where that is nothing."""
+        from buildkit.sources.listing import pinned
+
         chosen = selected(entries, self.ref.include, self.ref.exclude, key=lambda entry: entry.path)
         refuse_nothing(chosen, [entry.path for entry in entries], located.name)
         return Inventory("huggingface", located.name, pinned(chosen, located.name), self.ref.revision, located.commit)
+
+    def card(self) -> Card:
+        """The model's card as the hub has it now; raises SourceFailed or InvalidInput."""
+        return self._hub().card()
 
     def open(self, file: File, start: int = 0) -> Iterator[bytes]:
         """Yields a file's bytes from ``start`` on: from the hub library's cache where it is there, else from the hub."""

@@ -13,9 +13,11 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.hf_api import RepoFile
 
 from buildkit import __version__
+from buildkit.card import Card
 from buildkit.errors import InvalidInput, Problem, SourceFailed
 from buildkit.inputs import HUB_REPOSITORY
 from buildkit.pin import File
+from buildkit.sources import cards
 from buildkit.sources.addresses import shown
 from buildkit.sources.hub_client import asking
 from buildkit.sources.patience import Wait
@@ -56,6 +58,13 @@ class Hub:
                 f"{printable(name)} at {printable(commit)}"
             )
         return Located(name, commit)
+
+    def card(self) -> Card:
+        """Asks for the model's card; raises SourceFailed or InvalidInput."""
+        with self._explained():
+            info = self._api().model_info(self.asked.repository, revision=self.asked.revision)
+            data = vars(info.card_data) if info.card_data else {}
+            return cards.read(data, info.gated, info.pipeline_tag, info.library_name)
 
     def files(self, located: Located) -> list[RepoFile]:
         """Asks for every file of a commit; raises SourceFailed."""

@@ -83,7 +83,7 @@ class Modelcar:
         return Plan(
             name=spec.name,
             base=base,
-            platforms=spec.targets,
+            platforms=spec.platforms_parsed,
             process=_process(labels, base),
             layers=layers,
             annotations=image_annotations.published(spec.labels) | known,

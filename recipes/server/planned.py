@@ -45,7 +45,7 @@ def plan(spec: ServerSpec, pins: Pins) -> Plan:
     return Plan(
         name=spec.name,
         base=base,
-        platforms=spec.targets,
+        platforms=spec.platforms_parsed,
         process=config,
         layers=tuple(archives.values()),
         annotations=image_annotations.published(spec.labels) | known,

@@ -16,7 +16,10 @@ import pytest
 from tests.place import FILES, Place
 from tests.waiting import wait_until
 
-COMMANDS = ("build", "push", "lock", "render", "inspect", "init", "schema")
+COMMANDS = (
+    *("build", "push", "lock", "render", "inspect", "init", "schema", "login", "logout", "copy", "verify", "run"),
+    *("check", "targets", "deploy", "status", "rebuild", "ci", "sbom", "attest", "verify-signature", "scan", "doctor"),
+)
 
 
 def modelpack(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

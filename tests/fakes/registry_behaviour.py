@@ -47,6 +47,8 @@ class Behaviour:
     """False: HEAD on a blob is answered 405."""
     redirect_blobs: bool = False
     """True: GET on a blob redirects (307) to a storage on another port that wants no Authorization."""
+    ranges: bool = True
+    """False: GET on a blob sends all of it, whatever Range asks for."""
     digest_header: Literal["right", "wrong", "missing"] = "right"
     """Docker-Content-Digest on manifests, on GET, HEAD and PUT."""
     max_manifest_bytes: int = 4 << 20

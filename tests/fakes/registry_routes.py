@@ -99,6 +99,8 @@ class Routes:
             ("Docker-Content-Digest", digest),
             ("ETag", f'"{digest}"'),
         )
+        if not self.behaviour.ranges:
+            return Response(200, headers, content)
         return ranged_response(request, content, headers)
 
     def _delete_blob(self, request: Incoming, name: str, digest: str) -> Response:

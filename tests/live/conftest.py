@@ -24,7 +24,7 @@ SECURED_USER = ("robot", "s3cret-pass")
 MISSING = pytest.StashKey[dict[str, str]]()
 
 
-def _missing(config: pytest.Config, part: str, reason: str) -> NoReturn:
+def missing(config: pytest.Config, part: str, reason: str) -> NoReturn:
     """Skip, or fail where engines are required; the run's last lines name the part."""
     config.stash.setdefault(MISSING, {})[part] = reason.splitlines()[0]
     if os.environ.get("MODELPACK_REQUIRE_ENGINES") == "1":
@@ -43,19 +43,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _reader(name: str) -> Callable[[pytest.FixtureRequest], str]:
     @pytest.fixture(scope="session", name=name)
     def path(request: pytest.FixtureRequest) -> str:
-        return program(name) or _missing(request.config, name, f"not installed; {INSTALL}")
+        return program(name) or missing(request.config, name, f"not installed; {INSTALL}")
 
     return path
 
 
 skopeo = _reader("skopeo")
 umoci = _reader("umoci")
+cosign = _reader("cosign")
+oras = _reader("oras")
 
 
 @pytest.fixture(scope="session")
 def registry_program(request: pytest.FixtureRequest) -> str:
     """Where docker-registry lies."""
-    return program("docker-registry") or _missing(request.config, "docker-registry", f"not installed; {INSTALL}")
+    return program("docker-registry") or missing(request.config, "docker-registry", f"not installed; {INSTALL}")
 
 
 @pytest.fixture(scope="session")
@@ -97,9 +99,9 @@ def bases(request: pytest.FixtureRequest, live_registry: LiveRegistry, skopeo: s
     """Every stand-in base in ``live_registry``: repository -> reference with tag and digest."""
     for name in ("debootstrap", "busybox"):
         if program(name) is None:
-            _missing(request.config, name, f"not installed; {INSTALL}")
+            missing(request.config, name, f"not installed; {INSTALL}")
     if os.geteuid() != 0:
-        _missing(request.config, "bases", "building the Python base needs root (debootstrap)")
+        missing(request.config, "bases", "building the Python base needs root (debootstrap)")
     return _bases(request.config, live_registry)
 
 
@@ -107,7 +109,7 @@ def _bases(config: pytest.Config, registry: LiveRegistry, names: tuple[str, ...]
     try:
         return push_bases(registry, names) if names else push_bases(registry)
     except BaseImageError as error:
-        _missing(config, "bases", str(error))
+        missing(config, "bases", str(error))
 
 
 def _docker(
@@ -117,7 +119,7 @@ def _docker(
         with start_docker(folder, containerd_store=containerd_store) as engine:
             yield engine.environment
     except EngineMissingError as error:
-        _missing(request.config, "docker", str(error))
+        missing(request.config, "docker", str(error))
 
 
 @pytest.fixture(scope="session")
@@ -141,7 +143,7 @@ def podman(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         with start_podman(tmp_path_factory.mktemp("podman")) as environment:
             yield environment
     except EngineMissingError as error:
-        _missing(request.config, "podman", str(error))
+        missing(request.config, "podman", str(error))
 
 
 @pytest.fixture

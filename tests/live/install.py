@@ -3,8 +3,8 @@
 Standard library only, because it runs before anything of the project is installed. It does nothing when every part
 answers already. On Debian as root it installs what is missing; anywhere else it prints one line per missing part.
 
-Two suites are needed on Debian 12: its own docker.io is 20.10 and has no buildx, so docker and umoci come from the
-next stable suite, through a source whose pin is so low that nothing else ever moves there.
+Two suites are needed on Debian 12: its own docker.io is 20.10 and has no buildx, so docker, umoci and oras come from
+the next stable suite, through a source whose pin is so low that nothing else ever moves there.
 
 Exit code: 0 when every part answers, or where installing is not ours to do; 1 when apt failed or a part still does
 not answer, and wherever a part is missing while ``MODELPACK_REQUIRE_ENGINES=1``.
@@ -69,6 +69,8 @@ PARTS = (
     Part(("docker", "--version"), "docker-cli", newer=True),
     Part(("docker", "buildx", "version"), "docker-buildx", newer=True),
     Part(("umoci", "--version"), "umoci", newer=True),
+    Part(("cosign", "version"), "cosign", newer=True),
+    Part(("oras", "version"), "oras", newer=True),
 )
 
 

@@ -110,7 +110,7 @@ def test_layers_lie_in_the_order_in_which_they_change() -> None:
 def test_the_process() -> None:
     """A platform finds no command, a root that may be written, or no model."""
     planned = plan(code=".", env={"HOME": "/x", "A": "1"}, port=5000, user=1000)
-    assert planned.process | {"Labels": {}} == {
+    assert {**planned.process, "Labels": {}} == {
         "User": "1000",
         "WorkingDir": "/app",
         "Env": [

@@ -1,0 +1,1 @@
+"""``modelpack catalog``: one static page of a fleet, for people who look for a model's image."""

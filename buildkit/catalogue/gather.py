@@ -1,0 +1,143 @@
+"""Everything that the catalogue tells, gathered from recipes, locks, git, and, where it may be asked, the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from buildkit import lock as locks
+from buildkit.card import Card
+from buildkit.catalogue.entry import Entry, Model, Part, Verdict
+from buildkit.catalogue.history import history
+from buildkit.check import Judged, Severity
+from buildkit.checking import check_recipe
+from buildkit.errors import ModelpackError
+from buildkit.fleet.state import State
+from buildkit.fleet.status import JOBS, fleet
+from buildkit.lock import Lock, LockedImage
+from buildkit.oci.manifest import Manifest
+from buildkit.oci.reference import Reference
+from buildkit.parallel import Stop, each
+from buildkit.pin import Inventory
+from buildkit.recipe import Recipe
+from buildkit.settings_file import ENDPOINT
+from buildkit.trust import licenses
+from buildkit.world import World
+
+Open = Callable[[Path], tuple[Recipe, World]]
+
+
+def gather(paths: Sequence[Path], opened: Open, *, ask: bool) -> list[Entry]:
+    """An entry for every recipe, in order; one that cannot be read has a problem. Without ``ask`` nobody is asked."""
+    states = {state.path: state for state in fleet(paths, opened, ())} if ask else {}
+
+    def one(path: Path) -> Entry:
+        try:
+            recipe, world = opened(path)
+            return _entry(recipe, world, states.get(str(recipe.path)), ask=ask)
+        except ModelpackError as error:
+            return Entry(path.parent.name or path.stem, str(path), problem=str(error))
+
+    return each(paths, one, JOBS, Stop())
+
+
+def _entry(recipe: Recipe, world: World, state: State | None, *, ask: bool) -> Entry:
+    spec, lock = recipe.spec, locks.read(recipe.lock_path)
+    base = lock.pins.images.get("base") if lock else None
+    image = next(iter(lock.images.values()), None) if lock else None
+    return Entry(
+        name=spec.name,
+        path=str(recipe.path),
+        kind=recipe.kind.name,
+        description=spec.labels.get("org.opencontainers.image.description", ""),
+        references=tuple(lock.pushed) if lock else (),
+        digest=_digest(lock),
+        platforms=tuple(spec.platforms),
+        base=str(base.reference) if base else "",
+        models=tuple(_models(recipe, lock, _cards(recipe, lock, world) if ask else {})),
+        parts=tuple(_parts(lock, image, world, ask=ask)),
+        verdicts=tuple(_verdicts(recipe, world)) if ask else (),
+        history=history(recipe.lock_path),
+        labels=spec.labels,
+        drift=_drift(state),
+    )
+
+
+def _digest(lock: Lock | None) -> str:
+    """The digest under which the image is served: that of the index, where there are several platforms."""
+    if lock is None or not lock.images:
+        return ""
+    own = {str(image.manifest.digest) for image in lock.images.values()}
+    pushed = [str(digest) for digest in lock.pushed.values()]
+    return next((digest for digest in pushed if digest in own), pushed[0] if pushed else next(iter(own)))
+
+
+def _models(recipe: Recipe, lock: Lock | None, cards: dict[str, Card]) -> Iterator[Model]:
+    for key, _ in recipe.spec.sources():
+        inventory = lock.pins.sources.get(key) if lock else None
+        if inventory:
+            size, link = inventory.size, _link(inventory)
+            named = inventory.name or key
+            yield Model(key, inventory.type, named, inventory.commit, len(inventory.files), size, cards.get(key), link)
+
+
+def _link(inventory: Inventory) -> str:
+    return f"{ENDPOINT}/{inventory.name}/tree/{inventory.commit}" if inventory.type == "huggingface" else ""
+
+
+def _cards(recipe: Recipe, lock: Lock | None, world: World) -> dict[str, Card]:
+    try:
+        return licenses.cards(recipe, lock.pins, world) if lock else {}
+    except ModelpackError:
+        return {}
+
+
+def _parts(lock: Lock | None, image: LockedImage | None, world: World, *, ask: bool) -> Iterator[Part]:
+    """The layers as the registry has them, the base's included; only those above the base where nobody is asked."""
+    if image is None or lock is None:
+        return
+    own = {str(layer.digest) for layer in image.layers}
+    manifest = _served(lock, image, world) if ask else None
+    if manifest:
+        for layer in manifest.layers:
+            title = layer.annotations.get("build.modelpack.layer.title", "")
+            is_base = not title and str(layer.digest) not in own
+            yield Part("base" if is_base else title or "layer", layer.size, str(layer.digest), is_base)
+    else:
+        yield from (
+            Part(f"layer {number}", layer.size, str(layer.digest)) for number, layer in enumerate(image.layers, 1)
+        )
+
+
+def _served(lock: Lock, image: LockedImage, world: World) -> Manifest | None:
+    for name in lock.pushed:
+        reference = Reference.parse(name)
+        try:
+            document = world.repository(reference).resolve(image.manifest.digest)
+        except ModelpackError:
+            continue
+        if document:
+            return Manifest.read(document)
+    return None
+
+
+def _verdicts(recipe: Recipe, world: World) -> Iterator[Verdict]:
+    for use in recipe.spec.targets:
+        try:
+            yield from map(_verdict, check_recipe(recipe, world, [use.name]))
+        except ModelpackError as error:
+            yield Verdict(use.name, problem=error.what)
+
+
+def _verdict(judged: Judged) -> Verdict:
+    def told(severity: Severity) -> tuple[str, ...]:
+        found = [one for one in judged.findings if one.severity is severity and not one.waived]
+        return tuple(dict.fromkeys(f"{one.rule.id}: {one.what}" for one in found))
+
+    return Verdict(judged.target, told(Severity.ERROR), told(Severity.WARNING))
+
+
+def _drift(state: State | None) -> tuple[str, ...] | None:
+    if state is None or (state.problems and not state.changes):
+        return None
+    return tuple(dict.fromkeys(f"{one.reason}: {one.what}" if one.what else one.reason for one in state.changes))

@@ -1,0 +1,203 @@
+"""``modelpack check``, ``targets`` and ``deploy``: what a platform wants of an image, before and after it is built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from buildkit.cli.commands import Json, app
+from buildkit.cli.session import session
+
+if TYPE_CHECKING:
+    from buildkit.check import Judged
+    from buildkit.cli.session import Session
+    from buildkit.oci.reference import Platform
+    from buildkit.recipe import Recipe
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", "-t", help="A platform, with a mode after a colon; by default the recipe's.", metavar="T"),
+]
+OptionalRecipe = Annotated[
+    Path | None, typer.Argument(help="A recipe, or a folder that holds a recipe.yaml.", metavar="RECIPE")
+]
+
+RegistryName = Annotated[
+    str | None, typer.Option("--registry", help="A registry of modelpack.yaml, or HOST/PREFIX.", metavar="R")
+]
+
+
+@app.command()
+def check(
+    recipe: OptionalRecipe = None,
+    target: Targets = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge this image, as it was pushed.", metavar="REF|oci:DIR|oci-archive:FILE|docker-archive:FILE"
+        ),
+    ] = None,
+    deployment: Annotated[
+        Path | None, typer.Option(help="Judge this manifest (YAML or JSON) that deploys it.", metavar="FILE")
+    ] = None,
+    registry: RegistryName = None,
+    known_as: Annotated[
+        str | None, typer.Option("--as", help="Where an image on this disk will be pushed to.", metavar="REF")
+    ] = None,
+    platform: Annotated[str | None, typer.Option(help="Of an index, judge the image for this platform.")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Read compressed layers however large they are.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 on warnings, too.")] = False,
+    github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
+    sarif: Annotated[Path | None, typer.Option(help="Also write SARIF 2.1.0.", metavar="FILE")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check the rules of the platforms that an image is meant for.
+
+    Examples: modelpack check recipe.yaml; modelpack check --image quay.io/me/granite:v1 --target kserve
+    """
+    from buildkit.oci.reference import Platform as Chosen
+    from buildkit.report import failed
+
+    if recipe is None and image is None and deployment is None:
+        raise typer.BadParameter("name a recipe, or an image with --image")
+    chosen = Chosen.parse(platform) if platform else None
+    with session(as_json, False) as opened:
+        if deployment is not None:
+            name, found = _deployment(opened, recipe, deployment, target or [])
+        elif image is not None:
+            name, found = _image(opened, recipe, image, target or [], known_as, chosen, whole)
+        else:
+            name, found = _recipe(opened, recipe or Path(), target or [], registry)
+    file = str(deployment or recipe or image)
+    _report(name, found, file, sarif, github=github, as_json=as_json)
+    if failed(found, strict=strict):
+        raise typer.Exit(1)
+
+
+def _recipe(opened: Session, path: Path, targets: Sequence[str], registry: str | None) -> tuple[str, Sequence[Judged]]:
+    from buildkit.checking import check_recipe
+
+    recipe, world = opened.recipe(path)
+    return recipe.spec.name, check_recipe(recipe, world, targets, registry)
+
+
+def _image(
+    opened: Session,
+    path: Path | None,
+    image: str,
+    targets: Sequence[str],
+    known_as: str | None,
+    platform: Platform | None,
+    whole: bool,
+) -> tuple[str, Sequence[Judged]]:
+    from buildkit.checking import check_image
+    from buildkit.events import Said
+    from buildkit.tally import human
+
+    recipe = opened.recipe(path)[0] if path else None
+    world = opened.world(recipe.folder if recipe else Path.cwd())
+    found, examined = check_image(
+        image, world, targets, recipe=recipe, known_as=known_as, platform=platform, whole=whole
+    )
+    world.emit(Said(f"read {human(examined.read())} of {human(examined.size)}"))
+    return image, found
+
+
+def _deployment(opened: Session, path: Path | None, file: Path, targets: Sequence[str]) -> tuple[str, Sequence[Judged]]:
+    from buildkit.checking import check_deployment, chosen_targets
+    from buildkit.written import read
+
+    recipe: Recipe | None = opened.recipe(path)[0] if path else None
+    content = read(file, empty_hint="name the manifest that deploys it").content
+    return str(file), [check_deployment(content, said, recipe) for _, said in chosen_targets(recipe, targets)]
+
+
+def _report(name: str, found: Sequence[Judged], file: str, sarif: Path | None, *, github: bool, as_json: bool) -> None:
+    from buildkit import report
+
+    if sarif is not None:
+        text = json.dumps(report.sarif(name, found, file), ensure_ascii=False, indent=2)
+        sarif.write_text(text + "\n", encoding="utf-8")
+    if as_json:
+        print(json.dumps(report.document(name, found), ensure_ascii=False, indent=2))
+    elif github:
+        for line in report.github(found, file):
+            print(line)
+    else:
+        from buildkit.cli.check_tables import show_judged
+
+        show_judged(name, found)
+
+
+@app.command()
+def targets(
+    named: Annotated[
+        str | None, typer.Argument(help="A target, to list its rules; or a rule, to explain it.", metavar="TARGET|RULE")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the platforms and their rules.
+
+    Examples: modelpack targets; modelpack targets kserve; modelpack targets KS-05
+    """
+    from buildkit.cli import check_tables
+    from buildkit.targets import TARGETS, rules_named, target_named, targets_of
+
+    if as_json:
+        rule = next(iter(rules_named(named or "")), None)
+        chosen = targets_of(rule.id) if rule else [target_named(named)] if named else list(TARGETS.values())
+        written = [one.document(rule.id if rule else None) for one in chosen]
+        print(json.dumps(written, ensure_ascii=False, indent=2))
+    elif named is None:
+        check_tables.show_targets(list(TARGETS.values()), rules=False)
+    elif rules_named(named):
+        for found in rules_named(named):
+            check_tables.show_rule(found, targets_of(found.id))
+    else:
+        check_tables.show_targets([target_named(named)], rules=True)
+
+
+@app.command()
+def deploy(
+    recipe: Annotated[Path, typer.Argument(help="A recipe that was pushed.", metavar="RECIPE")],
+    target: Targets = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write.", metavar="DIR")] = Path("deploy"),
+    registry: RegistryName = None,
+    image: Annotated[
+        str | None, typer.Option(help="Deploy this image instead of the pushed one.", metavar="REF")
+    ] = None,
+    kubernetes_version: Annotated[str | None, typer.Option(help="The cluster's Kubernetes, as in 1.33.")] = None,
+    kserve_version: Annotated[str | None, typer.Option(help="The cluster's KServe, as in 0.20.")] = None,
+    terraform: Annotated[bool, typer.Option("--terraform", help="Also write Terraform, where there is any.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the files.")] = False,
+) -> None:
+    """Write what is applied next: the manifests of a platform, with the digest that was pushed.
+
+    Example: modelpack deploy recipe.yaml --target kserve -o deploy
+    """
+    import sys
+
+    from buildkit.cli.render import printable
+    from buildkit.deploying import Wish
+    from buildkit.deploying import deploy as write
+    from buildkit.deployment import version
+
+    wish = Wish(
+        image,
+        registry,
+        version(kubernetes_version, "Kubernetes") if kubernetes_version else (),
+        version(kserve_version, "KServe") if kserve_version else (),
+        terraform,
+    )
+    with session(False, quiet) as opened:
+        read, world = opened.recipe(recipe)
+        for one in write(read, world, target or [], output, wish):
+            for path in one.files:
+                print(path)
+            told = [f"warning: {found.rule.id} {found.where} {found.what} ({found.do})" for found in one.warnings]
+            for line in () if quiet else (*told, *(f"next ({one.target}): {note}" for note in one.notes)):
+                print(printable(line), file=sys.stderr)

@@ -1,0 +1,233 @@
+"""The commands for many images at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from buildkit.cli.commands import EngineName, Json, Quiet, app
+from buildkit.cli.session import Session, session
+
+if TYPE_CHECKING:
+    from buildkit.fleet.rebuild import Rebuilt
+    from buildkit.fleet.state import State
+    from buildkit.world import World
+
+Places = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Recipes, or folders that are searched for recipes; by default here.", metavar="RECIPE|DIR"),
+]
+Registries = Annotated[
+    list[str] | None,
+    typer.Option("--registry", help="Instead of where each image was pushed to; may be given twice.", metavar="R"),
+]
+Force = Annotated[bool, typer.Option("--force", help="Every image, whether anything moved or not.")]
+
+
+class Matrix(StrEnum):
+    """Systems that take a matrix of jobs."""
+
+    github = "github"
+    gitlab = "gitlab"
+
+
+@app.command()
+def status(
+    places: Places = None,
+    registry: Registries = None,
+    matrix: Annotated[
+        Matrix | None, typer.Option(help="Print only the jobs that a CI system has to run, as its matrix.")
+    ] = None,
+    force: Force = False,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are asked for at a time.")] = 16,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tell what moved under every image, and change nothing.
+
+    Exit code 3: something moved; 1: something could not be asked. Example: modelpack status models/
+    """
+    with session(as_json, quiet) as opened:
+        states = _states(opened, places, registry or [], force, jobs)[0]
+    _print_states(states, matrix, as_json)
+    if code := _code(states):
+        raise typer.Exit(code)
+
+
+@app.command()
+def rebuild(
+    places: Places = None,
+    registry: Registries = None,
+    engine: Annotated[EngineName | None, typer.Option(help="What builds; by default what built an image last.")] = None,
+    builder: Annotated[
+        str, typer.Option(help="A builder of docker buildx, for what buildx builds.", metavar="NAME")
+    ] = "",
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are built at a time.")] = 2,
+    force: Force = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be rebuilt.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Ask the registries for every blob when an image is pushed.")
+    ] = False,
+    summary: Annotated[
+        Path | None, typer.Option(help="Append what became of the images to this file, as Markdown.", metavar="FILE")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bring every image up to date: what moved is locked, built and pushed.
+
+    It may be killed and run again. Example: modelpack rebuild models/
+    """
+    from buildkit.fleet.rebuild import Wish
+
+    wish = Wish(tuple(registry or ()), engine.value if engine else "", builder, verify, jobs)
+    with session(as_json, quiet) as opened:
+        states, worlds = _states(opened, places, wish.registries, force, jobs=16)
+        if dry_run:
+            _print_states(states, None, as_json)
+            raise typer.Exit(1 if any(state.problems for state in states) else 0)
+        done = _rebuilt(states, worlds, wish, as_json)
+    _print_rebuilt(done, summary, as_json, quiet)
+    if any(one.outcome == "failed" for one in done):
+        raise typer.Exit(1)
+
+
+@app.command()
+def ci(
+    system: Annotated[str, typer.Argument(help="github, gitlab, tekton, oci-devops or cron.", metavar="SYSTEM")],
+    folder: Annotated[Path, typer.Argument(help="The fleet's folder in its repository.", metavar="DIR")] = Path(),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it here instead of printing it.", metavar="FILE")
+    ] = None,
+    schedule: Annotated[str, typer.Option(help="When it runs: cron's five fields.")] = "17 3 * * *",
+    commit: Annotated[bool, typer.Option("--commit", help="Commit new locks at once, and propose none.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are built at a time.")] = 4,
+) -> None:
+    """Write a scheduled pipeline that keeps the images current.
+
+    It knows the registries of modelpack.yaml and of the locks. Example: modelpack ci github -o .github/workflows/images.yml
+    """
+    from buildkit.atomic import AtomicFile
+    from buildkit.fleet.hosts import hosts_of
+    from buildkit.pipelines import Wanted, pipeline
+
+    text = pipeline(system, Wanted(folder.as_posix(), schedule, commit, jobs), hosts_of(folder))
+    if output is None:
+        sys.stdout.write(text)
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with AtomicFile(output.parent) as atomic:
+        atomic.file.write(text.encode())
+        atomic.keep(output)
+    if system == "cron":
+        output.chmod(0o755)
+    print(output)
+
+
+def print_bake(folder: Path, output: Path | None, quiet: bool) -> None:
+    """Prints a fleet as docker-bake.json; what cannot be built from a Containerfile is told, with exit code 1."""
+    from buildkit.cli.render import show_error
+    from buildkit.fleet.bake import bake
+    from buildkit.fleet.found import recipes_in
+
+    with session(False, quiet) as opened:
+        document, problems = bake([opened.recipe(path) for path in recipes_in([folder])], output, ())
+    print(json.dumps(document, ensure_ascii=False, indent=2))
+    for problem in problems:
+        show_error(problem)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _states(
+    opened: Session, places: Sequence[Path] | None, registries: Sequence[str], force: bool, jobs: int
+) -> tuple[list[State], dict[str, World]]:
+    """The states of all recipes, and the world of each by its path."""
+    from buildkit.fleet.found import recipes_in
+    from buildkit.fleet.status import fleet
+    from buildkit.recipe import Recipe
+
+    worlds: dict[str, World] = {}
+
+    def open_one(path: Path) -> tuple[Recipe, World]:
+        recipe, world = opened.recipe(path)
+        worlds[str(recipe.path)] = world
+        return recipe, world
+
+    return fleet(recipes_in(list(places or [Path()])), open_one, registries, force=force, jobs=jobs), worlds
+
+
+def _print_states(states: Sequence[State], matrix: Matrix | None, as_json: bool) -> None:
+    from buildkit.cli.render import show_error
+    from buildkit.fleet import documents
+
+    if matrix is Matrix.github:
+        print(json.dumps(documents.github_matrix(states), ensure_ascii=False))
+    elif matrix is Matrix.gitlab:
+        print(json.dumps(documents.gitlab_matrix(states), ensure_ascii=False))
+    elif as_json:
+        print(json.dumps(documents.status_document(states), ensure_ascii=False, indent=2))
+    else:
+        from buildkit.cli.fleet_tables import show_states
+
+        show_states(states)
+    for state in states:
+        for problem in state.problems:
+            show_error(problem)
+
+
+def _code(states: Sequence[State]) -> int:
+    """What could not be asked outweighs what moved: the others' answers are on stdout all the same."""
+    if any(state.problems for state in states):
+        return 1
+    return 3 if any(state.changes for state in states) else 0
+
+
+def _rebuilt(states: Sequence[State], worlds: dict[str, World], wish: object, as_json: bool) -> list[Rebuilt]:
+    from buildkit.cli.main import Interrupted
+    from buildkit.cli.render import show_error
+    from buildkit.fleet.rebuild import Wish, rebuild
+
+    assert isinstance(wish, Wish)
+    over: list[Rebuilt] = []
+    one_at_a_time = threading.Lock()
+
+    def told(one: Rebuilt) -> None:
+        with one_at_a_time:
+            over.append(one)
+            if one.error:
+                show_error(one.error)
+            if not as_json:
+                print("".join(f"{reference}\n" for reference in one.references), end="", flush=True)
+
+    try:
+        return rebuild(states, lambda state: worlds[state.path], wish, told=told)
+    except KeyboardInterrupt:
+        done = sum(one.outcome == "rebuilt" for one in over)
+        raise Interrupted(
+            f"interrupted: {done} images were rebuilt; run it again, and it goes on with the rest"
+        ) from None
+
+
+def _print_rebuilt(done: Sequence[Rebuilt], summary: Path | None, as_json: bool, quiet: bool) -> None:
+    from buildkit.errors import InvalidInput
+    from buildkit.fleet import documents
+
+    if as_json:
+        print(json.dumps(documents.rebuild_document(done), ensure_ascii=False, indent=2))
+    if not quiet:
+        told = ", ".join(f"{count} {word}" for word, count in documents.counts(done).items() if count)
+        print(f"rebuild: {told}", file=sys.stderr)
+    if summary:
+        try:
+            with summary.open("a", encoding="utf-8") as file:
+                file.write(documents.summary(done))
+        except OSError as error:
+            raise InvalidInput(f"{summary} cannot be written: {error.strerror}", hint="the images are done") from None

@@ -1,0 +1,162 @@
+"""The commands about trust: what is in an image, who made it from what, whether it is safe."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from buildkit.cli.commands import Json, OneRecipe, Quiet, Recipes, app
+from buildkit.cli.session import session
+
+if TYPE_CHECKING:
+    from buildkit.oci.reference import Reference
+    from buildkit.trust.scan import Scanned
+    from buildkit.world import World
+
+Image = Annotated[str, typer.Argument(help="A recipe that was pushed, or a reference.", metavar="RECIPE|REF")]
+Key = Annotated[str, typer.Option("--key", help="A key: a file, or a KMS address such as awskms://...", metavar="KEY")]
+NoLog = Annotated[bool, typer.Option("--no-transparency-log", help="Do not use the public log of signatures.")]
+
+
+@app.command()
+def sbom(
+    recipe: OneRecipe,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write it there.", metavar="FILE")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Print the bill of materials of a pushed image (CycloneDX).
+
+    Example: modelpack sbom recipe.yaml -o sbom.cdx.json
+    """
+    from buildkit.trust.sbom import bill
+    from buildkit.trust.subject import subject_of
+
+    with session(False, quiet) as opened:
+        content = bill(subject_of(*opened.recipe(recipe))).content
+    if output is None:
+        sys.stdout.write(content.decode())
+    else:
+        output.write_bytes(content)
+        print(output)
+
+
+@app.command()
+def attest(
+    recipes: Recipes,
+    sign: Annotated[bool, typer.Option("--sign", help="Sign the image too, with cosign.")] = False,
+    key: Key = "",
+    no_log: NoLog = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Attach a bill of materials and provenance to what was pushed.
+
+    Without --key, --sign asks for an identity (keyless). Example: modelpack attest recipe.yaml --sign --key cosign.key
+    """
+    from buildkit.trust.attestation import attest as attached
+    from buildkit.trust.signature import Signer
+
+    if (key or no_log) and not sign:
+        raise typer.BadParameter("--key and --no-transparency-log go with --sign")
+    signer = Signer(key, transparency=not no_log) if sign else None
+    with session(as_json, quiet) as opened:
+        done = [one for path in recipes for one in attached(*opened.recipe(path), signer)]
+    if as_json:
+        print(json.dumps([one.document() for one in done], ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(f"{one.image} {one.type} {one.digest}" for one in done))
+
+
+@app.command("verify-signature")
+def verify_signature(
+    image: Image,
+    key: Key = "",
+    identity: Annotated[str, typer.Option(help="Whose certificate a keyless signature has.", metavar="NAME")] = "",
+    issuer: Annotated[str, typer.Option(help="Who vouched for that identity.", metavar="URL")] = "",
+    no_log: NoLog = False,
+    as_json: Json = False,
+) -> None:
+    """Verify an image's signature with cosign; 1 where none holds.
+
+    Example: modelpack verify-signature recipe.yaml --key cosign.pub
+    """
+    from buildkit.trust.signature import Signer, verify
+
+    with session(as_json, True) as opened:
+        world, references = _images(opened, image)
+        found = []
+        for one in references:
+            signer = Signer(key, identity, issuer, not no_log, world.settings.plain_http(one.host))
+            found += [{"image": str(one), "signatures": verify(one, signer)}]
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(f"{one['image']}: {len(one['signatures'])} valid signatures" for one in found))
+
+
+@app.command()
+def scan(
+    image: Image,
+    scanner: Annotated[str, typer.Option(help="trivy or grype; by default the one that is installed.")] = "",
+    fail_on: Annotated[
+        str, typer.Option(help="The mildest severity that is refused.", metavar="SEVERITY")
+    ] = "critical",
+    as_json: Json = False,
+) -> None:
+    """Scan an image for known vulnerabilities; 1 where one is too severe.
+
+    Example: modelpack scan recipe.yaml --fail-on high
+    """
+    from buildkit.trust.scan import scan as scanned
+    from buildkit.trust.scan import severity_named
+
+    severity = severity_named(fail_on)
+    with session(as_json, True) as opened:
+        world, references = _images(opened, image)
+        results = {one: scanned(one, scanner, world.settings.plain_http(one.host)) for one in references}
+    if as_json:
+        print(json.dumps([_document(one, result) for one, result in results.items()], ensure_ascii=False, indent=2))
+    else:
+        for one, result in results.items():
+            _show(one, result)
+    refused = sum(len(result.at_least(severity)) for result in results.values())
+    if refused:
+        print(f"error: {refused} vulnerabilities are {severity} or worse", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _images(opened: object, image: str) -> tuple[World, list[Reference]]:
+    """What a recipe's lock says was pushed, or the reference itself, by digest."""
+    from buildkit.cli.session import Session
+    from buildkit.errors import InvalidInput
+    from buildkit.oci.reference import Reference
+    from buildkit.trust.subject import subject_of
+
+    assert isinstance(opened, Session)
+    if Path(image).exists():
+        recipe, world = opened.recipe(Path(image))
+        subject = subject_of(recipe, world)
+        return world, [Reference.parse(f"{name}@{subject.digest}") for name in subject.repositories]
+    world = opened.world(Path.cwd())
+    reference = Reference.parse(image)
+    document = world.repository(reference).resolve(reference.digest or reference.tag or "latest")
+    if document is None:
+        raise InvalidInput(f"there is no image {image}", hint="check the name, and that you may pull it")
+    return world, [reference.at(document.digest)]
+
+
+def _document(image: Reference, result: Scanned) -> dict[str, object]:
+    found = [vars(one) for one in result.found]
+    return {"image": str(image), "scanner": result.scanner, "counts": dict(result.counts), "vulnerabilities": found}
+
+
+def _show(image: Reference, result: Scanned) -> None:
+    counts = ", ".join(f"{count} {severity}" for severity, count in result.counts.items()) or "nothing known"
+    print(f"{image}: {counts} ({result.scanner})")
+    for one in result.found:
+        mended = f", mended in {one.fixed}" if one.fixed else ""
+        print(f"  {one.severity:<10} {one.id}  {one.package} {one.version}{mended}")

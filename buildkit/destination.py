@@ -1,0 +1,125 @@
+"""Where an image goes: a repository with the form that its registry takes, the tags there, and whether they may move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from buildkit.errors import InvalidInput, Problem, RegistryFailed
+from buildkit.oci.form import Form, form_of, stored_size
+from buildkit.oci.gzipped import Gzipping
+from buildkit.oci.image import Image, Store
+from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest
+from buildkit.oci.reference import Digest, Reference
+from buildkit.registries.limits import check
+from buildkit.tags import fixed, with_digest
+from buildkit.world import World
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of every destination: the repository's last part, tags, the form where one was asked for."""
+
+    name: str
+    tags: tuple[str, ...]
+    form: Form | None = None
+    immutable: bool = False
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A repository that an image goes to. ``tags`` may hold ``{digest}``; ``store`` takes layers as they are built."""
+
+    reference: Reference
+    form: Form
+    tags: tuple[str, ...]
+    immutable: bool
+    store: Store
+    gzipped: dict[Digest, Descriptor] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What the destination is called in messages, and told apart by."""
+        return self.reference.name
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The names that are known before the image is."""
+        return tuple(f"{self.name}:{tag}" for tag in fixed(self.tags))
+
+    def tags_of(self, digest: Digest) -> tuple[str, ...]:
+        """The tags for an image."""
+        return with_digest(self.tags, digest)
+
+    def serves(self, digest: Digest) -> bool:
+        """Whether every tag is on this image already; raises InvalidInput where one is not and may not be moved."""
+        found = {tag: self.store.resolve(tag) for tag in self.tags_of(digest)}
+        moving = {tag: served for tag, served in found.items() if served is None or served.digest != digest}
+        if self.immutable:
+            self._refuse({tag: served.digest for tag, served in moving.items() if served}, digest)
+        return not moving
+
+    def check_served(self, digest: Digest) -> None:
+        """Raises RegistryFailed where a tag is on something else than what was pushed."""
+        for tag in self.tags_of(digest):
+            served = self.store.resolve(tag)
+            if served is None or served.digest != digest:
+                found = served.digest if served else "nothing"
+                raise RegistryFailed(f"{self.name}:{tag} was pushed as {digest}, but the registry serves {found}")
+
+    def _refuse(self, moving: dict[str, Digest], digest: Digest) -> None:
+        if moving:
+            problems = [Problem(f"{self.name}:{tag}", f"is {there}, not {digest}") for tag, there in moving.items()]
+            raise InvalidInput(
+                "a tag would move, and 'immutable: true' says that none may", problems, hint="push under another tag"
+            )
+
+
+def open_destinations(
+    registries: Sequence[str], wish: Wish, images: Sequence[Image], world: World
+) -> list[Destination]:
+    """The destinations that registries' names mean; raises InvalidInput with what any of them would refuse."""
+    opened: dict[str, Destination] = {}
+    for registry in registries:
+        destination = _open(registry, wish, images, world)
+        opened.setdefault(destination.name, destination)
+    return list(opened.values())
+
+
+def _open(registry: str, wish: Wish, images: Sequence[Image], world: World) -> Destination:
+    target = world.settings.registry(registry)
+    reference = target.repository(wish.name)
+    form = check(images, world.profile(target.host), wish.form)
+    world.check_login(reference)
+    immutable = wish.immutable or target.immutable
+    repository = world.repository(reference)
+    if form == "oci":
+        return Destination(reference, form, wish.tags, immutable, repository)
+    gzipping = Gzipping(repository)
+    return Destination(reference, form, wish.tags, immutable, gzipping, gzipping.gzipped)
+
+
+def served_gzips(destination: Destination) -> dict[Digest, Descriptor]:
+    """The gzips of layers that a destination serves already, by the digest of their tar, as its image's config tells."""
+    if destination.form == "oci" or not fixed(destination.tags):
+        return {}
+    document = destination.store.resolve(fixed(destination.tags)[0])
+    found: dict[Digest, Descriptor] = {}
+    for manifest in manifests_of(document, destination.store) if document else ():
+        if form_of(manifest.document) == "docker":
+            config = ImageConfig.read(b"".join(destination.store.fetch(manifest.config)))
+            found.update(zip(config.diff_ids, manifest.layers, strict=False))
+    return found
+
+
+def fits(descriptor: Descriptor, size: int) -> bool:
+    """Whether a gzip can be ours of a tar with ``size`` bytes: another tool's would have another size."""
+    return descriptor.size == stored_size(size)
+
+
+def manifests_of(document: Document, store: Store) -> list[Manifest]:
+    """The manifests of an image, one for each platform that is there."""
+    if document.media_type not in INDEXES:
+        return [Manifest.read(document)]
+    found = [store.resolve(entry.digest) for entry in Index.read(document).manifests]
+    return [Manifest.read(one) for one in found if one]

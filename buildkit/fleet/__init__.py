@@ -1,0 +1,1 @@
+"""Many images at once: what moved under them, and bringing them up to date."""

@@ -1,0 +1,187 @@
+"""Brings every image that needs it up to date: each by itself, so that none can keep another from being done.
+
+It may be killed at any moment. Until a tag moves nothing is visible; the lock is moved into place after the tags; and what
+was sent before is recognised by its digest, from the registry or this machine's cache. So the next run asks again what
+moved, sends what is not there yet, and finds images that were tagged but not locked to be the very ones it would push.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from buildkit import flow
+from buildkit import lock as locks
+from buildkit.cache import cache_folder
+from buildkit.errors import InvalidInput, ModelpackError, RegistryFailed
+from buildkit.events import Began, Emit, Ended, Event, Moved, Said
+from buildkit.fleet.asking import Questions
+from buildkit.fleet.state import INPUTS, State
+from buildkit.fleet.status import state_of
+from buildkit.oci.reference import Digest, Reference
+from buildkit.parallel import Stop, Stopped, each
+from buildkit.policy import Policy
+from buildkit.push import Delivered
+from buildkit.recipe import Recipe
+from buildkit.turn import turn
+from buildkit.world import World
+
+Outcome = Literal["rebuilt", "current", "elsewhere", "failed"]
+Check = Callable[[Recipe, World], None]
+"""Looks at a recipe before it is built and raises ModelpackError where it must not be: then it is not built, and told."""
+JOBS = 2
+"""Images that are built at the same time; each moves several layers at once."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a rebuild is asked for. ``engine`` "" is the one that built an image last; ``verify`` asks for every blob afterwards."""
+
+    registries: tuple[str, ...] = ()
+    engine: str = ""
+    builder: str = ""
+    verify: bool = False
+    jobs: int = JOBS
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What became of an image. ``elsewhere``: another run brought it up to date while this one waited for its turn.
+
+    ``references`` are ``name:tag@sha256:...``, every tag that serves it now.
+    """
+
+    state: State
+    outcome: Outcome
+    references: tuple[str, ...] = ()
+    digest: Digest | None = None
+    sent: int = 0
+    error: ModelpackError | None = None
+
+
+def no_check(recipe: Recipe, world: World) -> None:
+    """Lets every recipe be built."""
+
+
+def rebuild(
+    states: Sequence[State],
+    world_of: Callable[[State], World],
+    wish: Wish,
+    check: Check = no_check,
+    told: Callable[[Rebuilt], None] = lambda rebuilt: None,
+) -> list[Rebuilt]:
+    """Rebuilds what moved and returns what became of every state, in order; ``told`` hears of each as soon as it is over.
+
+    What could not be asked is not rebuilt: nobody knows what it should be.
+    """
+    stop = Stop()
+
+    def one(state: State) -> Rebuilt:
+        done = _one(state, world_of, wish, check, stop)
+        told(done)
+        return done
+
+    return each(states, one, wish.jobs, stop)
+
+
+def _one(state: State, world_of: Callable[[State], World], wish: Wish, check: Check, stop: Stop) -> Rebuilt:
+    if state.problems or state.recipe is None:
+        return Rebuilt(state, "failed", error=state.problems[0] if state.problems else None)
+    if not state.changes:
+        return Rebuilt(state, "current")
+    try:
+        world = world_of(state)
+        counted = _Counted(world.emit, state.name)
+        return _in_turn(state, state.recipe, replace(world, emit=counted.emit), wish, check, stop, counted)
+    except ModelpackError as error:
+        return Rebuilt(state, "failed", error=error)
+    except Stopped:
+        stop.check()
+        # Somebody stopped this image alone: its own failure, in another of its threads.
+        return Rebuilt(state, "failed", error=RegistryFailed(f"{state.name} was stopped", hint="run it again"))
+
+
+def _in_turn(
+    state: State, recipe: Recipe, world: World, wish: Wish, check: Check, stop: Stop, counted: _Counted
+) -> Rebuilt:
+    def waiting() -> None:
+        world.emit(Said(f"{state.name}: another modelpack is at work on it; waiting for it to end"))
+
+    with turn(_turn_of(recipe), stop.wait, waiting):
+        locks.sweep(recipe.lock_path)
+        if locks.read(recipe.lock_path) != state.lock:
+            forced = state.reasons == ("forced",)
+            again = state_of(recipe, world, Questions(), wish.registries)
+            if forced or (not again.changes and not again.problems):
+                return Rebuilt(again, "elsewhere")
+            state = again
+        if state.problems:
+            return Rebuilt(state, "failed", error=state.problems[0])
+        check(recipe, world)
+        return _brought(state, recipe, world, wish, counted)
+
+
+def _turn_of(recipe: Recipe) -> Path:
+    """One file for each recipe, wherever it is named from. It stays: to remove it would let two runs in."""
+    return cache_folder() / "turns" / Digest.of(str(recipe.path.resolve()).encode()).hex
+
+
+def _brought(state: State, recipe: Recipe, world: World, wish: Wish, counted: _Counted) -> Rebuilt:
+    """Builds once, and pushes to each registry: what the first push learned the others know from the lock."""
+    if not state.targets:
+        hint = "name a registry: --registry R; or describe the only one in modelpack.yaml"
+        raise InvalidInput(f"{state.name} was never pushed, so that it is not known where it goes", hint=hint)
+    policy = Policy.UPGRADE if INPUTS & set(state.reasons) else Policy.KEEP
+    delivered: list[Delivered] = []
+    for target in state.targets:
+        engine = wish.engine or state.engine
+        # A builder is for what buildx builds; a fleet has images that need none, too.
+        builder = "" if engine in ("embedded", "podman") else wish.builder
+        wanted = flow.Wanted(engine, policy, target.registry, builder=builder)
+        delivered.append(flow.build(recipe, world, wanted))
+        policy = Policy.KEEP
+        if wish.verify:
+            _verify(delivered[-1], world)
+    references = tuple(f"{reference}@{one.sealing.digest}" for one in delivered for reference in one.references)
+    return Rebuilt(state, "rebuilt", references, delivered[-1].sealing.digest, counted.sent)
+
+
+def _verify(delivered: Delivered, world: World) -> None:
+    """Asks the registry for every manifest and blob that it took; raises RegistryFailed with the first it does not have."""
+    for text in delivered.references:
+        reference = Reference.parse(text)
+        store = world.repository(reference)
+        if store.digest(reference.tag or "") != delivered.sealing.digest:
+            raise RegistryFailed(f"{text} does not serve {delivered.sealing.digest}", hint="run the rebuild again")
+        for sealed in delivered.sealing.images.values():
+            wanted = [sealed.manifest.config, *sealed.manifest.layers]
+            lost = next((blob.digest for blob in wanted if not store.has(blob.digest)), None)
+            if lost or store.digest(sealed.manifest.document.digest) is None:
+                raise RegistryFailed(f"{text} lacks {lost or 'a manifest'}", hint="run the rebuild again")
+
+
+class _Counted:
+    """Names the image in its progress, since several move at once, and counts the bytes that were sent for it."""
+
+    def __init__(self, emit: Emit, name: str) -> None:
+        self._emit = emit
+        self._name = name
+        self._sizes: dict[str, int] = {}
+        self.sent = 0
+
+    def emit(self, event: Event) -> None:
+        """Takes one event."""
+        match event:
+            case Began(key, label, total):
+                self._sizes[key] = total or 0
+                event = Began(f"{self._name} {key}", f"{self._name}: {label}", total)
+            case Moved(key, amount):
+                event = Moved(f"{self._name} {key}", amount)
+            case Ended(key, outcome):
+                self.sent += self._sizes.pop(key, 0) if outcome == "sent" else 0
+                event = Ended(f"{self._name} {key}", outcome)
+            case _:
+                pass
+        self._emit(event)

@@ -1,0 +1,222 @@
+"""Reads images where they lie: an OCI layout in a folder or in a tar, or what ``docker save`` and ``podman save`` write."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from buildkit.errors import InvalidInput, RegistryFailed
+from buildkit.oci.image import Pieces
+from buildkit.oci.layout import REFERENCE_NAME, Layout
+from buildkit.oci.manifest import (
+    DOCKER_LAYER_GZIP,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    Descriptor,
+    Document,
+    Index,
+    canonical,
+)
+from buildkit.oci.reference import Digest
+
+BLOCK = 1024 * 1024
+_LARGEST_DOCUMENT = 64 * 1024 * 1024
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+
+
+class NoSpans(RegistryFailed):
+    """A registry sends a whole blob where a part was asked for."""
+
+
+class Readable(Protocol):
+    """Where an image can be read from, also in parts."""
+
+    def resolve(self, name: str) -> Document | None:
+        """The manifest or index under a tag or digest."""
+
+    def fetch(self, descriptor: Descriptor) -> Pieces:
+        """Yields a blob's bytes."""
+
+    def span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
+        """Some bytes of a blob: they are not proven by its digest. Raises NoSpans where a registry would send all."""
+
+
+class LocalLayout(Layout):
+    """An OCI layout folder that is read also in parts."""
+
+    def span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
+        """Some bytes of a blob."""
+        with self.path(descriptor.digest).open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+
+@dataclass(frozen=True)
+class _Place:
+    offset: int
+    size: int
+
+
+class Archived:
+    """An image in a tar: ``oci-archive`` or ``docker-archive``, told by what is in it. Nothing is unpacked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with tarfile.open(path, "r:") as tar:
+                self._places = {
+                    info.name.removeprefix("./"): _Place(info.offset_data, info.size) for info in tar if info.isfile()
+                } | {
+                    info.name.removeprefix("./"): _Place(there.offset_data, there.size)
+                    for info in tar.getmembers()
+                    if info.issym() or info.islnk()
+                    if (there := _target(tar, info)) is not None
+                }
+        except FileNotFoundError:
+            raise InvalidInput(f"there is no {path}") from None
+        except (tarfile.TarError, OSError) as error:
+            raise InvalidInput(
+                f"{path} is not an image's archive: {error}", hint="unpack it first if it is compressed"
+            ) from None
+        self._by_digest: dict[str, _Place] = {}
+        self._documents: dict[str, Document] = {}
+        if "index.json" in self._places:
+            self._open_layout()
+        elif "manifest.json" in self._places:
+            self._open_docker()
+        else:
+            raise InvalidInput(f"{path} holds no image: it has neither index.json nor manifest.json")
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether manifests and layers are as they would be pushed: what ``docker save`` wrote before 25 is not."""
+        return "index.json" in self._places
+
+    def resolve(self, name: str) -> Document | None:
+        """The document under a tag or digest; with the name "" the only one there is."""
+        if name.startswith("sha256:"):
+            place = self._by_digest.get(name)
+            return self._documents.get(name) or (self._document(name, place) if place else None)
+        named = [tag for tag in self._documents if not tag.startswith("sha256:")]
+        if not name and len({self._documents[tag].digest for tag in named}) == 1:
+            return self._documents[named[0]]
+        return next((self._documents[tag] for tag in named if tag.rpartition(":")[2] == name), None)
+
+    def fetch(self, descriptor: Descriptor) -> Pieces:
+        """Yields a blob's bytes."""
+        place = self._place(descriptor)
+        with self.path.open("rb") as file:
+            file.seek(place.offset)
+            left = place.size
+            while left and (piece := file.read(min(BLOCK, left))):
+                left -= len(piece)
+                yield piece
+
+    def span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
+        """Some bytes of a blob."""
+        place = self._place(descriptor)
+        with self.path.open("rb") as file:
+            file.seek(place.offset + start)
+            return file.read(max(0, min(length, place.size - start)))
+
+    def _place(self, descriptor: Descriptor) -> _Place:
+        place = self._by_digest.get(descriptor.digest)
+        if place is None:
+            raise InvalidInput(f"{self.path} does not hold {descriptor.digest}")
+        return place
+
+    def _open_layout(self) -> None:
+        self._by_digest = {
+            f"sha256:{name.rpartition('/')[2]}": place
+            for name, place in self._places.items()
+            if name.startswith("blobs/sha256/")
+        }
+        index = Index.read(Document(OCI_INDEX, self._bytes("index.json")))
+        for number, entry in enumerate(index.manifests):
+            place = self._by_digest.get(entry.digest)
+            if place:
+                name = entry.annotations.get(REFERENCE_NAME) or f"#{number}"
+                self._documents[name] = Document(entry.media_type, self._read(place))
+
+    def _document(self, digest: str, place: _Place) -> Document:
+        raw = self._read(place)
+        return Document(str(_object(raw, digest).get("mediaType", "")), raw)
+
+    def _open_docker(self) -> None:
+        """``manifest.json`` of docker save: a config, and layers by their names in the tar."""
+        listed = json.loads(self._bytes("manifest.json"))
+        if not isinstance(listed, list) or not listed:
+            raise InvalidInput(f"{self.path} holds no image: its manifest.json lists none")
+        for number, one in enumerate(listed):
+            document = self._docker_document(one)
+            for tag in one.get("RepoTags") or [f"#{number}"]:
+                self._documents[str(tag)] = document
+            self._documents[document.digest] = document
+
+    def _docker_document(self, one: Mapping[str, Any]) -> Document:
+        config = self._bytes(str(one["Config"]))
+        diff_ids = (_object(config, "the config").get("rootfs") or {}).get("diff_ids") or []
+        layers = [
+            self._docker_layer(str(name), str(diff_id)) for name, diff_id in zip(one["Layers"], diff_ids, strict=True)
+        ]
+        described = self._known(DOCKER_CONFIG, str(Digest.of(config)), self._places[str(one["Config"])])
+        content = {
+            "schemaVersion": 2,
+            "mediaType": DOCKER_MANIFEST,
+            "config": described.document(),
+            "layers": [layer.document() for layer in layers],
+        }
+        return Document(DOCKER_MANIFEST, canonical(content))
+
+    def _docker_layer(self, name: str, diff_id: str) -> Descriptor:
+        place = self._places.get(name)
+        if place is None:
+            raise InvalidInput(f"{self.path} lacks the layer {name}")
+        zipped = self._read(_Place(place.offset, min(2, place.size))) == b"\x1f\x8b"
+        return self._known(DOCKER_LAYER_GZIP if zipped else DOCKER_LAYER, diff_id, place)
+
+    def _known(self, media_type: str, digest: str, place: _Place) -> Descriptor:
+        self._by_digest[digest] = place
+        return Descriptor(media_type, Digest(digest), place.size)
+
+    def _bytes(self, name: str) -> bytes:
+        place = self._places.get(name)
+        if place is None:
+            raise InvalidInput(f"{self.path} lacks {name}")
+        return self._read(place)
+
+    def _read(self, place: _Place) -> bytes:
+        if place.size > _LARGEST_DOCUMENT:
+            raise InvalidInput(f"{self.path} has a manifest of {place.size} bytes")
+        with self.path.open("rb") as file:
+            file.seek(place.offset)
+            return file.read(place.size)
+
+
+def _target(tar: tarfile.TarFile, info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """The file behind a link: older ``docker save`` links a layer that two images share."""
+    import posixpath
+
+    where = (
+        info.linkname
+        if info.islnk()
+        else posixpath.normpath(posixpath.join(posixpath.dirname(info.name), info.linkname))
+    )
+    try:
+        found = tar.getmember(where)
+    except KeyError:
+        return None
+    return found if found.isfile() else None
+
+
+def _object(raw: bytes, what: str) -> dict[str, Any]:
+    try:
+        content = json.loads(raw)
+    except ValueError:
+        raise InvalidInput(f"{what} is not JSON") from None
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,39 @@
+"""A model's card as the hub tells it: only what has the shape of a card is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from buildkit.card import Card
+from buildkit.plain import hidden
+
+_LONGEST = 200
+_MOST = 50
+
+
+def read(data: Any, gated: object, task: object, library: object) -> Card:
+    """The card that a hub's answer describes; what is missing or of another shape is left out."""
+    content: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
+    licenses = _texts(content.get("license"))
+    return Card(
+        license=licenses[0] if licenses else "",
+        license_name=_text(content.get("license_name")),
+        license_link=_text(content.get("license_link")),
+        gated=bool(gated),
+        task=_text(task) or _text(content.get("pipeline_tag")),
+        library=_text(library) or _text(content.get("library_name")),
+        languages=_texts(content.get("language")),
+        base_models=_texts(content.get("base_model")),
+        datasets=_texts(content.get("datasets")),
+        tags=_texts(content.get("tags")),
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) and len(value) <= _LONGEST and not hidden(value) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    listed = value if isinstance(value, list | tuple) else [value]
+    return tuple(text for one in listed[:_MOST] if (text := _text(one)))

@@ -1,0 +1,1 @@
+"""Kubernetes: an image mounted as a volume of a pod."""

@@ -1,0 +1,115 @@
+"""The rules of image volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from buildkit.check import ERROR, NOTE, WARNING, Found, NotKnown, rule
+from buildkit.oci.files import Files
+from buildkit.oci.reference import Reference
+from buildkit.subject import Subject
+from buildkit.target_settings import Kubernetes
+from buildkit.targets.kserve.rules import unreadable
+from buildkit.targets.sources import IMAGE_VOLUMES, KSERVE, UNVERIFIED
+
+
+@rule(
+    "KV-01",
+    "D",
+    ERROR,
+    "the pod has volumes[].image.reference and mounts it; subPath needs Kubernetes 1.33",
+    source=f"{IMAGE_VOLUMES}; {KSERVE}",
+    do="use 'modelpack deploy --target kubernetes --kubernetes-version V'",
+)
+def volume(subject: Subject) -> Iterator[Found]:
+    """Every image volume has a reference, and a container that mounts it."""
+    spec = subject.deployment.get("spec") or {}
+    images = {one.get("name"): one["image"] for one in spec.get("volumes") or [] if one.get("image") is not None}
+    if not images:
+        yield Found("spec.volumes", "has no volume of an image")
+    for name, image in images.items():
+        if not image.get("reference"):
+            yield Found(f"spec.volumes[{name}].image", "has no reference")
+    mounted = {mount.get("name") for one in spec.get("containers") or [] for mount in one.get("volumeMounts") or []}
+    for name in sorted(set(images) - mounted, key=str):
+        yield Found(f"spec.volumes[{name}]", "is mounted by no container")
+
+
+@rule(
+    "KV-02",
+    "I",
+    NOTE,
+    "an image volume needs no shell, no ENTRYPOINT and no USER: scratch is fine",
+    source=IMAGE_VOLUMES,
+    do="leave it, or save some bytes with base: scratch",
+)
+def nothing_runs(subject: Subject) -> Iterator[Found]:
+    """Only said where an image would start something."""
+    if subject.process.get("Entrypoint"):
+        yield Found("Entrypoint", "is never run by an image volume")
+
+
+@rule(
+    "KV-03",
+    "F",
+    ERROR,
+    "what is mounted is a real directory of the image, and readable for the pod's user",
+    source=f"{IMAGE_VOLUMES}; containerd resolves subPath within the mount",
+    do="let subPath name a directory, no link, with files r-- and directories r-x for everybody",
+)
+def mountable(subject: Subject) -> Iterator[Found]:
+    """The folder of the recipe's target, /models by default."""
+    said = subject.settings
+    folder = (said.sub_path if isinstance(said, Kubernetes) else "models") or ""
+    member = subject.files.merged.get(folder)
+    if folder and member is None:
+        _ = subject.all_under(folder)
+        yield Found(f"/{folder}", "is not in the image")
+    elif member is not None and member.type != "directory":
+        yield Found(f"/{folder}", f"is a {member.type}, and not a directory")
+    elif not _filled(subject.files, folder):
+        _ = subject.all_under(folder)
+        yield Found(f"/{folder}", "is empty")
+    if folder:
+        yield from unreadable(subject.files, folder)
+
+
+def _filled(files: Files, folder: str) -> bool:
+    return any(member.type != "directory" for member in files.under(folder))
+
+
+@rule(
+    "KV-04",
+    "D",
+    WARNING,
+    "the reference has a digest or a tag that does not move: ':latest' is pulled again for every pod",
+    source=IMAGE_VOLUMES,
+    do="use 'modelpack deploy', which writes the digest of the lock",
+)
+def pinned(subject: Subject) -> Iterator[Found]:
+    """Every image volume's reference."""
+    for one in (subject.deployment.get("spec") or {}).get("volumes") or []:
+        text = str((one.get("image") or {}).get("reference") or "")
+        reference = Reference.parse(text) if text else None
+        if reference and reference.digest is None and reference.tag in (None, "latest"):
+            yield Found(f"spec.volumes[{one.get('name')}].image.reference", f"{text} names a tag that moves")
+
+
+_LAYER_TYPES = ("application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar")
+
+
+@rule(
+    "KV-05",
+    "I",
+    WARNING,
+    "it is an ordinary image of tar layers: whether an artifact is mounted depends on the runtime",
+    source=f"{IMAGE_VOLUMES}; for containerd {UNVERIFIED}",
+    do="build an image, not an artifact",
+)
+def ordinary(subject: Subject) -> Iterator[Found]:
+    """The layers' media types, where they are as pushed."""
+    if not subject.image.exact:
+        raise NotKnown("the image as it was pushed: an archive's media types are others")
+    for number, layer in enumerate(subject.image.manifest.layers, 1):
+        if not layer.media_type.startswith(_LAYER_TYPES):
+            yield Found(f"layer {number}", f"is {layer.media_type}")

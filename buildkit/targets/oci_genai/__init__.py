@@ -1,0 +1,1 @@
+"""OCI Generative AI: a hosted deployment of an agent."""

@@ -1,0 +1,1 @@
+"""AWS SageMaker: a model with a container of one's own."""

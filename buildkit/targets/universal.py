@@ -1,0 +1,217 @@
+"""The rules that hold wherever an image goes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from buildkit.check import ERROR, WARNING, Found, rule
+from buildkit.oci.files import SMALL, Files, Member, is_small_text
+from buildkit.plain import shown
+from buildkit.subject import Subject
+from buildkit.tally import human
+from buildkit.targets import secrets_found
+from buildkit.targets.reading import shown_few, variables
+from buildkit.targets.sources import PRACTICE, SEEDS
+
+_LARGE = 10 * 1000**2
+
+
+@rule(
+    "UNI-01",
+    "I,F",
+    ERROR,
+    "no secret in variables, labels, history or small files",
+    source=PRACTICE,
+    do="revoke it, since whoever pulls the image has it; give secrets at run time, or to a build with --mount=type=secret",
+)
+def no_secret(subject: Subject) -> Iterator[Found]:
+    """Looks at the config first, then at files that a person could have left there."""
+    for name, value in variables(subject.process).items():
+        kinds = secrets_found.shapes(value)
+        if kinds or secrets_found.named(name, value):
+            yield Found(f"variable {name}", f"holds {kinds[0] if kinds else 'what looks like a secret'}")
+    for name, value in (subject.process.get("Labels") or {}).items():
+        kinds = secrets_found.shapes(str(value))
+        if kinds or secrets_found.named(name.rpartition(".")[2], str(value)):
+            yield Found(f"label {name}", f"holds {kinds[0] if kinds else 'what looks like a secret'}")
+    yield from _in_history(subject)
+    yield from _in_files(subject)
+
+
+def _in_history(subject: Subject) -> Iterator[Found]:
+    for number, step in enumerate(subject.config.content.get("history") or [], 1):
+        text = f"{step.get('created_by', '')} {step.get('comment', '')}"
+        for what in dict.fromkeys([*secrets_found.shapes(text), *secrets_found.assigned(text)]):
+            named = "" if " " in what else "a value for "
+            yield Found(f"history, line {number}", f"shows {named}{what}")
+
+
+def _in_files(subject: Subject) -> Iterator[Found]:
+    """Also what a higher layer removes again: the lower layer still has it."""
+    files = subject.files
+    for member in files.every():
+        if is_small_text(member):
+            content = files.content(member)
+            for kind in secrets_found.shapes((content or b"").decode("utf-8", "replace")):
+                yield Found(f"/{member.path}", f"holds {kind} (layer {member.layer + 1})")
+
+
+@rule(
+    "UNI-02",
+    "C",
+    ERROR,
+    "no build argument carries a secret",
+    source=f"{PRACTICE}; a build argument stands in process lists, in the history and in provenance",
+    do="use RUN --mount=type=secret,id=NAME, and pass the secret with --secret",
+)
+def no_secret_argument(subject: Subject) -> Iterator[Found]:
+    """ARG lines by their names."""
+    for number, line in _instructions(subject.containerfile):
+        keyword, _, rest = line.partition(" ")
+        if keyword.upper() == "ARG":
+            for word in rest.split():
+                if secrets_found.is_secret_name(word.partition("=")[0]):
+                    yield Found(
+                        f"Containerfile:{number}", f"takes a secret as an argument: ARG {word.partition('=')[0]}"
+                    )
+        elif "--build-arg" in line and re.search(r"--build-arg\s+\w*(token|password|secret)", line, re.I):
+            yield Found(f"Containerfile:{number}", "passes a secret with --build-arg")
+
+
+@rule(
+    "UNI-04",
+    "G",
+    WARNING,
+    "the tag is immutable, and never 'latest'",
+    source=PRACTICE,
+    do="give every push a tag of its own, and deploy by digest",
+)
+def own_tag(subject: Subject) -> Iterator[Found]:
+    """A reference that has its digest is as good as can be."""
+    for reference in subject.references:
+        if reference.digest is None and reference.tag in (None, "latest"):
+            yield Found(str(reference), f"is tagged {shown(reference.tag or 'latest')}, which moves")
+
+
+@rule(
+    "UNI-06",
+    "C",
+    WARNING,
+    "every base image is pinned by its digest",
+    source=PRACTICE,
+    do="write FROM NAME@sha256:..., as 'modelpack render' does",
+)
+def pinned_bases(subject: Subject) -> Iterator[Found]:
+    """FROM lines and COPY --from of images; a stage of the same file and scratch need no digest."""
+    stages: set[str] = {"scratch"}
+    for number, line in _instructions(subject.containerfile):
+        for image in _images(line):
+            if image not in stages and "@sha256:" not in image and "$" not in image and not image.isdigit():
+                yield Found(f"Containerfile:{number}", f"{image} is not pinned")
+        named = re.match(r"FROM\s+.*\s+AS\s+(\S+)$", line, re.I)
+        stages |= {named[1]} if named else set()
+
+
+def _images(line: str) -> list[str]:
+    found = re.match(r"FROM\s+(?:--\S+\s+)*(\S+)", line, re.I) or re.match(r"(?:COPY|ADD)\s+.*--from=(\S+)", line, re.I)
+    return [found[1]] if found else []
+
+
+@rule(
+    "UNI-07",
+    "F",
+    WARNING,
+    "no large file (10 MB and more) lies in two layers",
+    source=PRACTICE,
+    do="set owner and mode while the file is written (COPY --chown --chmod): a later chmod, chown or mv stores it again",
+)
+def no_second_copy(subject: Subject) -> Iterator[Found]:
+    """The same path twice, or the same name and size at another place."""
+    for first, second in copies(subject.files):
+        if second.size >= _LARGE:
+            where = "" if first.path == second.path else f", there as /{first.path}"
+            yield Found(
+                f"/{second.path}",
+                f"{human(second.size)} are in layer {first.layer + 1}{where} and again in layer {second.layer + 1}",
+            )
+
+
+def copies(files: Files) -> Iterator[tuple[Member, Member]]:
+    """Files with content that lie in two layers: the same path, or the same name with the same size."""
+    by_path: dict[str, Member] = {}
+    by_look: dict[tuple[str, int], Member] = {}
+    for member in files.every():
+        if member.type != "file" or not member.size:
+            continue
+        look = (member.path.rpartition("/")[2], member.size)
+        known = by_path.get(member.path) or by_look.get(look)
+        if known and known.layer != member.layer and (known.path == member.path or member.size > SMALL):
+            yield known, member
+        by_path[member.path] = member
+        by_look.setdefault(look, member)
+
+
+@rule(
+    "UNI-10",
+    "G",
+    ERROR,
+    "the login is for the very host that is pushed to",
+    source="credentials are kept by host: the platform's own guide logs in to one name and pushes to another",
+    do="log in with exactly the host of the reference",
+)
+def same_host(subject: Subject) -> Iterator[Found]:
+    """OCIR answers under several names; a login under another one is no login."""
+    from buildkit.targets.regions import ocir_names
+
+    for reference in subject.references:
+        names = [name for name in ocir_names(reference.host) if name != reference.host]
+        if names and not subject.logged_in(reference):
+            elsewhere = [name for name in names if subject.logged_in(type(reference)(name, reference.repository))]
+            if elsewhere:
+                yield Found(
+                    str(reference), f"there is a login for {shown_few(elsewhere)}, and none for {reference.host}"
+                )
+
+
+_OUTDATED = (
+    (r"\bhuggingface-cli\b", "huggingface-cli ends with an error since huggingface_hub 1.0", "write: hf download"),
+    (r"huggingface_hub\[cli\]", "huggingface_hub has no extra 'cli' any more", "write: pip install huggingface_hub"),
+    (r"\bazureecr\.io\b", "azureecr.io is not a registry of Azure", "write azurecr.io"),
+    (r"\bubuntu:16\.04\b", "Ubuntu 16.04 is out of support since 2021", "take a release that is supported"),
+    (r"\bpython(?:=|:|-)?3\.[56]\b", "Python 3.5 and 3.6 are out of support", "take a version that is supported"),
+    (r"\bPYTHON_VERSION=3\.[56]\b", "Python 3.5 and 3.6 are out of support", "take a version that is supported"),
+    (r"\bCONDA_VERSION=4\.", "Miniconda 4 is out of support", "take a version that is supported"),
+    (r"app\.run\(.*debug\s*=\s*True", "Flask's debug server is not for production", "start gunicorn or uvicorn"),
+    (r"jupyter/scipy-notebook", "that image brings no server, and exposes 8888", "start from a Python image"),
+    (r"\buv:latest\b", "uv is not pinned", "name a version and its digest"),
+)
+
+
+@rule(
+    "UNI-11",
+    "C",
+    WARNING,
+    "nothing in the Containerfile has stopped working since its guide was published",
+    source=SEEDS,
+    do="see the advice behind each",
+)
+def up_to_date(subject: Subject) -> Iterator[Found]:
+    """Lines that people copy from the platforms' guides."""
+    for number, line in _instructions(subject.containerfile):
+        for pattern, what, do in _OUTDATED:
+            if re.search(pattern, line):
+                yield Found(f"Containerfile:{number}", what, do)
+
+
+def _instructions(text: str) -> Iterator[tuple[int, str]]:
+    """The instructions of a Containerfile with the line that each begins at; continued lines are joined."""
+    begun, joined = 0, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("#") or not (joined or line.strip()):
+            continue
+        begun = begun or number
+        joined += line.strip().removesuffix("\\") + " "
+        if not line.rstrip().endswith("\\"):
+            yield begun, joined.strip()
+            begun, joined = 0, ""

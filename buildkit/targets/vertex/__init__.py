@@ -1,0 +1,1 @@
+"""Google Vertex AI: a model with a custom container."""

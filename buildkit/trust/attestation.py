@@ -1,0 +1,66 @@
+"""Attaching everything that is known of a pushed image, in every repository that holds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from buildkit.events import Said
+from buildkit.oci.manifest import canonical
+from buildkit.oci.reference import Digest, Reference
+from buildkit.recipe import Recipe
+from buildkit.trust import licenses
+from buildkit.trust.provenance import provenance
+from buildkit.trust.referrers import Artifact, attach
+from buildkit.trust.sbom import bill
+from buildkit.trust.signature import Signer, sign
+from buildkit.trust.signature import attest as signed
+from buildkit.trust.subject import Subject, places, subject_of
+from buildkit.world import World
+
+
+@dataclass(frozen=True)
+class Attached:
+    """An artifact beside an image: the image by digest, what sort it is, and its own digest."""
+
+    image: str
+    type: str
+    digest: Digest | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The same as a JSON document."""
+        return {"image": self.image, "type": self.type, "digest": self.digest}
+
+
+def attest(recipe: Recipe, world: World, signer: Signer | None = None) -> list[Attached]:
+    """Attaches the bill of materials and the provenance, and signs where asked; raises what each of them raises."""
+    subject = subject_of(recipe, world)
+    _tell(subject, world)
+    return list(_attached(subject, world, signer))
+
+
+def _attached(subject: Subject, world: World, signer: Signer | None) -> Iterator[Attached]:
+    artifacts = (bill(subject), provenance(subject))
+    for store, descriptor in places(subject, world):
+        image = Reference(store.reference.host, store.reference.repository, digest=descriptor.digest)
+        for artifact in artifacts:
+            yield Attached(str(image), artifact.type, attach(store, descriptor, artifact))
+        if signer:
+            _sign(image, replace(signer, plain_http=world.settings.plain_http(image.host)), *artifacts)
+            yield Attached(str(image), "signature")
+
+
+def _sign(image: Reference, signer: Signer, bill: Artifact, provenance: Artifact) -> None:
+    """Signs the image, and what is said of it as statements that ``cosign verify-attestation`` reads."""
+    sign(image, signer, {})
+    signed(image, signer, bill.content, "cyclonedx")
+    predicate = json.loads(provenance.content)["predicate"]
+    signed(image, signer, canonical(predicate), "slsaprovenance1")
+
+
+def _tell(subject: Subject, world: World) -> None:
+    for key, card in subject.cards.items():
+        told = ", ".join(licenses.facts(card).values()) or "no license on its card"
+        world.emit(Said(f"{subject.name}: {subject.lock.pins.sources[key].name}: {told}"))

@@ -1,0 +1,134 @@
+"""Artifacts that refer to an image: attached to its digest, and found again, whether the registry has an API for it or not.
+
+distribution-spec 1.1, "Listing Referrers" and "Pushing Manifests with Subject": a registry without the API gets an index
+under the tag ``sha256-<hex>``. The API is probed with the artifact itself, since one registry in the field announces what it
+does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from buildkit.errors import InvalidInput, RegistryFailed
+from buildkit.oci.image import Blob
+from buildkit.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Document, Manifest, canonical, parse_object
+from buildkit.oci.reference import Digest
+from buildkit.registries.client import Repository
+
+EMPTY = Blob.of(b"{}", "application/vnd.oci.empty.v1+json", "empty")
+"""image-spec 1.1, manifest.md, "Guidance for an Empty Descriptor"."""
+TITLE = "org.opencontainers.image.title"
+_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A document about an image: what sort it is, its bytes, and the file name under which a reader saves it.
+
+    ``suffix`` is what cosign adds to the image's digest for a tag under which it looks for such a document.
+    """
+
+    type: str
+    content: bytes
+    file: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    suffix: str = ""
+
+
+@dataclass(frozen=True)
+class Referrer:
+    """An artifact as a registry lists it: its manifest, and what sort it is."""
+
+    descriptor: Descriptor
+    type: str
+
+
+def attach(store: Repository, subject: Descriptor, artifact: Artifact) -> Digest:
+    """Puts an artifact beside an image, and makes it be found; the same artifact twice is one. Raises RegistryFailed."""
+    blob = Blob.of(artifact.content, artifact.type, artifact.file)
+    for each in (EMPTY, blob):
+        store.put(each, lambda amount: None)
+    manifest = _manifest(subject, artifact, blob)
+    store.publish(manifest, f"{_tag(subject.digest)}{artifact.suffix}" if artifact.suffix else None)
+    described = manifest.descriptor()
+    served = _api(store, subject.digest)
+    if served is None or all(one.descriptor.digest != described.digest for one in served):
+        _list_by_tag(store, subject.digest, replace(described, annotations=artifact.annotations), artifact.type)
+    return described.digest
+
+
+def listed(store: Repository, subject: Digest, type: str = "") -> list[Referrer]:
+    """What refers to a digest, of one sort where ``type`` is given; raises RegistryFailed."""
+    found = _api(store, subject) or []
+    known = {one.descriptor.digest for one in found}
+    by_tag = store.resolve(_tag(subject))
+    found += [one for one in _entries(by_tag) if one.descriptor.digest not in known] if by_tag else []
+    return [one for one in found if type in ("", one.type)]
+
+
+def content(store: Repository, referrer: Referrer) -> bytes:
+    """The document of a referrer; raises RegistryFailed where it is not there or not what was named."""
+    document = store.resolve(referrer.descriptor.digest)
+    if document is None:
+        raise RegistryFailed(f"{referrer.descriptor.digest} is listed and is not there")
+    manifest = Manifest.read(document)
+    if len(manifest.layers) != 1:
+        raise RegistryFailed(f"{referrer.descriptor.digest} does not hold one document")
+    return b"".join(store.fetch(manifest.layers[0]))
+
+
+def _manifest(subject: Descriptor, artifact: Artifact, blob: Blob) -> Document:
+    """image-spec 1.1, manifest.md: an artifact with a subject."""
+    layer = Descriptor(artifact.type, Digest(blob.key), blob.size, {TITLE: artifact.file})
+    bare = Descriptor(subject.media_type, subject.digest, subject.size)
+    content: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": artifact.type,
+        "config": Descriptor(EMPTY.media_type, Digest(EMPTY.key), EMPTY.size).document() | {"data": "e30="},
+        "layers": [layer.document()],
+        "subject": bare.document(),
+    }
+    if artifact.annotations:
+        content["annotations"] = dict(artifact.annotations)
+    return Document(OCI_MANIFEST, canonical(content))
+
+
+def _api(store: Repository, subject: Digest) -> list[Referrer] | None:
+    """What the referrers API answers; None where the registry has none."""
+    document = store.referrers(subject)
+    return None if document is None else _entries(document)
+
+
+def _entries(document: Document) -> list[Referrer]:
+    listed = parse_object(document.raw, "the list of referrers").get("manifests")
+    if not isinstance(listed, list):
+        raise InvalidInput("the list of referrers has no manifests")
+    return [Referrer(Descriptor.read(one), str(one.get("artifactType") or "")) for one in listed]
+
+
+def _list_by_tag(store: Repository, subject: Digest, described: Descriptor, type: str) -> None:
+    """Adds an entry to the index under the fallback tag; what another put there in the meantime is kept."""
+    tag = _tag(subject)
+    for _ in range(_TRIES):
+        before = store.resolve(tag)
+        entries = _entries(before) if before else []
+        if any(one.descriptor.digest == described.digest for one in entries):
+            return
+        store.publish(_index([*entries, Referrer(described, type)]), tag)
+        after = store.resolve(tag)
+        if after and any(one.descriptor.digest == described.digest for one in _entries(after)):
+            return
+    raise RegistryFailed(f"{store.reference.name}:{tag} is written by others at the same time", hint="try again")
+
+
+def _index(referrers: list[Referrer]) -> Document:
+    manifests = [one.descriptor.document() | {"artifactType": one.type} for one in referrers]
+    return Document(OCI_INDEX, canonical({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}))
+
+
+def _tag(subject: Digest) -> str:
+    """distribution-spec 1.1, "Referrers Tag Schema"."""
+    return f"sha256-{subject.hex}"

@@ -1,0 +1,1 @@
+"""The kind ``azureml``: a custom base image for Azure Machine Learning."""

@@ -1,0 +1,1 @@
+"""triton: an image that serves a model repository with NVIDIA Triton Inference Server."""

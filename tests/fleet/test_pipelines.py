@@ -1,0 +1,186 @@
+"""Generated pipelines: if these fail, a team commits a workflow that its CI refuses, or that rebuilds the wrong images."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from buildkit.errors import InvalidInput
+from buildkit.pipelines import SYSTEMS, Wanted, pipeline
+from tests.fleet.ground import WEIGHTS, Fleet
+
+HOSTS = (
+    "ghcr.io",
+    "quay.io",
+    "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+    "europe-docker.pkg.dev",
+    "team.azurecr.io",
+    "registry.gitlab.com",
+    "127.0.0.1:5000",
+)
+AWKWARD = 'models/it\'s "quoted" $HOME'
+
+
+def parsed(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def check_schema(name: str, text: str, folder: Path) -> None:
+    path = folder / f"{name.rpartition('.')[2]}.yml"
+    path.write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", name, *transform(name), path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def transform(name: str) -> list[str]:
+    return ["--data-transform", "gitlab-ci"] if name == "vendor.gitlab-ci" else []
+
+
+@pytest.mark.parametrize("hosts", [(), HOSTS])
+@pytest.mark.parametrize("commit", [False, True])
+def test_the_github_workflow_is_valid(tmp_path: Path, hosts: tuple[str, ...], commit: bool) -> None:
+    """GitHub refuses a workflow with one wrong key, and says so only when it is on the default branch."""
+    text = pipeline("github", Wanted(AWKWARD, commit=commit), hosts)
+    check_schema("vendor.github-workflows", text, tmp_path)
+    linter = shutil.which("actionlint", path=str(Path(sys.executable).parent)) or shutil.which("actionlint")
+    if linter is None:
+        pytest.skip("actionlint is not installed here")
+    path = tmp_path / "workflow.yml"
+    path.write_text(text)
+    done = subprocess.run([linter, path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert parsed(text)["env"]["FLEET"] == AWKWARD
+
+
+def test_every_action_is_pinned_to_a_commit() -> None:
+    """A tag of somebody else's repository can be moved to other code, which would run with our permissions."""
+    jobs = parsed(pipeline("github", Wanted(), HOSTS))["jobs"]
+    used = {step["uses"] for job in jobs.values() for step in job["steps"] if "uses" in step}
+    assert used
+    assert all(len(action.partition("@")[2]) == 40 for action in used)
+
+
+def test_no_job_may_more_than_it_needs() -> None:
+    """What asks may not push, what pushes may not commit."""
+    workflow = parsed(pipeline("github", Wanted(), HOSTS))
+    assert workflow["permissions"] == {}
+    jobs = workflow["jobs"]
+    assert jobs["status"]["permissions"] == {"contents": "read", "packages": "read", "id-token": "write"}
+    assert jobs["rebuild"]["permissions"]["contents"] == "read"
+    assert "packages" not in jobs["locks"]["permissions"]
+
+
+@pytest.mark.parametrize("commit", [False, True])
+def test_the_gitlab_pipelines_are_valid(tmp_path: Path, commit: bool) -> None:
+    """GitLab does not even start a pipeline whose file is wrong; the child's is written while the parent runs."""
+    text = pipeline("gitlab", Wanted("models", commit=commit), HOSTS)
+    check_schema("vendor.gitlab-ci", text, tmp_path)
+    matrix = [{"RECIPE": "models/a/recipe.yaml", "IMAGE": "a"}]
+    child = child_of(text, matrix, tmp_path)
+    check_schema("vendor.gitlab-ci", child, tmp_path)
+    assert parsed(child)["rebuild"]["parallel"]["matrix"] == matrix
+    check_schema("vendor.gitlab-ci", child_of(text, [], tmp_path), tmp_path)
+
+
+def child_of(text: str, matrix: list[dict[str, str]], folder: Path) -> str:
+    """Runs the script of the parent's job that writes the child pipeline."""
+    script = parsed(text)["modelpack status"]["script"][-1]
+    (folder / "matrix.json").write_text(json.dumps(matrix))
+    programs = folder / "programs"
+    programs.mkdir(exist_ok=True)
+    if not (programs / "python").exists():
+        (programs / "python").symlink_to(sys.executable)
+    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["bash", "-euc", script], cwd=folder, env=environment, check=True)
+    return (folder / "child.yml").read_text()
+
+
+@pytest.mark.parametrize("commit", [False, True])
+@pytest.mark.parametrize("system", ["tekton", "oci-devops", "cron"])
+def test_the_others_are_well_formed(tmp_path: Path, system: str, commit: bool) -> None:
+    """No linter for these can be had: the YAML must load, its kinds be complete, and every script be a shell's."""
+    text = pipeline(system, Wanted("models", commit=commit), HOSTS)
+    scripts = [text] if system == "cron" else []
+    if system == "tekton":
+        documents = list(YAML(typ="safe", pure=True).load_all(text))
+        assert all(document.keys() >= {"apiVersion", "kind", "metadata"} for document in documents)
+        tasks = {document["metadata"]["name"] for document in documents if document["kind"] == "Task"}
+        (line,) = (document["spec"] for document in documents if document["kind"] == "Pipeline")
+        assert {task["taskRef"]["name"] for task in line["tasks"] + line["finally"]} == tasks
+        scripts = [step["script"] for one in documents if one["kind"] == "Task" for step in one["spec"]["steps"]]
+        (cron,) = (document for document in documents if document["kind"] == "CronJob")
+        compile(cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"][0], "start", "exec")
+    if system == "oci-devops":
+        document = parsed(text)
+        assert (document["version"], document["component"]) == (0.1, "build")
+        assert all(step["type"] == "Command" for step in document["steps"])
+        scripts = [step["command"] for step in document["steps"]]
+    for number, script in enumerate(scripts):
+        path = tmp_path / f"{number}.sh"
+        path.write_text(script)
+        done = subprocess.run(["bash", "-n", path], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_no_pipeline_holds_a_secret_or_puts_one_on_a_command_line() -> None:
+    """Secrets come from the system's own store, by the environment."""
+    for system in SYSTEMS:
+        text = pipeline(system, Wanted(), HOSTS)
+        assert "--password" not in text and "docker login -p" not in text
+
+
+def test_what_is_no_schedule_or_system_is_refused() -> None:
+    """A schedule is written into files and a crontab: it must be one."""
+    for schedule in ("daily", "* * * *", "* * * * * rm", "* * * * $(id)"):
+        with pytest.raises(InvalidInput, match="is no schedule"):
+            pipeline("cron", Wanted(schedule=schedule), ())
+    with pytest.raises(InvalidInput, match="no system"):
+        pipeline("jenkins", Wanted(), ())
+
+
+def test_the_workflow_does_what_status_said(built: Fleet, tmp_path: Path) -> None:
+    """The matrix that GitHub reads from the step's output must be the images that need work: the very script is run."""
+    done = built.run("ci", "github", ".", "-o", ".github/workflows/modelpack.yml")
+    assert done.stdout.strip() == ".github/workflows/modelpack.yml"
+    workflow = parsed((built.folder / ".github/workflows/modelpack.yml").read_text())
+    (step,) = [one for one in workflow["jobs"]["status"]["steps"] if one.get("id") == "status"]
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "modelpack").write_text(f'#!/bin/sh\nexec {sys.executable} -m buildkit "$@"\n')
+    (programs / "modelpack").chmod(0o755)
+
+    def outputs() -> dict[str, str]:
+        place = tmp_path / "outputs"
+        place.write_text("")
+        environment = {"GITHUB_OUTPUT": str(place), "FLEET": ".", "PATH": f"{programs}:{os.environ['PATH']}"}
+        subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", step["run"]],
+            cwd=built.folder,
+            env={**os.environ, **environment},
+            check=True,
+            capture_output=True,
+        )
+        return dict(line.split("=", 1) for line in place.read_text().splitlines())
+
+    assert outputs()["moved"] == "false"
+    built.move("model-01", b"{}", b"s" * WEIGHTS)
+    built.move("model-02", b"{}", b"r" * WEIGHTS)
+    found = outputs()
+    assert (found["moved"], found["unknown"]) == ("true", "false")
+    wanted = {name for name, image in built.status().items() if image["changes"]}
+    assert {entry["name"] for entry in json.loads(found["matrix"])["include"]} == wanted == {"model-01", "model-02"}
+    (built.folder / "model-03" / "recipe.lock").write_text("{")
+    assert outputs()["unknown"] == "true"

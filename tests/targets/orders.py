@@ -1,0 +1,55 @@
+"""Orders for every target's deployment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildkit.deployment import Order, Piece, version
+from buildkit.oci.reference import Reference
+from buildkit.target_settings import SETTINGS
+from buildkit.targets import load, target_named
+
+DIGEST = "sha256:" + "ab" * 32
+ONNX = ("1/model.onnx",)
+LLM = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def deployed(
+    target: str,
+    place: str,
+    files: tuple[str, ...] = ONNX,
+    *,
+    kubernetes: str = "",
+    kserve: str = "",
+    terraform: bool = False,
+    chosen: bool = True,
+    **said: Any,
+) -> dict[str, Piece]:
+    """What a target's deploy writes, by file."""
+    found = target_named(target)
+    settings = SETTINGS[found.platform].model_validate({"name": target, **said})
+    order = Order(
+        "granite",
+        Reference.parse(f"{place}@{DIGEST}"),
+        settings,
+        found.mode,
+        files,
+        version(kubernetes, "Kubernetes") if kubernetes else (),
+        version(kserve, "KServe") if kserve else (),
+        terraform,
+        chosen,
+    )
+    pieces: list[Piece] = load(found.deploy)(order)
+    return {piece.file: piece for piece in pieces}
+
+
+def document(piece: Piece) -> dict[str, Any]:
+    """What the file says when it is read again."""
+    import json
+
+    from ruamel.yaml import YAML
+
+    text = piece.render()
+    read = json.loads(text) if piece.file.endswith(".json") else YAML(typ="safe").load(text)
+    assert isinstance(read, dict)
+    return read

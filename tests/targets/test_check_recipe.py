@@ -1,0 +1,252 @@
+"""``modelpack check RECIPE`` and the check that every build begins with: before a byte of the model is moved."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from buildkit.adapting import adapted
+from buildkit.check import Judged, Severity, judge
+from buildkit.checking import check_recipe
+from buildkit.errors import CheckFailed, InvalidInput
+from buildkit.events import Warned
+from buildkit.oci.files import Files
+from buildkit.oci.manifest import ImageConfig
+from buildkit.oci.reference import Platform, Reference
+from buildkit.plan import Plan
+from buildkit.recipe import load
+from buildkit.subject import Given, Subject
+from buildkit.target_settings import SETTINGS, settings_of
+from buildkit.targets import target_named
+from tests.place import Place, place, put_base
+
+__all__ = ["place"]
+GB, GIB = 1000**3, 1024**3
+
+
+def errors(found: tuple[Judged, ...]) -> set[str]:
+    return {one.rule.id for each in found for one in each.findings if one.severity is Severity.ERROR}
+
+
+def test_a_model_without_a_shard_is_refused_before_it_is_downloaded(place: Place) -> None:
+    """Half a model is found by its server, an hour and 100 GB later."""
+    index = json.dumps(
+        {"weight_map": {"a": "model-00001-of-00003.safetensors", "b": "model-00003-of-00003.safetensors"}}
+    )
+    files = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors.index.json": index.encode()}
+    place.hub.add("org/half", {**files, "model-00001-of-00003.safetensors": b"x" * 100})
+    recipe = place.recipe(model="hf://org/half", targets=["kserve"])
+    assert errors(check_recipe(recipe, place.world())) == {"KS-13"}
+    with pytest.raises(CheckFailed, match="model-00003-of-00003"):
+        place.build(recipe)
+    assert not [request for request in place.registry.requests if request.method in ("POST", "PATCH", "PUT")]
+
+
+def test_an_image_that_is_too_large_is_refused_by_what_the_hub_tells(place: Place) -> None:
+    """17 GiB are refused by the service after an hour of pushing."""
+    recipe = place.recipe(targets=["oci-data-science"])
+    rules = [target_named("oci-data-science").rule("ODS-09")]
+    for size, expected in ((14 * GIB, set()), (17 * GIB, {"ODS-09"})):
+        files = Files(((), ()), "the base's files", (1_000_000, size))
+        found = judge(Subject(recipe.spec.targets[0], "", Given(recipe=recipe, files=files)), rules, "x")
+        assert {one.rule.id for one in found.findings} == expected
+        assert bool(found.unjudged) == (not expected)
+
+
+def sized(*sizes: int | None, **said: Any) -> dict[str, set[Severity]]:
+    """What the rules of sizes say, for every platform that has one."""
+    told: dict[str, set[Severity]] = {}
+    for name, ids in (("oci-data-science", ("ODS-09",)), ("modelarts", ("MA-02", "MA-03"))):
+        target = target_named(name)
+        settings = SETTINGS[name].model_validate({"name": name, **said.get(name.replace("-", "_"), {})})
+        subject = Subject(settings, target.mode, Given(files=Files(tuple(() for _ in sizes), "", sizes)))
+        for finding in judge(subject, [target.rule(id) for id in ids], name).findings:
+            told.setdefault(finding.rule.id, set()).add(finding.severity)
+    return told
+
+
+def test_sizes_are_warned_of_in_gb_and_refused_in_gib() -> None:
+    """Documents say GB and mean either: who is between them is told, and not stopped."""
+    assert sized(9 * GB) == {}
+    assert sized(9 * GB, 8 * GB) == {"ODS-09": {Severity.WARNING}}
+    assert sized(9 * GB, 9 * GB) == {"ODS-09": {Severity.ERROR}}
+    assert sized(9 * GB, 9 * GB, oci_data_science={"env": {"STORAGE_SIZE_IN_GB": "50"}})["ODS-09"] == {Severity.WARNING}
+    assert sized(*[9 * GB] * 4)["MA-02"] == {Severity.ERROR}
+    assert "MA-02" not in sized(*[9 * GB] * 4, modelarts={"largest": 50})
+    assert sized(11 * GIB)["MA-03"] == {Severity.ERROR}
+    assert sized(*[1] * 21)["MA-03"] == {Severity.WARNING}
+
+
+BAD_SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    ("ODS-03", {"name": "oci-data-science", "port": 80}),
+    ("ODS-03", {"name": "oci-data-science", "health_port": 24224}),
+    ("ODS-17", {"name": "oci-data-science", "env": {"A": "x"}}),
+    ("ODS-17", {"name": "oci-data-science", "env": {"A" * 32: "x"}}),
+    ("ODS-18", {"name": "oci-data-science", "env": {"LONG": "x" * 2044}}),
+    ("ODS-19", {"name": "oci-data-science", "env": {"MODEL_DEPLOYMENT_OCID": "x"}}),
+    ("ODS-08", {"name": "oci-data-science", "cmd": ["x" * 2048]}),
+    ("OGH-06", {"name": "oci-genai", "env": {"K_REVISION": "x"}}),
+    ("VX-01", {"name": "vertex", "env": {"AIP_MODE": "x"}}),
+    ("MA-14", {"name": "modelarts", "algorithm": "a&b"}),
+]
+
+
+@pytest.mark.parametrize(("id", "target"), BAD_SETTINGS, ids=[f"{id}-{n}" for n, (id, _) in enumerate(BAD_SETTINGS)])
+def test_what_a_recipe_says_of_a_target_is_judged(place: Place, id: str, target: dict[str, Any]) -> None:
+    """A reserved variable or port is refused by the platform after everything was built and pushed."""
+    assert id in errors(check_recipe(place.recipe(targets=[target]), place.world()))
+
+
+PLACES = [
+    ("ODS-10", "oci-data-science", {}, "quay.io/org"),
+    ("ODS-11", "oci-data-science", {"region": "us-phoenix-1"}, "iad.ocir.io/tenancy"),
+    ("ODS-11", "oci-data-science", {"region": "phx"}, "ocir.us-ashburn-1.oci.oraclecloud.com/tenancy"),
+    ("OGH-11", "oci-genai", {}, "ghcr.io/org"),
+    ("MA-04", "modelarts", {"region": "cn-north-4"}, "swr.eu-de.otc.t-systems.com/org"),
+    ("SM-08", "sagemaker", {"region": "us-east-1"}, "123456789012.dkr.ecr.eu-west-1.amazonaws.com"),
+    ("VX-07", "vertex", {"region": "us-central1"}, "europe-west4-docker.pkg.dev/p/r"),
+]
+
+
+@pytest.mark.parametrize(
+    ("id", "name", "said", "registry"), PLACES, ids=[f"{one[0]}-{n}" for n, one in enumerate(PLACES)]
+)
+def test_a_registry_that_the_platform_does_not_pull_from_is_refused(
+    place: Place, id: str, name: str, said: dict[str, Any], registry: str
+) -> None:
+    """Nothing is pulled across regions, or from another cloud."""
+    recipe = place.recipe(targets=[{"name": name, **said}])
+    assert id in errors(check_recipe(recipe, place.world(), registry=registry))
+    assert id not in errors(check_recipe(recipe, place.world()))
+
+
+def test_the_same_region_has_several_names(place: Place) -> None:
+    """iad is us-ashburn-1: a false alarm would stop a right deployment."""
+    for host in ("iad.ocir.io", "us-ashburn-1.ocir.io", "ocir.us-ashburn-1.oci.oraclecloud.com"):
+        for region in ("iad", "us-ashburn-1"):
+            recipe = place.recipe(targets=[{"name": "oci-data-science", "region": region}])
+            found = errors(check_recipe(recipe, place.world(), registry=f"{host}/tenancy"))
+            assert not found & {"ODS-10", "ODS-11"}
+
+
+def test_a_login_under_another_name_of_the_registry_is_told(monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
+    """The platform's own guide logs in to kix.ocir.io and pushes to ap-osaka-1.ocir.io: the push has no login."""
+    monkeypatch.setenv("MODELPACK_KIX_OCIR_IO_USERNAME", "me")
+    monkeypatch.setenv("MODELPACK_KIX_OCIR_IO_PASSWORD", "token")
+    recipe = place.recipe(targets=["oci-genai"])
+    assert "UNI-10" in errors(check_recipe(recipe, place.world(), registry="ap-osaka-1.ocir.io/tenancy"))
+    assert "UNI-10" not in errors(check_recipe(recipe, place.world(), registry="kix.ocir.io/tenancy"))
+
+
+def test_a_base_without_a_shell_is_refused_for_modelcars(place: Place) -> None:
+    """KServe's sidecar is a shell command: scratch has none, and an image volume needs none."""
+    place.hub.add("org/onnx", {"1/model.onnx": b"x"})
+    recipe = place.recipe(model="hf://org/onnx", base="scratch", targets=["kserve"])
+    assert errors(check_recipe(recipe, place.world())) == {"KS-02"}
+    assert errors(check_recipe(recipe, place.world(), ["kserve:native", "kubernetes"])) == set()
+
+
+def test_a_waived_rule_is_told_with_its_reason(place: Place) -> None:
+    """Who accepts a breach says why, and everybody reads it."""
+    reason = "the cluster has a runtime of our own"
+    recipe = place.recipe(targets=["kserve"], waive=[{"rule": "KS-13", "reason": reason}])
+    found = check_recipe(recipe, place.world())
+    assert [one.waived for one in found[0].findings if one.rule.id == "KS-13"] == [reason]
+    place.build(recipe)
+    assert any(isinstance(event, Warned) and reason in event.hint for event in place.events)
+
+
+def test_a_waiver_of_no_rule_is_refused(place: Place) -> None:
+    """A misspelt id would waive nothing, and nobody would know."""
+    recipe = place.recipe(targets=["kserve"], waive=[{"rule": "KS-99", "reason": "x"}])
+    with pytest.raises(InvalidInput, match="KS-99"):
+        check_recipe(recipe, place.world())
+
+
+def test_no_check_is_loud(place: Place) -> None:
+    """Who skips the check should see that in the log of the build."""
+    recipe = place.recipe(targets=["kserve"])
+    with pytest.raises(CheckFailed):
+        place.build(recipe)
+    place.build(recipe, check=False)
+    assert any(isinstance(event, Warned) and "not checked" in event.text for event in place.events)
+
+
+def test_an_unknown_target_is_refused_at_its_line(place: Place) -> None:
+    """A misspelt target would check nothing."""
+    path = place.folder / "recipe.yaml"
+    path.write_text("kind: modelcar\nname: x\nmodel: hf://org/granite\ntargets:\n  - kserve\n  - kserv\n")
+    with pytest.raises(InvalidInput) as refused:
+        load(path)
+    assert [(one.where.rpartition("recipe.yaml")[2], one.what) for one in refused.value.problems] == [
+        (":6: targets[1]", "there is no target 'kserv'")
+    ]
+
+
+def test_an_entrypoint_of_the_base_is_taken_away_for_modelcars(place: Place) -> None:
+    """KServe sends arguments alone: an entrypoint of the base would swallow them."""
+    put_base(place.registry, entrypoint=["/usr/bin/tini"])
+    place.hub.add("org/onnx", {"1/model.onnx": b"x"})
+    place.build(place.recipe(model="hf://org/onnx", targets=["kserve"]))
+    assert "Entrypoint" not in place.served()[1].process
+    place.build(place.recipe(model="hf://org/onnx", targets=["kubernetes"]))
+    assert place.served()[1].process["Entrypoint"] == ["/usr/bin/tini"]
+
+
+def test_the_form_of_the_manifest_follows_the_targets() -> None:
+    """SWR and SageMaker refuse OCI manifests."""
+    empty = Plan("x", None, (Platform("linux", "amd64"),), {}, (), {}, lambda: "FROM scratch\n")
+    assert adapted(empty, ["kserve"]).form is None
+    assert adapted(empty, ["modelarts", "vertex"]).form == adapted(empty, ["sagemaker"]).form == "docker"
+    assert adapted(empty, ["kserve"]).plan.containerfile.endswith("ENTRYPOINT []\n")
+    own = replace(empty, process={"Entrypoint": ["serve"]})
+    assert adapted(own, ["kserve"]).plan is own
+
+
+CONTAINERFILES = [
+    ("UNI-02", Severity.ERROR, "FROM a@sha256:1\nARG repo_id\nARG token\nRUN hf download --token ${token}\n"),
+    ("UNI-02", Severity.ERROR, "FROM a@sha256:1\nARG HF_TOKEN=\n"),
+    ("UNI-06", Severity.WARNING, "FROM python:3.11-slim\n"),
+    ("UNI-06", Severity.WARNING, "FROM a@sha256:1\nCOPY --from=ghcr.io/astral-sh/uv:latest /uv /bin/uv\n"),
+    ("UNI-11", Severity.WARNING, "FROM a@sha256:1\nRUN pip install x && \\\n  huggingface-cli download y\n"),
+    ("UNI-11", Severity.WARNING, "FROM ubuntu:16.04\n"),
+    ("OGH-06", Severity.ERROR, "FROM a@sha256:1\nENV PORT=8080\n"),
+]
+
+
+@pytest.mark.parametrize(
+    ("id", "severity", "text"), CONTAINERFILES, ids=[f"{one[0]}-{n}" for n, one in enumerate(CONTAINERFILES)]
+)
+def test_lines_that_people_copy_from_guides_are_told(id: str, severity: Severity, text: str) -> None:
+    """The platforms' own guides show lines that leak a token, or that have stopped working."""
+    config = ImageConfig.empty(Platform("linux", "amd64"))
+
+    def found(written: str) -> set[tuple[str, Severity]]:
+        plan = Plan("x", None, (Platform("linux", "amd64"),), {}, (), {}, lambda: written)
+        subject = Subject(settings_of("oci-genai"), "", Given(plan=plan, config=config, files=Files(())))
+        judged = judge(subject, target_named("oci-genai").rules, "oci-genai")
+        return {(one.rule.id, one.severity) for one in judged.findings}
+
+    assert (id, severity) in found(text)
+    right = "FROM a@sha256:1 AS tools\nARG repo_id\nFROM tools\nRUN --mount=type=secret,id=hf_token hf download x\n"
+    assert id not in {one for one, _ in found(right)}
+
+
+def test_what_the_recipe_says_is_judged_without_a_network(place: Place) -> None:
+    """On a train the ports, variables and references are as right or wrong as anywhere."""
+    recipe = place.recipe(base="127.0.0.1:9/none/base:v1", targets=[{"name": "oci-data-science", "port": 80}])
+    found = check_recipe(recipe, place.world(), registry="quay.io/org")
+    assert errors(found) == {"ODS-03", "ODS-10"}
+    assert "ODS-06" in {one.rule.id for one in found[0].unjudged}
+    assert any(isinstance(event, Warned) and "only the recipe" in event.text for event in place.events)
+
+
+def test_loopback_is_no_place_to_judge(place: Place) -> None:
+    """Whoever tries a push to a registry on this machine is not told that no platform pulls from it."""
+    recipe = place.recipe(targets=["oci-genai"])
+    found = check_recipe(recipe, place.world(), registry=place.registry.address)
+    assert "OGH-11" in {one.rule.id for one in found[0].unjudged}
+    assert Reference.parse(f"{place.registry.address}/x").host.startswith("127.")

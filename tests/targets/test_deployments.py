@@ -1,0 +1,206 @@
+"""What ``modelpack deploy`` writes, and the rules that judge what others wrote."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildkit.check import Severity
+from buildkit.checking import check_deployment
+from buildkit.deploying import Wish, deploy, write_artifact
+from buildkit.errors import CheckFailed, InvalidInput
+from buildkit.target_settings import SETTINGS, settings_of
+from buildkit.targets import TARGETS
+from tests.place import Place, place
+from tests.targets.orders import DIGEST, LLM, deployed, document
+
+__all__ = ["place"]
+OCIR, QUAY = "iad.ocir.io/tenancy/granite:v1", "quay.io/org/granite:v1"
+PLACES = {
+    "oci-data-science": OCIR,
+    "oci-genai": OCIR,
+    "modelarts": "swr.eu-de.otc.t-systems.com/org/granite:v1",
+    "azureml": "team.azurecr.io/granite:v1",
+    "sagemaker": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/granite:v1",
+    "vertex": "europe-west4-docker.pkg.dev/p/r/granite:v1",
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_written_breaks_none_of_its_own_rules(target: str) -> None:
+    """A tool that warns of what it wrote itself is not believed."""
+    pieces = deployed(target, PLACES.get(TARGETS[target].platform, QUAY))
+    judged = [piece for piece in pieces.values() if piece.judged]
+    assert judged
+    for piece in judged:
+        found = check_deployment(document(piece), settings_of(target), None)
+        assert [one for one in found.findings if one.severity is not Severity.NOTE] == []
+    assert any(DIGEST in piece.render() or DIGEST in " ".join(piece.notes) for piece in pieces.values())
+
+
+def put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(content: Any) -> None:
+        *above, last = path.split(".")
+        for key in above:
+            content = content[int(key)] if isinstance(content, list) else content[key]
+        if value is ...:
+            del content[last]
+        else:
+            content[last] = value
+
+    return change
+
+
+ENVIRONMENT = "modelDeploymentConfigurationDetails.environmentConfigurationDetails"
+MODEL = "spec.predictor.model"
+BROKEN = [
+    ("KS-16", "kserve", put(f"{MODEL}.runtime", ...), {"distribution": "odh"}),
+    ("KS-17", "kserve", put(f"{MODEL}.storageUri", "s3://bucket/model"), {}),
+    ("KS-17", "kserve", put("spec.predictor.imagePullSecrets", [{}]), {}),
+    ("KV-01", "kubernetes", put("spec.volumes.0.image.reference", ""), {}),
+    ("KV-01", "kubernetes", put("spec.volumes", [{"name": "model", "emptyDir": {}}]), {}),
+    ("ODS-03", "oci-data-science", put(f"{ENVIRONMENT}.serverPort", 80), {}),
+    ("ODS-03", "oci-data-science", put(f"{ENVIRONMENT}.healthCheckPort", 8446), {}),
+    ("ODS-17", "oci-data-science", put(f"{ENVIRONMENT}.environmentVariables", {"BAD_": "x"}), {}),
+    ("ODS-18", "oci-data-science", put(f"{ENVIRONMENT}.environmentVariables", {"LONG": "x" * 2048}), {}),
+    ("ODS-19", "oci-data-science", put(f"{ENVIRONMENT}.environmentVariables", {"TENANCY_OCID": "x"}), {}),
+    ("ODS-21", "oci-data-science", put(f"{ENVIRONMENT}.cmd", []), {}),
+    ("ODS-21", "oci-data-science", put("displayName", ""), {}),
+    ("MA-07", "modelarts", put("health", ...), {}),
+    ("MA-07", "modelarts", put("health.timeout_seconds", 3), {}),
+    ("MA-14", "modelarts", put("model_algorithm", "1-model"), {}),
+    ("MA-14", "modelarts", put("model_algorithm", "a" * 37), {}),
+    ("MA-15", "modelarts", put("runtime", "python3.7"), {}),
+    ("MA-16", "modelarts", put("swr_location", "swr.eu-de.otc.t-systems.com/org/i:1"), {}),
+    ("MA-17", "modelarts:batch", put("apis.0.request", {}), {}),
+    ("AZ1-04", "azureml:v1", put("imageName", "x"), {}),
+    ("AZ2-01", "azureml", put("environment.inference_config.scoring_route", ...), {}),
+    ("AZ2-01", "azureml", put("environment.inference_config.liveness_route.port", "8080"), {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("id", "target", "change", "said"), BROKEN, ids=[f"{one[0]}-{n}" for n, one in enumerate(BROKEN)]
+)
+def test_a_broken_manifest_is_found_by_the_rule(
+    id: str, target: str, change: Callable[[dict[str, Any]], None], said: dict[str, Any]
+) -> None:
+    """What a person wrote by hand is judged by the same rules: modelpack check --deployment."""
+    pieces = deployed(target, PLACES.get(target.partition(":")[0], QUAY), **said)
+    content = copy.deepcopy(document(next(piece for piece in pieces.values() if piece.judged)))
+    change(content)
+    settings = SETTINGS[target.partition(":")[0]].model_validate({"name": target, **said})
+    found = check_deployment(content, settings, None)
+    assert id in {one.rule.id for one in found.findings if one.severity is Severity.ERROR}
+
+
+def test_kserve_mounts_the_image_where_the_cluster_can() -> None:
+    """/proc/PID/root fails on clusters with other users per container (KS-11): the volume does not."""
+
+    def uri(**asked: Any) -> str:
+        piece = deployed("kserve", QUAY, LLM, **asked)["inferenceservice.yaml"]
+        return str(document(piece)["spec"]["predictor"]["model"]["storageUri"])
+
+    assert uri(chosen=False).startswith("oci://quay.io/org/granite@sha256:")
+    assert uri(chosen=False, kubernetes="1.33", kserve="0.20").startswith("oci+native://")
+    assert uri(chosen=True, kubernetes="1.33", kserve="0.20").startswith("oci://")
+    with pytest.raises(InvalidInput, match=r"1\.33"):
+        deployed("kserve:native", QUAY, kubernetes="1.32")
+    with pytest.raises(InvalidInput, match=r"0\.20"):
+        deployed("kserve:fetch", QUAY, kserve="0.20.0")
+
+
+def test_the_runtime_is_the_one_that_takes_the_model() -> None:
+    """A runtime that does not know the format leaves the service waiting for ever."""
+
+    def runtime(files: tuple[str, ...], **said: Any) -> tuple[str, dict[str, str]]:
+        model = document(deployed("kserve", QUAY, files, **said)["inferenceservice.yaml"])["spec"]["predictor"]["model"]
+        return model["runtime"], model["modelFormat"]
+
+    assert runtime(("1/model.onnx",), distribution="odh") == ("kserve-ovms", {"name": "onnx", "version": "1"})
+    assert runtime(LLM, distribution="odh", gpus=1) == ("vllm-cuda-runtime", {"name": "vLLM"})
+    assert runtime(LLM, distribution="odh") == ("vllm-cpu-runtime", {"name": "vLLM"})
+    assert runtime(("net/config.pbtxt", "net/1/model.onnx"))[0] == "kserve-tritonserver"
+    assert runtime((), runtime="mine", server="other") == ("mine", {"name": "onnx"})
+    with pytest.raises(InvalidInput, match="runtime"):
+        deployed("kserve", QUAY, ("model.joblib",))
+
+
+def test_kubernetes_before_1_33_mounts_the_whole_image() -> None:
+    """A subPath would be refused there."""
+    piece = deployed("kubernetes", QUAY, kubernetes="1.32")["pod.yaml"]
+    assert "subPath" not in document(piece)["spec"]["containers"][0]["volumeMounts"][0]
+    assert "subPath" in document(deployed("kubernetes", QUAY, kubernetes="1.33")["pod.yaml"])["spec"]["containers"][0]["volumeMounts"][0]  # fmt: skip
+
+
+def test_triton_is_named_as_the_service_wants_it() -> None:
+    """Without CONTAINER_TYPE the service looks for /predict, which Triton does not have."""
+    details = document(deployed("oci-data-science:triton", OCIR)["create.json"])["modelDeploymentConfigurationDetails"]
+    environment = details["environmentConfigurationDetails"]
+    assert environment["environmentVariables"] == {"CONTAINER_TYPE": "TRITON"}
+    assert (environment["serverPort"], environment["healthCheckPort"]) == (8000, 8000)
+    assert environment["cmd"][1] == "tritonserver"
+    assert "entrypoint" not in environment
+
+
+def test_terraform_says_the_same() -> None:
+    """Names of the provider are the API's in snake_case; lists of objects are repeated blocks."""
+    pieces = deployed(
+        "oci-data-science", OCIR, terraform=True, env={"A": "${x}"}, endpoints=[{"suffix": "/v1", "methods": ["POST"]}]
+    )
+    text = pieces["main.tf"].render()
+    assert 'resource "oci_datascience_model_deployment" "granite" {' in text
+    assert f'image_digest = "{DIGEST}"' in text
+    assert "custom_http_endpoints {" in text and 'endpoint_uri_suffix = "/v1"' in text
+    assert '"A" = "$${x}"' in text
+    assert "memory_in_gbs = 16" in text
+    assert text.count("{") == text.count("}") + text.count("$${x}") - text.count("${x}")
+
+
+def test_a_pushed_recipe_is_deployed_by_its_digest(place: Place) -> None:
+    """Who deploys a tag deploys what somebody else pushes next."""
+    waived = [{"rule": "KS-13", "reason": "a model of the tests has no tokenizer"}]
+    recipe = place.recipe(
+        targets=["kserve", {"name": "kubernetes", "server_image": "quay.io/me/server:1"}], waive=waived
+    )
+    with pytest.raises(InvalidInput, match="not pushed"):
+        deploy(recipe, place.world(), [], place.folder / "out", Wish())
+    delivered = place.build(recipe)
+    written = deploy(recipe, place.world(), [], place.folder / "out", Wish())
+    assert [path.relative_to(place.folder / "out").as_posix() for one in written for path in one.files] == [
+        "kserve-modelcar/inferenceservice.yaml",
+        "kubernetes/pod.yaml",
+    ]
+    assert all(delivered.sealing.digest in path.read_text() for one in written for path in one.files)
+
+
+def test_a_refused_deployment_writes_nothing(place: Place) -> None:
+    """A file that the platform would refuse must not lie there as if it were right."""
+    recipe = place.recipe(targets=[{"name": "oci-data-science", "env": {"TENANCY_OCID": "x"}}])
+    with pytest.raises(CheckFailed, match="ODS-19"):
+        deploy(recipe, place.world(), [], place.folder / "out", Wish(image=f"{OCIR}@{DIGEST}"))
+    assert not (place.folder / "out").exists()
+
+
+def test_the_artefact_is_the_same_bytes_every_time(place: Place) -> None:
+    """The model catalog keeps versions: a zip that only differs in its times would be a new one."""
+    folder = place.folder / "scoring"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "score.py").write_text("print('hello')")
+    (folder / "deep" / "model.bin").write_bytes(b"x" * 100_000)
+    recipe, world = place.recipe(), place.world()
+    path, names = write_artifact(recipe, world, "./scoring", place.folder / "a.zip")
+    (folder / "score.py").touch()
+    again, _ = write_artifact(recipe, world, "./scoring", place.folder / "b.zip")
+    assert names == ["deep/model.bin", "score.py"]
+    assert path.read_bytes() == again.read_bytes()
+
+
+def test_everything_is_written_in_utf_8(tmp_path: Path) -> None:
+    """An umlaut in a value must not become an escape that nobody reads."""
+    piece = deployed("oci-data-science", OCIR, env={"NAME": "Übung"})["create.json"]
+    assert "Übung" in piece.render()

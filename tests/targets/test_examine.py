@@ -1,0 +1,239 @@
+"""Images are read as little as can be: headers in spans, compressed layers up to a bound, archives without unpacking."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildkit.checking import check_image
+from buildkit.errors import InvalidInput
+from buildkit.examine import Examined, examine
+from buildkit.oci.files import Files, Member
+from buildkit.oci.headers import Spans, inflated, members_in_spans, members_of_stream
+from buildkit.settings import find
+from buildkit.world import World
+from tests.fakes.registry import Registry
+from tests.targets.drafts import OVMS, SERVER, VLLM, Draft, Entry, folder, link, model, program, tar, write
+
+SHELL = "KS-02"
+
+
+def world(path: Path) -> World:
+    return World(find(path), lambda event: None, sleep=lambda seconds: None)
+
+
+def pushed(registry: Registry, draft: Draft, path: Path, name: str = "models/x") -> str:
+    """Puts a draft into a registry by hand; returns its reference."""
+    write(draft, path)
+    top = json.loads((path / "index.json").read_text())["manifests"][0]
+    for blob in (path / "blobs" / "sha256").iterdir():
+        registry.put_blob(name, blob.read_bytes())
+    raw = (path / "blobs" / "sha256" / top["digest"][7:]).read_bytes()
+    registry.put_manifest(name, raw, top["mediaType"], "v1")
+    return f"{registry.address}/{name}:v1"
+
+
+def test_a_large_model_in_a_registry_costs_some_kilobytes(tmp_path: Path) -> None:
+    """Whoever checks an image of 10 GB does not want to wait for 10 GB."""
+    large = VLLM.with_(*(model(f"model-0000{n}-of-00002.safetensors", os.urandom(20_000_000)) for n in (1, 2)))
+    with Registry() as registry:
+        image = pushed(registry, large, tmp_path / "image")
+        before = len(registry.requests)
+        found, examined = check_image(image, world(tmp_path), ["kserve"])
+        sent = sum(request.response_bytes for request in registry.requests[before:])
+    assert not found[0].findings
+    assert examined.read() < 200_000
+    assert sent < 300_000
+    assert examined.files.merged["models/model-00002-of-00002.safetensors"].size == 20_000_000
+
+
+def test_a_sparse_image_of_10_gb_is_read_in_a_moment(tmp_path: Path) -> None:
+    """Nothing in the way that headers are read grows with the size of what lies between them."""
+    image = write(OVMS, tmp_path)
+    top = json.loads((tmp_path / "index.json").read_text())["manifests"][0]
+    blobs = tmp_path / "blobs" / "sha256"
+    manifest = json.loads((blobs / top["digest"][7:]).read_bytes())
+    digest, size = "sha256:" + "0" * 64, 10 * 1000**3
+    head, last = tarfile.TarInfo("models/1/model.onnx"), tarfile.TarInfo("models/2/model.onnx")
+    head.size, head.mode, last.mode = size, 0o444, 0o444
+    with (blobs / digest[7:]).open("wb") as file:
+        file.write(head.tobuf(tarfile.GNU_FORMAT))
+        file.seek(512 + size)
+        file.write(last.tobuf(tarfile.GNU_FORMAT))
+        end = file.tell()
+        file.truncate(end + 1024)
+    manifest["layers"].append({**manifest["layers"][-1], "digest": digest, "size": end + 1024})
+    raw = json.dumps(manifest).encode()
+    (blobs / hashlib.sha256(raw).hexdigest()).write_bytes(raw)
+    top |= {"digest": f"sha256:{hashlib.sha256(raw).hexdigest()}", "size": len(raw)}
+    (tmp_path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
+    examined = examine(image, world(tmp_path))
+    assert [member.path for member in examined.files.layers[-1]] == ["models/1/model.onnx", "models/2/model.onnx"]
+    assert examined.files.layers[-1][0].size == size
+    assert examined.read() < 100_000
+
+
+def test_a_registry_that_sends_no_parts_is_told_and_not_drained(tmp_path: Path) -> None:
+    """Without Range the only way would be to read the whole model."""
+    large = OVMS.with_(model("1/model.onnx", os.urandom(5_000_000)))
+    with Registry() as registry:
+        registry.behaviour.ranges = False
+        image = pushed(registry, large, tmp_path / "image")
+        before = len(registry.requests)
+        found, examined = check_image(image, world(tmp_path), ["kserve"])
+        assert sum(request.response_bytes for request in registry.requests[before:]) < 5_000_000
+    assert "parts of a layer" in examined.files.unread
+    assert "KS-01" in {one.rule.id for one in found[0].unjudged}
+
+
+def test_a_compressed_layer_beyond_the_bound_is_left_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gzip layer can only be read from its beginning: 10 GB of it are nobody's idea of a check."""
+    monkeypatch.setattr("buildkit.examine.STREAMED_HERE", 1000)
+    image = write(replace(OVMS, zipped=True).with_(model("1/model.onnx", os.urandom(100_000))), tmp_path)
+    found, examined = check_image(image, world(tmp_path), ["kserve"])
+    assert "--whole" in examined.files.unread
+    assert not found[0].findings
+    found, examined = check_image(image, world(tmp_path), ["kserve"], whole=True)
+    assert not examined.files.unread
+    assert "KS-01" in {rule.id for rule in found[0].held}
+
+
+def docker_archive(draft: Draft, path: Path, *, zipped: bool, linked: bool = False) -> None:
+    """What docker save wrote before version 25: layers by folders, uncompressed; some tools leave gzip in it."""
+    write(draft, path.parent / "layout")
+    layout = path.parent / "layout"
+    top = json.loads((layout / "index.json").read_text())["manifests"][0]
+    manifest = json.loads((layout / "blobs" / "sha256" / top["digest"][7:]).read_bytes())
+    config = (layout / "blobs" / "sha256" / manifest["config"]["digest"][7:]).read_bytes()
+    names = [f"{number:064d}/layer.tar" for number in range(len(draft.layers))]
+    with tarfile.open(path, "w") as written:
+
+        def add(name: str, data: bytes) -> None:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            written.addfile(info, io.BytesIO(data))
+
+        for name, layer in zip(names, draft.layers, strict=True):
+            raw = gzip.compress(tar(layer)) if zipped else tar(layer)
+            if linked:
+                add(f"real/{name}", raw)
+                info = tarfile.TarInfo(name)
+                info.type, info.linkname = tarfile.SYMTYPE, f"../real/{name}"
+                written.addfile(info)
+            else:
+                add(name, raw)
+        add("config.json", config)
+        listed = [{"Config": "config.json", "RepoTags": ["x:v1"], "Layers": names}]
+        add("manifest.json", json.dumps(listed).encode())
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_docker_archive_is_read_as_it_is(tmp_path: Path, zipped: bool, linked: bool) -> None:
+    """docker save is what people have at hand before they push."""
+    right, wrong = tmp_path / "right" / "image.tar", tmp_path / "wrong" / "image.tar"
+    for path, draft in ((right, SERVER), (wrong, SERVER.without("usr/bin/curl"))):
+        path.parent.mkdir()
+        docker_archive(draft, path, zipped=zipped, linked=linked)
+    assert not _errors(f"docker-archive:{right}", tmp_path, "oci-data-science")
+    assert _errors(f"docker-archive:{wrong}", tmp_path, "oci-data-science") == {"ODS-06"}
+    assert not _errors(f"docker-archive:{right}", tmp_path, "modelarts")
+
+
+def test_an_oci_archive_is_read_as_it_is(tmp_path: Path) -> None:
+    """podman save --format oci-archive; skopeo copy."""
+    write(OVMS.config(Entrypoint=["x"]), tmp_path / "layout")
+    with tarfile.open(tmp_path / "image.tar", "w") as written:
+        written.add(tmp_path / "layout", ".")
+    assert _errors(f"oci-archive:{tmp_path / 'image.tar'}", tmp_path, "kserve") == {"KS-03"}
+
+
+@pytest.mark.parametrize("content", [b"", b"not a tar at all" * 100, gzip.compress(b"x" * 2000)])
+def test_what_is_no_archive_is_refused_in_words(tmp_path: Path, content: bytes) -> None:
+    """A traceback would tell the user nothing."""
+    (tmp_path / "x.tar").write_bytes(content)
+    with pytest.raises(InvalidInput):
+        examine(f"oci-archive:{tmp_path / 'x.tar'}", world(tmp_path))
+
+
+def _errors(image: str, path: Path, target: str) -> set[str]:
+    found, _ = check_image(image, world(path), [target])
+    return {one.rule.id for one in found[0].findings if one.severity.value == "error"}
+
+
+@pytest.mark.parametrize("damage", [lambda raw: raw[: len(raw) // 2], lambda raw: b"\0" * 100 + raw[100:]])
+def test_a_damaged_layer_is_told(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    """What cannot be read is not called right."""
+    image = write(replace(OVMS, zipped=True), tmp_path)
+    layers = sorted((tmp_path / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
+    gzipped = next(path for path in layers if path.read_bytes().startswith(b"\x1f\x8b"))
+    gzipped.write_bytes(damage(gzipped.read_bytes()))
+    found, examined = check_image(image, world(tmp_path), ["kserve"])
+    assert examined.files.unread
+    assert SHELL in {one.rule.id for one in found[0].unjudged}
+
+
+def spanned(raw: bytes, layer: int) -> tuple[Member, ...]:
+    return tuple(members_in_spans(lambda start, length: raw[start : start + length], len(raw), layer))
+
+
+def merged(*layers: tuple[Entry, ...]) -> Files:
+    return Files(tuple(spanned(tar(layer), number) for number, layer in enumerate(layers)))
+
+
+def test_layers_are_laid_over_one_another() -> None:
+    """image-spec layer.md: whiteouts, opaque folders, files that replace folders, links through folders."""
+    base = (folder("a"), Entry("a/one"), Entry("a/two"), folder("b"), Entry("b/three"), link("bin", "usr/bin"), program("usr/bin/x"))  # fmt: skip
+    assert "a/one" not in merged(base, (Entry("a/.wh.one"),)).merged
+    assert set(merged(base, (Entry("a/.wh..wh..opq"), Entry("a/new"))).merged) >= {"a/new", "b/three"}
+    assert "a/one" not in merged(base, (Entry("a/.wh..wh..opq"), Entry("a/new"))).merged
+    assert "b/three" not in merged(base, (Entry("b", b"a file now"),)).merged
+    assert "b" not in merged(base, (Entry(".wh.b"),)).merged
+    found = merged(base).find("/bin/x")
+    assert found is not None
+    assert found.path == "usr/bin/x"
+    assert merged((link("l", "l"),)).find("l") is None
+
+
+@given(st.lists(st.tuples(st.text("ab/", min_size=1, max_size=120), st.binary(max_size=3000)), max_size=20))
+def test_both_ways_of_reading_agree(written: list[tuple[str, bytes]]) -> None:
+    """A layer is the same whether it came in spans or as a stream."""
+    layer = tuple(Entry(f"x{number}{name.strip('/')}", content) for number, (name, content) in enumerate(written))
+    raw = tar(layer)
+    spans = list(members_in_spans(lambda start, length: raw[start : start + length], len(raw), 0))
+    kept: dict[tuple[int, str], bytes] = {}
+    streamed = list(members_of_stream(inflated(iter((gzip.compress(raw),)), ""), 0, lambda member: True, kept))
+    assert [(one.name, one.size, one.mode) for one in spans] == [(one.name, one.size, one.mode) for one in streamed]
+    for member in spans:
+        assert raw[member.offset : member.offset + member.size] == kept[0, member.path]
+
+
+@given(
+    st.binary(min_size=1, max_size=5000), st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 600)), max_size=20)
+)
+def test_spans_read_what_a_file_would(content: bytes, reads: list[tuple[int, int]]) -> None:
+    """One byte off, and every header behind it is read wrong."""
+    ours, theirs = Spans(lambda start, length: content[start : start + length], len(content)), io.BytesIO(content)
+    for position, length in reads:
+        ours.seek(position)
+        theirs.seek(position)
+        assert ours.read(length) == theirs.read(length)
+        assert ours.tell() == theirs.tell() or position >= len(content)
+
+
+def test_of_an_index_the_platform_is_chosen(tmp_path: Path) -> None:
+    """A list of several architectures is judged by the one that the platforms run."""
+    examined: Examined = examine(write(replace(OVMS, index=True), tmp_path), world(tmp_path))
+    assert examined.config.platform.architecture == "amd64"
+    assert isinstance(examined.files.merged["models/1/model.onnx"], Member)

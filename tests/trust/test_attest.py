@@ -1,0 +1,139 @@
+"""Bill of materials, provenance, licenses: attached to what was pushed, and read back by others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from buildkit.errors import InvalidInput
+from buildkit.events import Said
+from buildkit.oci.reference import Digest
+from buildkit.trust import referrers
+from buildkit.trust.attestation import attest
+from buildkit.trust.provenance import TYPE as PROVENANCE
+from buildkit.trust.sbom import TYPE as SBOM
+from tests.place import FILES, Place
+
+CARD = {"license": "apache-2.0", "language": ["en"], "datasets": ["org/data"], "pipeline_tag": "text-generation"}
+
+
+@pytest.fixture
+def pushed(place: Place) -> Place:
+    place.hub.add("org/granite", FILES, card=CARD)
+    place.build()
+    return place
+
+
+def documents(place: Place) -> dict[str, Any]:
+    store = place.world().repository(
+        place.world().settings.registry(f"{place.registry.address}/models").repository("granite")
+    )
+    digest = Digest(place.registry.tags["models/granite"]["v1"])
+    found = referrers.listed(store, digest)
+    assert len({one.type for one in found}) == len(found), "an artifact is listed twice"
+    return {one.type: json.loads(referrers.content(store, one)) for one in found}
+
+
+@pytest.mark.parametrize(("api", "header"), [(True, None), (False, None), (False, True)])
+def test_what_is_attached_is_found_whatever_the_registry_can(pushed: Place, api: bool, header: bool | None) -> None:
+    """A scanner finds no bill of materials on a registry without the API, or on one that only says it had it."""
+    pushed.registry.behaviour.referrers = api
+    pushed.registry.behaviour.subject_header = header
+    first = attest(pushed.recipe(), pushed.world())
+    assert {one.type for one in first} == {SBOM, PROVENANCE}
+    assert set(documents(pushed)) == {SBOM, PROVENANCE}
+    assert (
+        any(tag.startswith("sha256-") and "." not in tag for tag in pushed.registry.tags["models/granite"]) is not api
+    )
+    assert attest(pushed.recipe(), pushed.world()) == first, "attesting again makes another artifact"
+    assert set(documents(pushed)) == {SBOM, PROVENANCE}
+
+
+def test_the_bill_is_what_its_schema_says_and_names_everything(pushed: Place) -> None:
+    """Tools refuse the bill, or it leaves out the license, a file, or the base."""
+    attest(pushed.recipe(), pushed.world())
+    bill = documents(pushed)[SBOM]
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
+    by_reference = {one["bom-ref"]: one for one in bill["components"]}
+    model = by_reference["source:model"]
+    assert model["type"] == "machine-learning-model"
+    assert model["purl"].startswith("pkg:huggingface/org/granite@")
+    assert model["licenses"] == [{"license": {"id": "Apache-2.0"}}]
+    assert model["modelCard"]["modelParameters"]["task"] == "text-generation"
+    assert {one["name"] for one in model["components"]} == set(FILES)
+    large = next(one for one in model["components"] if one["name"].startswith("model-00001"))
+    assert large["hashes"][0]["alg"] == "SHA-256"
+    assert by_reference["base:base"]["version"].startswith("sha256:")
+    assert bill["metadata"]["component"]["version"] == pushed.registry.tags["models/granite"]["v1"]
+    said = [event.text for event in pushed.events if isinstance(event, Said)]
+    assert any("org/granite" in text and "apache-2.0" in text for text in said), "the license is not shown"
+
+
+def test_provenance_is_enough_to_build_the_same_image(pushed: Place, tmp_path: Path) -> None:
+    """An auditor rebuilds from what provenance names and gets another image."""
+    attest(pushed.recipe(), pushed.world())
+    statement = documents(pushed)[PROVENANCE]
+    digest = pushed.registry.tags["models/granite"]["v1"]
+    assert statement["subject"][0]["digest"]["sha256"] == digest.removeprefix("sha256:")
+    build = statement["predicate"]["buildDefinition"]
+    pushed.hub.add("org/granite", {"other": b"files by now"})
+    again = Place(tmp_path / "elsewhere", pushed.hub, pushed.registry, [])
+    again.folder.mkdir()
+    (again.folder / "modelpack.yaml").write_text((pushed.folder / "modelpack.yaml").read_text())
+    (again.folder / "recipe.lock").write_text(json.dumps(build["internalParameters"]["lock"]))
+    recipe = again.recipe(**build["externalParameters"]["recipe"])
+    assert again.build(recipe, push=False).sealing.digest == digest
+
+
+def test_nothing_to_attest_is_said(place: Place) -> None:
+    """An image that nobody pushed is attested somewhere."""
+    with pytest.raises(InvalidInput, match="was not pushed yet"):
+        attest(place.recipe(), place.world())
+    place.build()
+    with pytest.raises(InvalidInput, match="changed since"):
+        attest(place.recipe(labels={"a": "b"}), place.world())
+
+
+@pytest.mark.parametrize(
+    ("card", "rule", "refused"),
+    [
+        ({"license": "cc-by-nc-4.0"}, {"forbid": ["non-commercial"]}, True),
+        ({"license": "other", "license_name": "acme-research-license"}, {"forbid": ["non-commercial"]}, True),
+        ({"license": "apache-2.0"}, {"forbid": ["non-commercial"]}, False),
+        ({"license": "llama3.1"}, {"forbid": ["llama*"]}, True),
+        ({"license": "mit"}, {"allow": ["apache-2.0", "bsd-*"]}, True),
+        ({"license": "bsd-3-clause"}, {"allow": ["apache-2.0", "bsd-*"]}, False),
+        ({}, {"forbid": ["unknown"]}, True),
+        ({}, {"forbid": ["gpl*"]}, False),
+    ],
+)
+def test_a_forbidden_license_stops_a_build(
+    place: Place, card: dict[str, str], rule: dict[str, list[str]], refused: bool
+) -> None:
+    """A model that may not be sold is in production."""
+    place.hub.add("org/granite", FILES, card=card)
+    settings = json.loads((place.folder / "modelpack.yaml").read_text()) | {"licenses": rule}
+    (place.folder / "modelpack.yaml").write_text(json.dumps(settings))
+    if not refused:
+        place.build()
+        return
+    with pytest.raises(InvalidInput, match="a license is forbidden") as caught:
+        place.build()
+    assert "org/granite" in str(caught.value)
+    assert not place.registry.tags.get("models/granite")
+
+
+def test_a_gated_model_is_told_and_can_be_forbidden(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody notices that a model needs an agreement."""
+    place.hub.token = "hf_" + "x" * 34
+    monkeypatch.setenv("HF_TOKEN", place.hub.token)
+    place.hub.add("org/granite", FILES, card={"license": "apache-2.0"}, gated=True)
+    settings = json.loads((place.folder / "modelpack.yaml").read_text()) | {"licenses": {"forbid": ["gated"]}}
+    (place.folder / "modelpack.yaml").write_text(json.dumps(settings))
+    with pytest.raises(InvalidInput, match="gated is forbidden"):
+        place.build()
