@@ -177,8 +177,8 @@ def answers(engine: str, reference: str, *options: str, body: Any = QUESTION, re
         logs = subprocess.run([engine, "logs", name], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr + logs.stdout + logs.stderr
         code = int(ran(engine, "inspect", "--format={{.State.ExitCode}}", name))
-        health, ready, chat, stream = (tuple(one) for one in json.loads(done.stdout))
-        return Answers(health, ready, chat, stream, code, logs.stdout + logs.stderr)
+        health, prepared, chat, stream = (tuple(one) for one in json.loads(done.stdout))
+        return Answers(health, prepared, chat, stream, code, logs.stdout + logs.stderr)
     finally:
         subprocess.run([engine, "rm", "--force", name], capture_output=True, check=False)
 
