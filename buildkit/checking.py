@@ -15,7 +15,7 @@ from buildkit.adapting import adapted
 from buildkit.check import Judged, Severity, judge
 from buildkit.checked import choice
 from buildkit.connections import is_loopback
-from buildkit.errors import CheckFailed, InvalidInput, ModelpackError, Problem, RegistryFailed
+from buildkit.errors import CheckFailed, InvalidInput, ModelpackError, Problem, RegistryFailed, SourceFailed
 from buildkit.events import Warned
 from buildkit.examine import AMD64, Examined, examine
 from buildkit.oci import tar
@@ -40,11 +40,24 @@ BASE_UNREAD = "the base's files (modelpack check --image)"
 def check_recipe(
     recipe: Recipe, world: World, targets: Sequence[str] = (), registry: str | None = None
 ) -> tuple[Judged, ...]:
-    """Judges a recipe before anything is built, for its own targets or the named ones."""
+    """Judges a recipe before anything is built, for its own targets or the named ones.
+
+    Where hub or registry cannot be reached that is told, and what the recipe itself says is judged all the same.
+    """
     chosen = chosen_targets(recipe, targets)
+    try:
+        given = _looked_up(recipe, world, [target.name for target, _ in chosen], registry)
+    except (RegistryFailed, SourceFailed) as failure:
+        world.emit(Warned(f"only the recipe itself is judged: {failure.what}", hint=failure.hint))
+        references = _elsewhere(_destinations(recipe, world, registry))
+        given = Given(recipe=recipe, references=references, logged_in=_logged_in)
+    return judged(chosen, given, waivers(recipe))
+
+
+def _looked_up(recipe: Recipe, world: World, targets: Sequence[str], registry: str | None) -> Given:
     pins = pin(recipe, locks.read(recipe.lock_path), world, Policy.KEEP, builders=False)
-    plan = adapted(recipe.kind.plan(recipe.spec, pins), [target.name for target, _ in chosen]).plan
-    return judged(chosen, foreseen(recipe, pins, plan, world, registry), waivers(recipe))
+    plan = adapted(recipe.kind.plan(recipe.spec, pins), targets).plan
+    return foreseen(recipe, pins, plan, world, registry)
 
 
 def check_image(

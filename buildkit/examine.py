@@ -42,6 +42,11 @@ class Examined:
     files: Files
     read: Callable[[], int]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the layers as they are stored."""
+        return sum(layer.size for layer in self.pushed.manifest.layers)
+
 
 def examine(image: str, world: World, *, platform: Platform | None = None, whole: bool = False) -> Examined:
     """Reads an image: a reference, ``oci:DIR[:TAG]``, ``oci-archive:FILE`` or ``docker-archive:FILE``.

@@ -8,6 +8,7 @@ was asked to go; and what happened is locked. Each stage takes what the one befo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +124,7 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
 def build(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
     """Builds the image and brings it where it is wanted; the lock is moved into place last."""
     _refuse_output_in_model(recipe, wanted.output)
+    _refuse_wrong_registries(recipe, world, wanted.registries)
     made = make(recipe, world, wanted)
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
         delivered = deliver(made.images, going(recipe, made.drafted.pins, wanted), world, record)
@@ -172,6 +174,12 @@ def _judge(recipe: Recipe, pins: Pins, world: World) -> None:
     if isinstance(recipe.kind, Judge):
         sources = _sources(recipe, pins, world, keep=False)
         recipe.kind.judge(recipe.spec, pins, lambda key, file: b"".join(proven(sources[key], file)))
+
+
+def _refuse_wrong_registries(recipe: Recipe, world: World, registries: Sequence[str]) -> None:
+    """A slip in a registry's name is told before a model is hashed for an hour."""
+    for registry in registries:
+        world.check_login(world.settings.registry(registry).repository(recipe.spec.name))
 
 
 def _refuse_output_in_model(recipe: Recipe, output: Output | None) -> None:

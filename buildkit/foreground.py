@@ -54,7 +54,8 @@ def _container(recipe: Recipe | None, choice: Chosen) -> Iterator[Container]:
     written = written_targets(recipe)
     name = next(iter((*choice.targets, *written)), None)
     if name is None:
-        yield Container("", ports=(int(choice.changes.get("port", _PORT)),))
+        spoken = getattr(recipe.spec, "port", _PORT) if recipe else _PORT
+        yield Container("", ports=(int(choice.changes.get("port", spoken)),))
         return
     target = target_named(name)
     with asked(settings_for(target, written, choice.changes), recipe, choice) as wanted:

@@ -54,7 +54,7 @@ class Settings:
     def registry(self, text: str) -> Registry:
         """The registry of that name, else the literal ``HOST[:PORT][/PREFIX]``; raises InvalidInput with the known names.
 
-        A literal with the host of a registry in the file is of that registry's type. ``ocir`` is known without a file,
+        A literal with the host of a registry in the file is of that registry's type, and immutable within it. ``ocir`` is known without a file,
         from ``OCIR_REGION`` and ``OCIR_NAMESPACE``.
         """
         named = self.registries.get(text)
@@ -77,8 +77,13 @@ class Settings:
             ) from None
         alike = next((registry for registry in self.registries.values() if registry.host == host), None)
         if alike:
-            return Registry(text, host, prefix, alike.type, alike.insecure, alike.immutable)
+            return Registry(text, host, prefix, alike.type, alike.insecure, self._immutable(host, prefix))
         return Registry(text, host, prefix)
+
+    def _immutable(self, host: str, prefix: str) -> bool:
+        """Whether a place lies within a registry of the file whose tags never move."""
+        within = (one for one in self.registries.values() if one.host == host and one.immutable)
+        return any(not one.prefix or f"{prefix}/".startswith(f"{one.prefix}/") for one in within)
 
     def type_of(self, host: str) -> str:
         """What the file says a host is; "" where it says nothing."""

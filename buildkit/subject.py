@@ -64,7 +64,7 @@ class Subject:
     @property
     def plan(self) -> Plan:
         """The plan: what will be built, and the Containerfile's text."""
-        return _there(self.given.plan, "the recipe")
+        return _there(self.given.plan, "the recipe's plan")
 
     @property
     def config(self) -> ImageConfig:

@@ -151,7 +151,7 @@ def _built(recipe: Recipe, world: World) -> Iterator[str]:
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="verify-", dir=cache_folder(), ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "layout"
-        export(made.images, Output("oci", path), recipe.spec.name, recipe.spec.tags[:1], world)
+        export(made.images, Output("oci", path), recipe.spec.name, ("verify",), world)
         yield f"oci:{path}"
 
 

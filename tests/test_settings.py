@@ -155,6 +155,15 @@ def test_a_registry_is_known_by_name() -> None:
         assert caught.value.hint
 
 
+def test_a_literal_within_an_immutable_registry_is_immutable() -> None:
+    """Writing the address out would be a way around what the team agreed on, or would bind a place that nobody meant."""
+    settings = Settings(registries={"prod": Registry("prod", "quay.io", "org", "quay", immutable=True)})
+    assert settings.registry("quay.io/org/models").immutable
+    assert settings.registry("quay.io/org").immutable
+    assert not settings.registry("quay.io/organisation").immutable
+    assert not settings.registry("quay.io").immutable
+
+
 def test_a_repository_is_never_a_wrong_name() -> None:
     """What no registry takes is found out after the upload."""
     with pytest.raises(InvalidInput):

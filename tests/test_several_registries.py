@@ -7,21 +7,34 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from buildkit import flow
 from buildkit import lock as locks
 from buildkit.cli.results import document, lines
-from buildkit.errors import InvalidInput, RegistryFailed
+from buildkit.destination import Wish, open_destinations
+from buildkit.errors import InvalidInput, ModelpackError, RegistryFailed
+from buildkit.events import silent
+from buildkit.oci.copy import Sealing
+from buildkit.oci.form import Form
+from buildkit.oci.image import Image
 from buildkit.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST
+from buildkit.oci.reference import Digest
 from buildkit.policy import Policy
 from buildkit.push import Delivered
-from tests.fakes.faults import Status
+from buildkit.settings import Settings
+from buildkit.spread import push as spread_push
+from buildkit.world import World
+from tests.fakes.faults import Cut, Hangup, Status
 from tests.fakes.registry import Account, Registry
 from tests.place import FILES, Place, put_base, uploads
+from tests.registries.test_push import image
 
 REPOSITORY = "models/granite"
 
@@ -32,7 +45,7 @@ def other() -> Iterator[Registry]:
         yield registry
 
 
-def settings(place: Place, **registries: dict[str, object]) -> None:
+def write_settings(place: Place, **registries: dict[str, object]) -> None:
     content = {"hub": {"endpoint": place.hub.endpoint}, "registries": registries}
     (place.folder / "modelpack.yaml").write_text(json.dumps(content))
 
@@ -137,7 +150,7 @@ def docker_layers(registry: Registry, repository: str = REPOSITORY, tag: str = "
 def test_a_registry_that_takes_dockers_form_alone_gets_that(place: Place, other: Registry) -> None:
     """SWR refuses OCI manifests; beside it another registry gets OCI from the same reading of the model."""
     other.behaviour.media_types = frozenset({DOCKER_MANIFEST, DOCKER_INDEX})
-    settings(place, huawei={"host": other.address, "prefix": "models", "type": "swr"})
+    write_settings(place, huawei={"host": other.address, "prefix": "models", "type": "swr"})
     wanted = flow.Wanted("embedded", registry=f"{place.registry.address}/models", also=("huawei",))
     delivered = flow.build(place.recipe(), place.world(), wanted)
     assert place.model_files() == FILES
@@ -187,7 +200,7 @@ def test_a_tag_that_must_not_move_stays(place: Place) -> None:
 
 def test_a_registry_whose_tags_never_move(place: Place) -> None:
     """Where a team says so in modelpack.yaml it holds for every recipe, even if the digest is learned on the way."""
-    settings(place, team={"host": place.registry.address, "prefix": "models", "immutable": True})
+    write_settings(place, team={"host": place.registry.address, "prefix": "models", "immutable": True})
     wanted = flow.Wanted("embedded", registry="team")
     flow.build(place.recipe(), place.world(), wanted)
     first = place.registry.tags[REPOSITORY]["v1"]
@@ -221,3 +234,69 @@ def test_tags_are_written_out(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
             labels={"org.opencontainers.image.version": "1.2"},
         )
     ).unchanged
+
+
+def test_a_slip_in_a_registrys_name_is_told_before_anything_is_read(place: Place) -> None:
+    """Hashing a terabyte to learn that a name is misspelled costs an evening."""
+    place.hub.log.clear()
+    for wrong in ("nowhere", "https://quay.io/x", "ap-osaka-1.ocir.io/Upper"):
+        with pytest.raises(InvalidInput):
+            flow.build(place.recipe(), place.world(), flow.Wanted("embedded", also=(wrong,)))
+    assert not place.hub.requests
+
+
+class _Unlocked:
+    """Takes nothing down."""
+
+    references: Mapping[str, Digest]
+
+    def expect(self, images: Sequence[Image], references: Sequence[str] = ()) -> None:
+        """Nothing to prepare."""
+
+    def stage(self, sealing: Sealing, images: Sequence[Image], references: Mapping[str, Digest] | None = None) -> None:
+        """Remembers what would be in the lock."""
+        self.references = references or {}
+
+
+def whole(registry: Registry, digest: str) -> bool:
+    """Whether everything below a manifest is there."""
+    manifest = json.loads(registry.manifest(REPOSITORY, digest).data)
+    blobs = [manifest["config"], *manifest["layers"]]
+    return all(len(registry.blob(one["digest"])) == one["size"] for one in blobs)
+
+
+FAULTS = st.tuples(
+    st.sampled_from(
+        [Status(500), Status(503), Status(507), Hangup(), Cut(0, "request"), Cut(100_000, "request"), Cut(0)]
+    ),
+    st.sampled_from(["POST", "PATCH", "PUT", "HEAD", "GET"]),
+    st.sampled_from(["uploads", "manifests", "manifests/v1", "blobs"]),
+    st.sampled_from([1, 3, None]),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(FAULTS, max_size=2), st.lists(FAULTS, max_size=2), st.booleans(), st.sampled_from(["oci", "docker"]))
+def test_whatever_goes_wrong_a_tag_is_on_a_whole_image_or_on_nothing(
+    first: list[Any], second: list[Any], known: bool, form: Form
+) -> None:
+    """Any fault on any registry at any step: what is tagged is complete, what is told as done is done."""
+    with Registry() as one, Registry() as two:
+        for registry, faults in ((one, first), (two, second)):
+            for fault, method, path, times in faults:
+                registry.faults.add(fault, method=method, path=path, times=times)
+        world, record = World(Settings(), silent, sleep=lambda seconds: None), _Unlocked()
+        try:
+            targets = [f"{registry.address}/models" for registry in (one, two)]
+            destinations = open_destinations(targets, Wish("granite", ("v1",), form), [image(2, known)], world)
+            delivered = spread_push([image(2, known)], destinations, world, record)
+            done, failed = set(delivered.references), set(delivered.failed)
+            assert dict(record.references) == dict.fromkeys(done, delivered.sealing.digest)
+        except ModelpackError:
+            done, failed = set(), {f"{registry.address}/{REPOSITORY}" for registry in (one, two)}
+        for registry in (one, two):
+            name = f"{registry.address}/{REPOSITORY}"
+            tagged = registry.tags.get(REPOSITORY, {}).get("v1")
+            assert (f"{name}:v1" in done) != (name in failed)
+            assert tagged is None or whole(registry, tagged)
+            assert tagged is not None or name in failed

@@ -98,7 +98,9 @@ class Entry:
     @property
     def licenses(self) -> tuple[str, ...]:
         """The licenses of its models, each once."""
-        found = [f"{model.card.licensed}{model.card.remarks}" for model in self.models if model.card and model.card.licensed]
+        found = [
+            f"{model.card.licensed}{model.card.remarks}" for model in self.models if model.card and model.card.licensed
+        ]
         return tuple(dict.fromkeys(found)) or tuple(
             value for key, value in self.labels.items() if key == "org.opencontainers.image.licenses"
         )

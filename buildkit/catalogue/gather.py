@@ -104,7 +104,9 @@ def _parts(lock: Lock | None, image: LockedImage | None, world: World, *, ask: b
             is_base = not title and str(layer.digest) not in own
             yield Part("base" if is_base else title or "layer", layer.size, str(layer.digest), is_base)
     else:
-        yield from (Part(f"layer {number}", layer.size, str(layer.digest)) for number, layer in enumerate(image.layers, 1))
+        yield from (
+            Part(f"layer {number}", layer.size, str(layer.digest)) for number, layer in enumerate(image.layers, 1)
+        )
 
 
 def _served(lock: Lock, image: LockedImage, world: World) -> Manifest | None:

@@ -65,7 +65,7 @@ def check(
     if recipe is None and image is None and deployment is None:
         raise typer.BadParameter("name a recipe, or an image with --image")
     chosen = Chosen.parse(platform) if platform else None
-    with session(as_json, True) as opened:
+    with session(as_json, False) as opened:
         if deployment is not None:
             name, found = _deployment(opened, recipe, deployment, target or [])
         elif image is not None:
@@ -95,10 +95,15 @@ def _image(
     whole: bool,
 ) -> tuple[str, Sequence[Judged]]:
     from buildkit.checking import check_image
+    from buildkit.events import Said
+    from buildkit.tally import human
 
     recipe = opened.recipe(path)[0] if path else None
     world = opened.world(recipe.folder if recipe else Path.cwd())
-    found, _ = check_image(image, world, targets, recipe=recipe, known_as=known_as, platform=platform, whole=whole)
+    found, examined = check_image(
+        image, world, targets, recipe=recipe, known_as=known_as, platform=platform, whole=whole
+    )
+    world.emit(Said(f"read {human(examined.read())} of {human(examined.size)}"))
     return image, found
 
 

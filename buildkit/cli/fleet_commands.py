@@ -193,7 +193,6 @@ def _code(states: Sequence[State]) -> int:
 def _rebuilt(states: Sequence[State], worlds: dict[str, World], wish: object, as_json: bool) -> list[Rebuilt]:
     from buildkit.cli.main import Interrupted
     from buildkit.cli.render import show_error
-    from buildkit.fleet import documents
     from buildkit.fleet.rebuild import Wish, rebuild
 
     assert isinstance(wish, Wish)
@@ -206,7 +205,7 @@ def _rebuilt(states: Sequence[State], worlds: dict[str, World], wish: object, as
             if one.error:
                 show_error(one.error)
             if not as_json:
-                print("".join(f"{line}\n" for line in documents.lines(one)), end="", flush=True)
+                print("".join(f"{reference}\n" for reference in one.references), end="", flush=True)
 
     try:
         return rebuild(states, lambda state: worlds[state.path], wish, told=told)

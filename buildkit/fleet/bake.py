@@ -30,7 +30,8 @@ def bake(
     for recipe, world in opened:
         try:
             name = _free(recipe.spec.name, made)
-            made[name] = _target(recipe, world, output / name if output else None, registries)
+            target = _target(recipe, world, output / name if output else None, registries)
+            made[name] = _literal(target)
         except ModelpackError as error:
             problems.append(error)
     return {"group": {"default": {"targets": list(made)}}, "target": made}, problems
@@ -70,6 +71,15 @@ def _names(recipe: Recipe, world: World, registries: Sequence[str]) -> list[str]
     places = targets(recipe, locks.read(recipe.lock_path), world.settings, registries)
     names = [place.repository.name for place in places] or [recipe.spec.name]
     return [f"{name}:{tag}" for name in names for tag in recipe.spec.tags if "{" not in tag]
+
+
+def _literal(value: Any) -> Any:
+    """Values as bake reads them: ``${`` and ``%{`` begin an expression there (HCL, "JSON Syntax", template escapes)."""
+    if isinstance(value, dict):
+        return {key: _literal(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_literal(one) for one in value]
+    return re.sub(r"([$%])\{", r"\1\1{", value) if isinstance(value, str) else value
 
 
 def _free(name: str, taken: dict[str, Any]) -> str:

@@ -84,11 +84,6 @@ def counts(done: Sequence[Rebuilt]) -> dict[str, int]:
     return {outcome: outcomes.count(outcome) for outcome in ("rebuilt", "current", "elsewhere", "failed")}
 
 
-def lines(rebuilt: Rebuilt) -> list[str]:
-    """``name:tag@sha256:...`` for every reference that serves the new image."""
-    return [f"{reference}@{rebuilt.digest}" for reference in rebuilt.references]
-
-
 def summary(done: Sequence[Rebuilt]) -> str:
     """Markdown for a job's page: what was rebuilt and why, and what failed."""
     told = [one for one in done if one.outcome != "current"]
@@ -108,7 +103,7 @@ def _rebuilt(one: Rebuilt) -> dict[str, Any]:
     return {
         **image_document(one.state),
         "outcome": one.outcome,
-        "references": lines(one),
+        "references": list(one.references),
         "sent": one.sent,
         "error": problem_document(one.error) if one.error else None,
     }
@@ -126,7 +121,7 @@ def _result(one: Rebuilt) -> str:
     if one.error:
         return _cell(one.error.what)
     references = " ".join(f"`{reference}`" for reference in one.references)
-    return _cell(f"{references} `{one.digest}`, {human(one.sent)} sent") if one.digest else ""
+    return _cell(f"{references}, {human(one.sent)} sent") if references else ""
 
 
 def _cell(text: str) -> str:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from buildkit.errors import InvalidInput
 from buildkit.fleet.state import Change, Target
 from buildkit.lock import Lock
-from buildkit.oci.manifest import Index
+from buildkit.oci.manifest import INDEXES, Document, Index, Manifest
 from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.recipe import Recipe
+from buildkit.registries.client import Repository
 from buildkit.settings import Settings
 from buildkit.world import World
 
@@ -49,7 +50,21 @@ def missing(
         reference = f"{target.repository.name}:{tag}"
         served = store.digest(tag)
         detail = "there is no such tag" if served is None else "it serves another image"
-        yield reference, None if served == digest else Change("missing", reference, digest, served or "", detail)
+        right = served == digest or (served == lock.pushed.get(reference) and _same_configs(store, tag, recipe, lock))
+        yield reference, None if right else Change("missing", reference, digest, served or "", detail)
+
+
+def _same_configs(store: Repository, tag: str, recipe: Recipe, lock: Lock) -> bool:
+    """Whether a tag serves the lock's image with its manifest in another form: the config of each platform is the same."""
+    document = store.resolve(tag)
+    if document is None:
+        return False
+    found: list[Document | None] = [document]
+    if document.media_type in INDEXES:
+        found = [store.resolve(entry.digest) for entry in Index.read(document).manifests]
+    configs = {Manifest.read(one).config.digest for one in found if one}
+    platforms = [Platform.parse(platform) for platform in recipe.spec.platforms]
+    return configs == {lock.images[platform].config for platform in platforms}
 
 
 def _tags(recipe: Recipe, lock: Lock, target: Target, digest: Digest) -> list[str]:

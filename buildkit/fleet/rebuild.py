@@ -48,7 +48,10 @@ class Wish:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What became of an image. ``elsewhere``: another run brought it up to date while this one waited for its turn."""
+    """What became of an image. ``elsewhere``: another run brought it up to date while this one waited for its turn.
+
+    ``references`` are ``name:tag@sha256:...``, every tag that serves it now.
+    """
 
     state: State
     outcome: Outcome
@@ -141,7 +144,7 @@ def _brought(state: State, recipe: Recipe, world: World, wish: Wish, counted: _C
         policy = Policy.KEEP
         if wish.verify:
             _verify(delivered[-1], world)
-    references = tuple(reference for one in delivered for reference in one.references)
+    references = tuple(f"{reference}@{one.sealing.digest}" for one in delivered for reference in one.references)
     return Rebuilt(state, "rebuilt", references, delivered[-1].sealing.digest, counted.sent)
 
 

@@ -180,7 +180,9 @@ class Podman(_CommandLine):
         with view_of(served) as view:
             done = _call(["podman", "pull", "--quiet", f"oci:{view}:{ONE}"], seconds=None) if view else Done(1, "")
         if done.code == 0:
-            return f"localhost{view}:{ONE}"
+            # podman takes the path alone for a name (libimage, copyFromDefault); by the name it is forgotten again.
+            name = f"localhost{view}:latest"
+            return name if self.find(name) else done.said.split()[-1]
         return super().load(served)
 
     def _plain(self, plain_http: bool) -> list[str]:

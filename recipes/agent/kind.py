@@ -252,6 +252,10 @@ class Agent:
             secrets=spec.build_secrets,
         )
 
+    def source(self, spec: Spec) -> tuple[str, str] | None:
+        """The project's folder and where the image has it: what ``modelpack run`` mounts."""
+        return (spec.project.path, f"/{APP}") if isinstance(spec, AgentSpec) else None
+
     def starter(self, name: str) -> Mapping[str, str]:
         """An agent that builds and answers as it is; raises InvalidInput where ``name`` cannot be an image's."""
         if not is_repository(name):

@@ -19,7 +19,7 @@ from buildkit.plan import Plan
 from buildkit.process import Command, Environment, Port
 from buildkit.spec import Spec
 from recipes.server import planned
-from recipes.server.fields import MOUNTS, AbsolutePath, ModelPath, PackageName, ServerPort, User, within
+from recipes.server.fields import CODE, MOUNTS, AbsolutePath, ModelPath, PackageName, ServerPort, User, within
 from recipes.server.judged import refusals
 from recipes.server.requirements import LOCK, PROJECT, Requirements, read
 from recipes.server.routes import Routes
@@ -149,6 +149,10 @@ class Server:
         if not isinstance(spec, ServerSpec):
             raise TypeError(f"a server is planned from a ServerSpec, and this is a {type(spec).__name__}")
         return planned.plan(spec, pins)
+
+    def source(self, spec: Spec) -> tuple[str, str] | None:
+        """The code's folder and where the image has it: what ``modelpack run`` mounts."""
+        return (spec.code.path, CODE) if isinstance(spec, ServerSpec) and spec.code else None
 
     def starter(self, name: str) -> Mapping[str, str]:
         """A small server to start from; raises InvalidInput where ``name`` cannot be an image's."""

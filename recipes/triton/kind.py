@@ -180,7 +180,7 @@ class Triton:
             archives=archives,
             images=(base,),
             blocked={"embedded": _PIP} if extra else {},
-            own_layers=extra,
+            own_layers=extra or not layers,  # podman writes an empty layer where nothing is added
             network=extra,
         )
 

@@ -108,7 +108,7 @@ def _difference(key: str, ours: Any, theirs: Tensor, largest: int) -> Iterator[T
     said = data_type(ours.data_type)
     if ours.data_type and theirs.data_type and said != theirs.data_type:
         yield f"{name} is {said}, and {theirs.data_type} in the model", f"write {theirs.data_type}"
-    if theirs.shape is None or not ours.dims:
+    if theirs.shape is None or not ours.dims or 0 in ours.dims:
         return
     dims = list(ours.reshape.shape) if ours.HasField("reshape") else list(ours.dims)
     wanted = list(theirs.shape[1:] if largest > 0 else theirs.shape)

@@ -62,6 +62,8 @@ PARTS = (
     Part(("debootstrap", "--version"), "debootstrap"),
     Part(("iptables", "--version"), "iptables"),
     Part(("tini", "--version"), "tini"),
+    Part(("nginx", "-v"), "nginx-light"),
+    Part(("dash", "-c", "echo dash"), "dash"),
     Part(("dockerd", "--version"), "docker.io", newer=True),
     Part(("containerd", "--version"), "containerd", newer=True),
     Part(("docker", "--version"), "docker-cli", newer=True),

@@ -184,7 +184,15 @@ def test_v1_is_what_azure_builds_on(project: Path, engines: tuple[str, ...]) -> 
     lines = recipe.read_text().split("inference_config:")[0].split("code: ")[0]
     recipe.write_text(f"{lines}\nvariant: v1\ntags: [v1]\n")
     reference = build(project, "podman")
-    run = ["podman", "run", "--rm", "--tls-verify=false", "--network=none", reference.partition("@")[0]]
+    run = [
+        "podman",
+        "run",
+        "--rm",
+        "--pull=always",
+        "--tls-verify=false",
+        "--network=none",
+        reference.partition("@")[0],
+    ]
     said = subprocess.run(
         [*run, "sh", "-c", "id -u; conda --version; python --version"], capture_output=True, text=True, check=True
     )

@@ -235,6 +235,15 @@ def test_lines_that_people_copy_from_guides_are_told(id: str, severity: Severity
     assert id not in {one for one, _ in found(right)}
 
 
+def test_what_the_recipe_says_is_judged_without_a_network(place: Place) -> None:
+    """On a train the ports, variables and references are as right or wrong as anywhere."""
+    recipe = place.recipe(base="127.0.0.1:9/none/base:v1", targets=[{"name": "oci-data-science", "port": 80}])
+    found = check_recipe(recipe, place.world(), registry="quay.io/org")
+    assert errors(found) == {"ODS-03", "ODS-10"}
+    assert "ODS-06" in {one.rule.id for one in found[0].unjudged}
+    assert any(isinstance(event, Warned) and "only the recipe" in event.text for event in place.events)
+
+
 def test_loopback_is_no_place_to_judge(place: Place) -> None:
     """Whoever tries a push to a registry on this machine is not told that no platform pulls from it."""
     recipe = place.recipe(targets=["oci-genai"])

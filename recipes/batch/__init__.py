@@ -1,0 +1,1 @@
+"""batch: an image for a batch service of Huawei ModelArts, which runs ``/home/run.sh`` and ends."""
