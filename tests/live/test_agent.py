@@ -22,7 +22,7 @@ from buildkit import flow
 from buildkit.events import Event, Said
 from buildkit.oci.manifest import ImageConfig, Manifest
 from buildkit.policy import Policy
-from buildkit.push import Delivered
+from buildkit.push import Delivered, Output
 from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World
@@ -323,3 +323,24 @@ def test_the_rendered_containerfile_builds_by_hand(agent: Agent, podman_environm
     options = ["--tls-verify=false", "--network=host", "--format=docker", f"--file={file}", "--tag=by-hand"]
     ran("podman", "build", *options, str(folder))
     check_sample(answers("podman", "localhost/by-hand"))
+
+
+def test_it_passes_the_rules_of_its_platform(agent: Agent, podman_environment: Mapping[str, str]) -> None:
+    """What ``init`` writes must pass what ``check`` and ``verify`` ask, or nobody believes either."""
+    layout = agent.folder.parent / "layout"
+    recipe = load(agent.recipe(tags=["v1"]))
+    flow.build(recipe, agent.world(), flow.Wanted("embedded", Policy.KEEP, None, Output("oci", layout)))
+    modelpack = [sys.executable, "-m", "buildkit"]
+    checked = subprocess.run(
+        [*modelpack, "check", str(recipe.path), "--target=oci-genai", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    sample = '--sample=POST:/chat={"message": "hello"}'
+    command = [*modelpack, "verify", f"oci:{layout}", "--target=oci-genai", "--engine=podman", sample]
+    verified = subprocess.run(command, capture_output=True, text=True, check=False, cwd=agent.folder)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    for rule in ("OGH-02", "OGH-03", "OGH-04", "OGH-05", "OGH-07", "OGH-13"):
+        assert not [line for line in verified.stdout.splitlines() if rule in line and "error" in line], verified.stdout
