@@ -113,7 +113,8 @@ class Plan:
     build this plan; ``context`` is the folder that the Containerfile copies from, relative to the recipe's, if any;
     ``archives`` are tars of planned layers, by the names under which it adds them. ``own_layers``: its engine decides
     how many layers there are above the base, as the lines of the Containerfile fall. ``network``: its commands fetch
-    something that no source brings.
+    something that no source brings. ``flat``: the Containerfile copies what it keeps of the base onto ``scratch``, so that
+    none of the base's layers is in the image; what the base says of its process holds all the same.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Plan:
     own_layers: bool = False
     network: bool = False
     secrets: tuple[Secret, ...] = ()
+    flat: bool = False
 
     @cached_property
     def containerfile(self) -> str:

@@ -112,7 +112,7 @@ class Project:
         path.write_text(content)
         return f"{self.registry.host}/models/{name}@{delivered.sealing.digest}"
 
-    def image(self, reference: str) -> tuple[ImageConfig, dict[str, tuple[Any, ...]]]:
+    def image(self, reference: str, base: int = 2) -> tuple[ImageConfig, dict[str, tuple[Any, ...]]]:
         """The config, and every entry above the base: mode, owner, group, digest of the content."""
         name, _, digest = reference.partition("@")
         store = self.world().repository(self.world().settings.registry("here").repository(name.rpartition("/")[2]))
@@ -120,7 +120,7 @@ class Project:
         assert document is not None
         manifest = Manifest.read(document)
         config = ImageConfig.read(b"".join(store.fetch(manifest.config)))
-        return config, entries_above(manifest, store, 2)
+        return config, entries_above(manifest, store, base)
 
 
 @pytest.fixture(scope="session")
@@ -236,3 +236,19 @@ def test_packages_for_the_python_backend(project: Project, engines: tuple[str, .
     with served(runtime(engine), reference) as server:
         server.ready()
         assert server.ask("8000/v2/models/verdict/ready")[0] == 200
+
+
+@pytest.mark.parametrize("engine", ["podman", "buildx"])
+def test_backends_that_are_not_kept_are_gone(project: Project, engines: tuple[str, ...], engine: str) -> None:
+    """A backend that nobody uses must not be pulled to every node; what the base says of its process must stay."""
+    recipe = project.folder / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + "backends: [python]\nvariant: kserve\nmodels: {path: models, include: [verdict/*]}\nbaked: true\n")  # fmt: skip
+    recipe.write_text(recipe.read_text().replace("models: ./models\n", "", 1))
+    reference = project.build(engine)
+    config, entries = project.image(reference, 0)
+    kept = {name.split("/")[3] for name in entries if name.startswith("opt/tritonserver/backends/")}
+    assert kept == {"python"}
+    assert config.process["Entrypoint"] == ["/opt/nvidia/nvidia_entrypoint.sh"]
+    assert "PATH=/opt/tritonserver/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" in config.process["Env"]
+    with served(runtime(engine), reference) as server:
+        server.ready("8080/v2/models/verdict/ready")
