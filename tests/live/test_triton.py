@@ -21,6 +21,7 @@ from buildkit.policy import Policy
 from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World
+from recipes.triton.kind import triton
 from tests.live import triton_base
 from tests.live.base_images import BaseImageError
 from tests.live.conftest import missing
@@ -252,3 +253,20 @@ def test_backends_that_are_not_kept_are_gone(project: Project, engines: tuple[st
     assert "PATH=/opt/tritonserver/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" in config.process["Env"]
     with served(runtime(engine), reference) as server:
         server.ready("8080/v2/models/verdict/ready")
+
+
+def test_what_init_writes_is_built_and_served(
+    project: Project, podman_environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    """The first project of somebody new must answer as it is."""
+    for name, text in triton.starter("mine").items():
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    shutil.copy(project.folder / "modelpack.yaml", tmp_path / "mine")
+    reference = Project(tmp_path / "mine", project.registry).build("embedded")
+    numbers = {"name": "numbers", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3.5]}
+    with served("podman", reference) as server:
+        server.ready()
+        status, answer = server.ask("8000/v2/models/double/infer", {"inputs": [numbers]})
+        assert (status, json.loads(answer)["outputs"][0]["data"]) == (200, [2, 4, 7]), answer
