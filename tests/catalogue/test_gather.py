@@ -25,7 +25,7 @@ def test_everything_is_gathered(place: Place) -> None:
     """The page leaves out the license, the size, what drifted, or what the image once was."""
     subprocess.run(["git", "init", "-q"], cwd=place.folder, check=True)
     place.hub.add("org/granite", FILES, card={"license": "cc-by-nc-4.0"})
-    recipe = place.recipe(targets=["kserve"])
+    recipe = place.recipe(targets=["kubernetes"])
     first = place.build(recipe)
     commit(place.folder, "First")
     place.hub.add("org/granite", {**FILES, "config.json": b"{}"}, card={"license": "cc-by-nc-4.0"})
@@ -43,7 +43,7 @@ def test_everything_is_gathered(place: Place) -> None:
     assert found.size > sum(map(len, FILES.values()))
     assert [one.digest for one in found.history] == [second.sealing.digest, first.sealing.digest]
     assert [one.subject for one in found.history] == ["Second", "First"]
-    assert found.verdicts[0].target == "kserve:modelcar"
+    assert found.verdicts[0].target == "kubernetes"
     text = page([found], "x", asked=True)
     assert "cc-by-nc-4.0 (non-commercial)" in text and str(second.sealing.digest) in text
     (calm,) = gather([recipe.path], opened, ask=False)
