@@ -129,6 +129,8 @@ def build(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
         delivered = deliver(made.images, going(recipe, made.drafted.pins, wanted), world, record)
         record.commit()
+    if wanted.registries:
+        _attest(recipe, world, delivered)
     return delivered
 
 
@@ -147,7 +149,19 @@ def push(recipe: Recipe, world: World, *registries: str, form: Form | None = Non
         wanted = Wanted(also=registries, form=form)
         delivered = deliver(images, going(recipe, previous.pins, wanted), world, record)
         record.commit()
+    _attest(recipe, world, delivered)
     return delivered
+
+
+def _attest(recipe: Recipe, world: World, delivered: Delivered) -> None:
+    """Attaches what is known of an image that was just pushed, where the settings want that."""
+    wanted = world.settings.attest
+    if wanted is None or delivered.unchanged or len(delivered.failed) == len(delivered.references):
+        return
+    from buildkit.trust.attestation import attest
+    from buildkit.trust.signature import Signer
+
+    attest(recipe, world, Signer(wanted.key, transparency=wanted.transparency_log) if wanted.sign else None)
 
 
 def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:

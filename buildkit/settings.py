@@ -14,7 +14,16 @@ from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.reference import Reference
 from buildkit.plain import shown
 from buildkit.registries import ocir
-from buildkit.settings_file import ENDPOINT, PORT, RegistryEntry, SettingsFile, hub_endpoint, location, names_host
+from buildkit.settings_file import (
+    ENDPOINT,
+    PORT,
+    AttestEntry,
+    RegistryEntry,
+    SettingsFile,
+    hub_endpoint,
+    location,
+    names_host,
+)
 from buildkit.written import read
 
 FILE = "modelpack.yaml"
@@ -49,6 +58,7 @@ class Settings:
     mirrors: Mapping[str, str] = field(default_factory=dict)
     endpoint: str = ENDPOINT
     licenses: LicensePolicy = field(default_factory=LicensePolicy)
+    attest: AttestEntry | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False, compare=False)
 
     def registry(self, text: str) -> Registry:
@@ -144,7 +154,7 @@ def find(start: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     endpoint = file.hub.endpoint or _endpoint_of(environment)
     mirrors = {key.rstrip("/"): place for key, place in file.mirrors.items()}
     policy = LicensePolicy(file.licenses.forbid, file.licenses.allow)
-    return Settings(path, registries, mirrors, endpoint, policy, environment)
+    return Settings(path, registries, mirrors, endpoint, policy, file.attest, environment)
 
 
 def _registry(name: str, entry: RegistryEntry, environment: Mapping[str, str]) -> Registry:

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from buildkit.checked import choice
 from buildkit.connections import is_loopback
 from buildkit.errors import InvalidInput
-from buildkit.inputs import Part, Patterns
+from buildkit.inputs import Part, Patterns, Plain
 from buildkit.oci.reference import is_host, is_repository
 from buildkit.plain import Refusal, plain, shown
 from buildkit.registries.ocir import key_of
@@ -171,6 +171,16 @@ class LicensesEntry(Part):
     allow: Patterns = Field(default=(), description="Where any are named, only these are allowed.")
 
 
+class AttestEntry(Part):
+    """What is attached to every image that is pushed: a bill of materials and provenance; signed where it says so."""
+
+    sign: StrictBool = Field(default=False, description="Sign the image with cosign, too.")
+    key: Plain = Field(
+        default="", description="The key to sign with: a file, or a KMS address; without one an identity."
+    )
+    transparency_log: StrictBool = Field(default=True, description="Note signatures in the public log.")
+
+
 _Name = Annotated[str, AfterValidator(_registry_name)]
 _Mirrored = Annotated[str, AfterValidator(_mirrored)]
 _Location = Annotated[str, AfterValidator(location)]
@@ -187,3 +197,4 @@ class SettingsFile(Part):
     )
     hub: HubEntry = HubEntry()
     licenses: LicensesEntry = LicensesEntry()
+    attest: AttestEntry | None = Field(default=None, description="Attach what is known of an image after every push.")

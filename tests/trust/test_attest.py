@@ -149,3 +149,15 @@ def test_python_packages_are_in_the_bill(place: Place) -> None:
     assert [(one["name"], one["version"], one["purl"]) for one in libraries] == [
         ("my_agent", "1.2.3", "pkg:pypi/my-agent@1.2.3")
     ]
+
+
+def test_the_settings_attest_every_push(place: Place) -> None:
+    """A nightly rebuild leaves images about which nobody can tell anything."""
+    place.hub.add("org/granite", FILES, card=CARD)
+    settings = json.loads((place.folder / "modelpack.yaml").read_text()) | {"attest": {}}
+    (place.folder / "modelpack.yaml").write_text(json.dumps(settings))
+    place.build()
+    assert set(documents(place)) == {SBOM, PROVENANCE}
+    sent = len(place.registry.requests)
+    place.build()
+    assert len(place.registry.requests) - sent < 9, "an image that did not move is attested again"
