@@ -185,9 +185,12 @@ def _listed(spec: ServerSpec) -> str:
 
 
 _SETTLE = Quoted(
-    "if command -v find > /dev/null 2>&1; then find / -xdev"
+    'if find / -maxdepth 0 -cnewer "$begin" > /dev/null 2>&1; then find / -xdev'
     r" \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /mnt"
     r" -o -path /etc/hosts -o -path /etc/hostname -o -path /etc/resolv.conf \) -prune"
     ' -o -cnewer "$begin" -exec touch -h -d @0 {} +; fi; rm -f "$begin"; touch -d @0 /tmp'
 )
-"""Gives everything that a command wrote the same time, so that a layer does not depend on when it was made."""
+"""Gives everything that a command wrote the same time, so that a layer does not depend on when it was made.
+
+busybox has no such find: there an engine's own way of setting times is all there is.
+"""

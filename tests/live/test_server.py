@@ -17,12 +17,14 @@ import pytest
 
 from buildkit import flow
 from buildkit.events import Event
+from buildkit.kinds import kind_named
 from buildkit.oci.manifest import ImageConfig, Manifest
 from buildkit.policy import Policy
 from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World
 from tests.live.base_images import OFFICIAL_PYTHON, push_base
+from tests.live.clean import unwanted
 from tests.live.registry import LiveRegistry
 from tests.waiting import wait_until
 
@@ -388,3 +390,31 @@ def test_a_lock_of_uv_and_a_change_of_code(
     healthy(running)
     assert running.ask("/health") == (200, "2.1.2!")
     assert running.stop() in (0, 143)
+
+
+def test_a_new_project_builds_and_answers(
+    project: Callable[[], Project],
+    run: Callable[..., Running],
+    podman_environment: object,
+    docker_environment: object,
+) -> None:
+    """What 'modelpack init server' writes does not run, or another engine installs other bytes, bytecode included."""
+    place = project()
+    for name, text in kind_named("server").starter("first").items():
+        (place.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (place.folder / name).write_text(text.replace("tags: [latest]", "tags: [v1]"))
+    images = {engine: place.build(engine) for engine in ("podman", "buildx")}
+    left, right = written(images["podman"]), written(images["buildx"])
+    assert {name for name in left.keys() | right.keys() if left.get(name) != right.get(name)} <= CLOCKED
+    assert any(name.endswith(".pyc") for name in left), "the packages are compiled at every start"
+    assert not unwanted(left)
+    running = run(images["podman"])
+    healthy(running)
+    assert running.ask("/predict", {"instances": [[1, 2]]}) == (200, '{"predictions":[5.5]}')
+    # An orphan becomes a child of the first process; it is there, by its name alone, until its end is taken.
+    running.exec("sh", "-c", "(sleep 0.2 &) &")
+    left_over = "grep -l '^sleep$' /proc/[0-9]*/comm"
+    wait_until(lambda: not running.exec("sh", "-c", left_over).stdout, "no process that ended and is still there")
+    assert running.stop() in (0, 143)
+    again = place.build("podman")
+    assert again.manifest.document.digest == images["podman"].manifest.document.digest

@@ -273,7 +273,9 @@ def test_a_stdout_that_cannot_be_opened_again(front: Front) -> None:
     ]
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     with ours, theirs:
-        front.process = subprocess.Popen(words, stdout=theirs, stderr=theirs, env=environment, start_new_session=True)
+        front.process = subprocess.Popen(  # a socket has what Popen asks of a file: its number
+            words, stdout=theirs.fileno(), stderr=theirs.fileno(), env=environment, start_new_session=True
+        )
         wait_until(lambda: front.answers() or front.process.poll() is not None, "an answer")
         assert front.process.poll() is None
         front.process.send_signal(signal.SIGTERM)
