@@ -245,10 +245,10 @@ def test_a_lock_that_changes_meanwhile_is_noticed(placed: tuple[Place, Project])
 def test_no_image_holds_what_only_builds(placed: tuple[Place, Project]) -> None:
     """A .env in an image is a secret that everybody can pull."""
     _, project = placed
-    for path in (".env", "Dockerfile", ".venv/x.py", "__pycache__/main.pyc", ".git/config", "notes.md"):
+    for path in (".env", "Dockerfile", ".venv/x.py", "__pycache__/main.pyc", ".git/config", "notes.md", "my.pass"):
         project.write(path, "A=1\n")
     project.write(".containerignore", "*.md\n")
-    made = plan(placed)
+    made = plan(placed, secrets={"uv_index_x_password": {"file": "./my.pass"}})
     assert [entry.name for entry in made.layers[1].entries] == ["app", "app/main.py", "app/pyproject.toml"]
 
 
@@ -395,7 +395,7 @@ def test_a_project_that_is_built_from_src_is_found_there(placed: tuple[Place, Pr
 def test_markers_extras_and_forks_decide_which_packages_are_meant() -> None:
     """A package for Windows in the image is harmless; one for Linux that is missing is not."""
     needs = [
-        {"name": "a", "extra": ["fast"]},
+        {"name": "my-agent", "extra": ["own"]},
         {"name": "win", "marker": "sys_platform == 'win32'"},
         {"name": "old", "marker": "python_full_version < '3.11.3'"},
         {"name": "forked", "version": "2.0", "marker": "python_full_version >= '3.11'"},
@@ -405,7 +405,9 @@ def test_markers_extras_and_forks_decide_which_packages_are_meant() -> None:
     back = locked("c", PURE, dependencies=[{"name": "a"}])
     packages = [locked("a", PURE, **more), locked("b", PURE), back, locked("win", PURE), locked("old", PURE)]
     packages += [locked("forked", PURE, version="1.0"), locked("forked", PURE, version="2.0")]
-    found = wheels_of(lock(*packages, needs=needs), "My_Agent", "3.11")
+    content = lock(*packages, needs=needs)
+    content["package"][0]["optional-dependencies"] = {"own": [{"name": "a", "extra": ["fast"]}]}
+    found = wheels_of(content, "My_Agent", "3.11")
     assert [(wheel.name, wheel.version) for wheel in found.wheels] == [
         ("a", "1.0"),
         ("b", "1.0"),
