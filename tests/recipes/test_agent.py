@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import http.server
+import io
 import json
 import subprocess
 import sys
 import tarfile
+import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +27,7 @@ from buildkit.engines.made import made_layer
 from buildkit.errors import EngineFailed, InvalidInput
 from buildkit.events import Said
 from buildkit.kinds import Kind, kind_named
+from buildkit.oci.manifest import Manifest
 from buildkit.oci.reference import Platform
 from buildkit.pin import Inventory
 from buildkit.plan import MadeLayer, Plan, Secret
@@ -529,6 +536,79 @@ def test_a_made_layer_says_what_of_the_machine_decides_it(tmp_path: Path) -> Non
         "making packages for linux/amd64, Python 1",
         "making packages for linux/amd64, Python 2",
     ]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A wheel with code for another processor, at an address on loopback, and its sha256."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    wheel = folder / "native-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+    info = "native-1.0.dist-info"
+    contents = {
+        "native/__init__.py": b"from native.code import main\n",
+        "native/code.cpython-311-x86_64-linux-gnu.so": b"no machine runs this",
+        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: native\nVersion: 1.0\n",
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: false\nTag: cp311-cp311-manylinux_2_28_x86_64\n",
+        f"{info}/entry_points.txt": b"[console_scripts]\nnative = native:main\n",
+    }
+    lines = "".join(f"{path},,\n" for path in [*contents, f"{info}/RECORD"])
+    with zipfile.ZipFile(wheel, "w") as written:
+        for path, content in {**contents, f"{info}/RECORD": lines.encode()}.items():
+            written.writestr(path, content)
+    handler = functools.partial(QuietFiles, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/{wheel.name}", hashlib.sha256(wheel.read_bytes()).hexdigest()
+        server.shutdown()
+        thread.join()
+
+
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    """Files of a folder, without a line on stderr for each."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_an_image_for_another_processor_is_built_and_nothing_of_it_runs(
+    placed: tuple[Place, Project], index: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An arm64 laptop has no way to run it: the embedded engine must not need to, nor uv a second time."""
+    place, project = placed
+    package = locked("native")
+    package["wheels"] = [{"url": index[0], "hash": f"sha256:{index[1]}"}]
+    project.lock(package, needs=["native"])
+    programs: list[str] = []
+    real = subprocess.run
+
+    def watched(command: Any, *rest: Any, **options: Any) -> Any:
+        programs.append(Path(command[0]).name)
+        return real(command, *rest, **options)
+
+    monkeypatch.setattr(subprocess, "run", watched)
+    recipe = project.recipe(entrypoint=["native"])
+    registry = f"{place.registry.address}/agents"
+    built = flow.build(recipe, place.world(), flow.Wanted("embedded", registry=registry))
+    assert {name.rstrip("0123456789.") for name in programs} <= {"uv", "python"}
+    store = place.world().repository(place.world().settings.registry(registry).repository("agent"))
+    document = store.resolve("latest")
+    assert document is not None
+    assert document.digest == built.sealing.digest
+    layers = Manifest.read(document).layers
+    with tarfile.open(fileobj=io.BytesIO(b"".join(store.fetch(layers[1])))) as tar:
+        entries = {member.name: member for member in tar}
+    assert {"opt/packages/native/code.cpython-311-x86_64-linux-gnu.so", "opt/packages/bin/native"} <= entries.keys()
+    assert entries["opt/packages/bin/native"].mode & 0o777 == 0o755
+    assert not [name for name in entries if name.endswith(("direct_url.json", ".lock"))]
+    programs.clear()
+    project.write("main.py", "app = 2\n")
+    changed = flow.build(
+        project.recipe(entrypoint=["native"]), place.world(), flow.Wanted("embedded", registry=registry)
+    )
+    assert changed.sealing.digest != built.sealing.digest
+    assert not programs, "what is in the cache was made again"
 
 
 def test_a_wheel_that_cannot_be_had_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
