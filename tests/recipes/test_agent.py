@@ -240,6 +240,24 @@ def test_a_new_lock_is_drift(placed: tuple[Place, Project]) -> None:
         flow.lock(project.recipe(), place.world(), Policy.LOCKED)
 
 
+def test_status_calls_moved_packages_python(placed: tuple[Place, Project], index: tuple[str, str]) -> None:
+    """Who looks after a hundred images must see whether code or packages moved."""
+    place, project = placed
+    package = locked("native")
+    package["wheels"] = [{"url": index[0], "hash": f"sha256:{index[1]}"}]
+    project.lock(package, needs=["native"])
+    recipe = project.recipe(entrypoint=["native"])
+    flow.build(recipe, place.world(), flow.Wanted("embedded", registry=f"{place.registry.address}/agents"))
+    seen = []
+    for change in ("uv.lock", "main.py"):
+        project.write(change, (project.folder / change).read_text() + "\n")
+        command = [sys.executable, "-m", "buildkit", "status", "--json", str(recipe.path)]
+        seen.append(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    assert '"python"' in seen[0]
+    assert '"source"' not in seen[0]
+    assert '"source"' in seen[1]
+
+
 def test_a_lock_that_changes_meanwhile_is_noticed(placed: tuple[Place, Project]) -> None:
     """The packages of one lock under the pin of another could never be built again."""
     place, project = placed
