@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import http.server
@@ -584,7 +585,19 @@ def index(tmp_path: Path) -> Iterator[tuple[str, str]]:
 
 
 class QuietFiles(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder, without a line on stderr for each."""
+    """Files of a folder, without a line on stderr for each; below /private/ for me:hidden-word alone."""
+
+    def do_GET(self) -> None:
+        wanted = "Basic " + base64.b64encode(b"me:hidden-word").decode()
+        if self.path.startswith("/private/") and self.headers.get("Authorization") != wanted:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.end_headers()
+            return
+        self.path = self.path.removeprefix("/private")
+        super().do_GET()
+
+    do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         pass
@@ -627,6 +640,30 @@ def test_an_image_for_another_processor_is_built_and_nothing_of_it_runs(
     )
     assert changed.sealing.digest != built.sealing.digest
     assert not programs, "what is in the cache was made again"
+
+
+def test_a_private_index_is_given_its_password(
+    placed: tuple[Place, Project], index: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A company's own packages are in every second agent, and their password must be in nothing that is kept."""
+    place, project = placed
+    host, _, name = index[0].rpartition("/")
+    package = locked("native")
+    package["wheels"] = [{"url": f"{host}/private/{name}", "hash": f"sha256:{index[1]}"}]
+    project.lock(package, needs=["native"])
+    text = (project.folder / "pyproject.toml").read_text()
+    project.write("pyproject.toml", f'{text}[[tool.uv.index]]\nname = "mine"\nurl = "{host}/private/simple"\n')
+    monkeypatch.setenv("MY_PASSWORD", "hidden-word")
+    (project.folder / "my.user").write_text("me\n")
+    secrets = {"uv_index_mine_password": {"env": "MY_PASSWORD"}, "uv_index_mine_username": {"file": "my.user"}}
+    recipe = project.recipe(entrypoint=["native"], secrets=secrets)
+    flow.build(recipe, place.world(), flow.Wanted("embedded", registry=f"{place.registry.address}/agents"))
+    kept = [path for path in project.folder.rglob("*") if path.is_file() and b"hidden-word" in path.read_bytes()]
+    assert not kept
+    told = flow.render(recipe, place.world())
+    assert "hidden-word" not in told.containerfile
+    assert "hidden-word" not in json.dumps([told.process, dict(told.annotations)])
+    assert "--mount=type=secret,id=uv_index_mine_password,required=true" in told.containerfile
 
 
 def test_a_wheel_that_cannot_be_had_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
