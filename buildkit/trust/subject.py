@@ -14,15 +14,8 @@ from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
 from buildkit.registries.client import Repository
 from buildkit.trust import licenses
+from buildkit.trust.packages import Package, packages
 from buildkit.world import World
-
-
-@dataclass(frozen=True)
-class Package:
-    """A Python package in an image: its distribution name and version."""
-
-    name: str
-    version: str
 
 
 @dataclass(frozen=True)
@@ -54,7 +47,16 @@ def subject_of(recipe: Recipe, world: World) -> Subject:
         )
     digest = _pushed(recipe, lock)
     where = {Reference.parse(name).name for name, pushed in lock.pushed.items() if pushed == digest}
-    return Subject(recipe, lock, digest, tuple(sorted(where)), licenses.cards(recipe, lock.pins, world))
+    repositories = tuple(sorted(where))
+    found = _packages(lock, repositories, world)
+    return Subject(recipe, lock, digest, repositories, licenses.cards(recipe, lock.pins, world), found)
+
+
+def _packages(lock: Lock, repositories: tuple[str, ...], world: World) -> tuple[Package, ...]:
+    """The Python packages of all platforms' images; none where a registry does not have the image in this form."""
+    store = world.repository(Reference.parse(repositories[0])) if repositories else None
+    manifests = [image.manifest.digest for image in lock.images.values()]
+    return tuple(sorted({one for manifest in manifests for one in packages(store, manifest)})) if store else ()
 
 
 def places(subject: Subject, world: World) -> list[tuple[Repository, Descriptor]]:

@@ -74,6 +74,6 @@ def predict():
     content = request.get_json(silent=True)
     values = content.get("data") if isinstance(content, dict) else None
     if not isinstance(values, list) or not all(isinstance(value, (int, float)) for value in values):
-        return jsonify(error="send {\\"data\\": [numbers]}"), 400
+        return jsonify(error='send {"data": [numbers]}'), 400
     return jsonify(predictions=[value * factor for value in values])
 '''

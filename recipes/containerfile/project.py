@@ -93,7 +93,7 @@ def _text(place: Path) -> str:
         raise InvalidInput(f"{place}:{line} is not UTF-8", hint="save the file as UTF-8") from None
     for number, written in enumerate(text.split("\n"), 1):
         character = hidden(written.removesuffix("\r"), allowed="\t")
-        if character:
+        if character and not written.lstrip().startswith("#"):
             problem = Problem(f"{place}:{number}", f"has the invisible character U+{ord(character):04X}", "remove it")
             raise InvalidInput(f"{place} cannot be used", [problem])
     return text

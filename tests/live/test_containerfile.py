@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -22,7 +23,9 @@ from buildkit.push import Delivered
 from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World
+from tests.live.base_images import OFFICIAL_PYTHON, push_bases
 from tests.live.registry import LiveRegistry
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.engine]
 ENGINES = ("podman", "buildx")
@@ -239,3 +242,66 @@ def test_a_failing_line_is_explained(project: Project, engines: tuple[str, ...],
         project.build(engine, project.write(text))
     assert "this-is-why" in str(raised.value)
     assert not (project.folder / "recipe.lock").exists()
+
+
+def test_an_old_podman_says_what_to_do_about_a_here_document(project: Project, engines: tuple[str, ...]) -> None:
+    """podman 4.3 takes a line of the document for an instruction."""
+    from buildkit.errors import EngineFailed
+
+    said = subprocess.run(["podman", "--version"], capture_output=True, text=True, check=True).stdout
+    if tuple(map(int, said.split()[-1].split(".")[:2])) >= (4, 8):
+        pytest.skip(f"{said.strip()} reads here-documents")
+    text = "FROM registry.access.redhat.com/ubi9/ubi-micro:latest\nRUN <<EOF\ntouch /a\nEOF\n"
+    with pytest.raises(EngineFailed) as raised:
+        project.build("podman", project.write(text))
+    assert "--engine buildx" in raised.value.hint, str(raised.value)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_was_built_is_pushed_later(project: Project, engines: tuple[str, ...], engine: str) -> None:
+    """``build`` today and ``push`` tomorrow are two images, or an edited Containerfile is pushed as what was built."""
+    from buildkit.errors import InvalidInput
+
+    recipe = project.full(f"later-{engine}")
+    built = flow.build(load(recipe), project.world(), flow.Wanted(engine))
+    assert flow.push(load(recipe), project.world(), "here").sealing.digest == built.sealing.digest
+    file = project.folder / "Containerfile"
+    file.write_text(file.read_text().replace("USER 1001:0", "USER 1002:0"))
+    with pytest.raises(InvalidInput, match="changed since it was built"):
+        flow.push(load(recipe), project.world(), "here")
+
+
+SAMPLE = Path(__file__).parent.parent.parent / "samples" / "containerfile"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_sample_serves(project: Project, engines: tuple[str, ...], engine: str) -> None:
+    """What a newcomer copies does not answer, writes where it may not, or does not end."""
+    push_bases(project.registry, (OFFICIAL_PYTHON,))
+    project.write()
+    shutil.copytree(SAMPLE, project.folder / "sample")
+    recipe = project.folder / "sample" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("tags: [latest]", f"tags: [{engine}]"))
+    project.build(engine, recipe)
+    reference = f"{project.registry.host}/own/words:{engine}"
+    options = ["--detach", "--read-only", "--tmpfs=/tmp", "--user=54321:0", "--pull=always", "--tls-verify=false"]
+    done = subprocess.run(["podman", "run", *options, reference], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    container = done.stdout.strip()
+    ask = (
+        "import urllib.request as web, json\n"
+        "u = 'http://127.0.0.1:8080/'\n"
+        "print(web.urlopen(u + 'health').status, json.load(web.urlopen(u + 'predict', b'one two three'))['words'])"
+    )
+
+    def answer() -> str:
+        command = ["podman", "exec", container, "python3", "-c", ask]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    try:
+        wait_until(lambda: answer() == "200 3\n", "the server's answer")
+        subprocess.run(["podman", "stop", "--time", "30", container], capture_output=True, check=True)
+        code = subprocess.run(["podman", "wait", container], capture_output=True, text=True, check=True).stdout
+        assert code.strip() == "0", "it was killed after its time"
+    finally:
+        subprocess.run(["podman", "rm", "--force", container], capture_output=True, check=False)

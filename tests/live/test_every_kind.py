@@ -25,7 +25,10 @@ from tests.live.registry import LiveRegistry
 
 pytestmark = [pytest.mark.live, pytest.mark.engine]
 HOSTS = ("docker.io", "registry.access.redhat.com", "nvcr.io", "quay.io")
-ELSEWHERE = {"azureml": "needs a stand-in for its installer: tests/live/test_azureml.py does all of this"}
+ELSEWHERE = {
+    "azureml": "needs a stand-in for its installer: tests/live/test_azureml.py does all of this",
+    "triton": "needs a stand-in with a server, which its own tests have",
+}
 
 
 @pytest.fixture(scope="module")

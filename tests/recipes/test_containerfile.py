@@ -212,6 +212,7 @@ def test_a_moved_base_is_told_and_taken(project: Project) -> None:
         ("FROM python\nCOPY --from=3 / /\n", ":2: COPY --from=3 is no stage above"),
         ("RUN x\n", "has no FROM"),
         ("", "has no FROM"),
+        ("FROM python\nRUN echo \u202e\n", ":2: has the invisible character U+202E"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(project: Project, text: str, told: str) -> None:
@@ -224,7 +225,7 @@ def test_what_is_wrong_is_told_with_its_line(project: Project, text: str, told: 
 def test_harmless_names_are_not_refused(project: Project) -> None:
     """A limit of tokens is refused as if it were a secret."""
     lines = "ENV MAX_NEW_TOKENS=5 TOKENIZERS_PARALLELISM=false TOKEN_PATH=/run/x HF_TOKEN= DB_PASSWORD=/run/secrets/x\n"
-    project.put(f"FROM python\n{lines}ARG TOKEN_LIMIT=4\n")
+    project.put(f"# \U0001f469\u200d\U0001f4bb\nFROM python\n{lines}ARG TOKEN_LIMIT=4\n")
 
 
 def test_everything_is_told_at_once(project: Project) -> None:

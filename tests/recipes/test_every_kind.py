@@ -23,6 +23,7 @@ from buildkit.spec import FolderRef, HuggingFaceRef, SourceRef, UrlsRef
 from recipes.containerfile.secrets import left_in
 
 KINDS = sorted(kinds())
+DESCRIBED = ("agent", "azureml", "containerfile", "modelcar")
 PLANTED = {
     ".git/config": "[remote] url = https://me:geheim@example.org/x",
     ".env": "TOKEN_OF_MINE=geheim",
@@ -60,7 +61,7 @@ def pins(recipe: Recipe) -> Pins:
     images = {
         key: ImagePin(
             reference if reference.digest else reference.at(Digest.of(str(reference).encode())),
-            {platform: Digest.of(f"{reference} {platform}".encode()) for platform in recipe.spec.targets},
+            {platform: Digest.of(f"{reference} {platform}".encode()) for platform in recipe.spec.platforms_parsed},
         )
         for key, reference in recipe.spec.images()
     }
@@ -100,14 +101,15 @@ def named(written: Written) -> list[Named]:
     return [one for one in found if one.text.lower() not in stages]
 
 
-def test_every_kind_is_one(request: pytest.FixtureRequest) -> None:
+def test_every_kind_is_one() -> None:
     """The machinery cannot use it."""
-    assert {"modelcar", "containerfile", "azureml"} <= set(KINDS)
+    assert set(DESCRIBED) <= set(KINDS)
     for name in KINDS:
         kind: Kind = kind_named(name)
         assert kind.name == name
+    for name in DESCRIBED:
         readme = Path(__file__).parents[2] / "recipes" / name / "README.md"
-        assert readme.read_text(encoding="utf-8").startswith("# "), f"{name} has no README"
+        assert readme.read_text(encoding="utf-8").startswith(f"# {name}\n")
 
 
 def test_every_image_is_pinned(planned: Plan) -> None:
@@ -196,3 +198,14 @@ def test_every_file_of_the_project_decides_the_plan(kind: str, tmp_path: Path) -
         again = load(tmp_path)
         assert again.kind.plan(again.spec, pins(again)).digest != before.digest, place
         place.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("containerfile", "words"), ("azureml", "azureml")])
+def test_a_sample_is_what_init_writes(kind: str, name: str) -> None:
+    """The sample was mended and the starter was not, or the other way round."""
+    folder = Path(__file__).parents[2] / "samples" / kind
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    starter = kind_named(kind).starter(name)
+    assert files - {"recipe.lock"} == set(starter)
+    for path, text in starter.items():
+        assert (folder / path).read_text(encoding="utf-8") == text, path

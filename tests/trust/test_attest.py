@@ -137,3 +137,15 @@ def test_a_gated_model_is_told_and_can_be_forbidden(place: Place, monkeypatch: p
     (place.folder / "modelpack.yaml").write_text(json.dumps(settings))
     with pytest.raises(InvalidInput, match="gated is forbidden"):
         place.build()
+
+
+def test_python_packages_are_in_the_bill(place: Place) -> None:
+    """A vulnerability in a package is looked for in a bill that does not name it."""
+    info = "site-packages/my_agent-1.2.3.dist-info/METADATA"
+    place.hub.add("org/granite", {**FILES, info: b"Name: my-agent", "x-1.dist-info/RECORD": b""}, card=CARD)
+    place.build()
+    attest(place.recipe(), place.world())
+    libraries = [one for one in documents(place)[SBOM]["components"] if one["type"] == "library"]
+    assert [(one["name"], one["version"], one["purl"]) for one in libraries] == [
+        ("my_agent", "1.2.3", "pkg:pypi/my-agent@1.2.3")
+    ]
