@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files as resources
@@ -167,12 +168,17 @@ class AgentSpec(Spec):
     def sources(self) -> Iterator[tuple[str, SourceRef]]:
         """The program; what its packages are locked by, as an input of its own; and every extra file."""
         path = self.project.path
-        yield (
-            "project",
-            ProjectRef(path=path, include=self.project.include, exclude=(*self.project.exclude, LOCK)),
-        )
+        left_out = (*self.project.exclude, LOCK, *self._secret_files)
+        yield "project", ProjectRef(path=path, include=self.project.include, exclude=left_out)
         yield "python", ProjectRef(path=path, include=(LOCK, PROJECT))
         yield from extra_sources(self.extra_files)
+
+    @property
+    def _secret_files(self) -> Iterator[str]:
+        """Patterns of the files that hold secrets, as the project's folder names them: no image may have them."""
+        above = "" if self.project.path == "." else f"{self.project.path}/"
+        files = (secret.file.removeprefix("./") for secret in self.secrets.values() if secret.file)
+        return (glob.escape(file.removeprefix(above)) for file in files if file.startswith(above))
 
     @property
     def reading(self) -> Reading:

@@ -95,7 +95,7 @@ def _needed(root: Package, packages: Sequence[Package], variables: Mapping[str, 
         if not _holds(dependency.get("marker"), variables):
             continue
         package = _meant(dependency, packages, variables)
-        if package is None or package is root:
+        if package is None:
             continue
         for extra in ("", *dependency.get("extra", ())):
             step = (package["name"], package.get("version", ""), extra)
@@ -104,7 +104,8 @@ def _needed(root: Package, packages: Sequence[Package], variables: Mapping[str, 
                 waiting += _dependencies(package, extra)
         if step[:2] not in told:
             told.add(step[:2])
-            yield package
+            if package is not root:  # it may ask for its own extras
+                yield package
 
 
 def _dependencies(package: Package, extra: str) -> Iterable[Mapping[str, Any]]:

@@ -29,7 +29,9 @@ from buildkit.world import World
 from recipes.agent.packages import compiler_of
 from tests.live.base_images import CACHE
 from tests.live.registry import LiveRegistry
+from tests.recipes.test_agent import Project, index, locked
 
+__all__ = ["index"]
 pytestmark = [pytest.mark.live, pytest.mark.engine]
 
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "agent"
@@ -344,3 +346,26 @@ def test_it_passes_the_rules_of_its_platform(agent: Agent, podman_environment: M
     assert verified.returncode == 0, verified.stdout + verified.stderr
     for rule in ("OGH-02", "OGH-03", "OGH-04", "OGH-05", "OGH-07", "OGH-13"):
         assert not [line for line in verified.stdout.splitlines() if rule in line and "error" in line], verified.stdout
+
+
+@pytest.mark.parametrize("engine", ["podman", "buildx"])
+def test_a_private_index_is_asked_with_its_secret(
+    agent: Agent, index: tuple[str, str], engines: tuple[str, ...], engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The password must reach uv in the build, and nothing that the image or the engine keeps."""
+    host, _, name = index[0].rpartition("/")
+    wheel = {"url": f"{host}/private/{name}", "hash": f"sha256:{index[1]}"}
+    project = Project(agent.folder)
+    project.lock({**locked("native"), "wheels": [wheel]}, needs=["native"])
+    text = (agent.folder / "pyproject.toml").read_text()
+    project.write("pyproject.toml", f'{text}[[tool.uv.index]]\nname = "mine"\nurl = "{host}/private/simple"\n')
+    monkeypatch.setenv("MY_PASSWORD", "hidden-word")
+    project.write("my.user", "me\n")
+    secrets = {"uv_index_mine_password": {"env": "MY_PASSWORD"}, "uv_index_mine_username": {"file": "my.user"}}
+    tag = f"private-{engine}"
+    agent.build(engine, tag, entrypoint=["native"], secrets=secrets)
+    manifest, config, entries = agent.image(tag)
+    assert "opt/packages/native/__init__.py" in entries
+    assert "app/my.user" not in entries
+    told = json.dumps([dict(config.content), dict(manifest.annotations)]) + str(agent.events)
+    assert "hidden-word" not in told + (agent.folder / "recipe.lock").read_text()

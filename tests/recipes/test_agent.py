@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import functools
+import hashlib
+import http.server
+import io
 import json
 import subprocess
 import sys
 import tarfile
+import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +28,7 @@ from buildkit.engines.made import made_layer
 from buildkit.errors import EngineFailed, InvalidInput
 from buildkit.events import Said
 from buildkit.kinds import Kind, kind_named
+from buildkit.oci.manifest import Manifest
 from buildkit.oci.reference import Platform
 from buildkit.pin import Inventory
 from buildkit.plan import MadeLayer, Plan, Secret
@@ -233,6 +241,24 @@ def test_a_new_lock_is_drift(placed: tuple[Place, Project]) -> None:
         flow.lock(project.recipe(), place.world(), Policy.LOCKED)
 
 
+def test_status_calls_moved_packages_python(placed: tuple[Place, Project], index: tuple[str, str]) -> None:
+    """Who looks after a hundred images must see whether code or packages moved."""
+    place, project = placed
+    package = locked("native")
+    package["wheels"] = [{"url": index[0], "hash": f"sha256:{index[1]}"}]
+    project.lock(package, needs=["native"])
+    recipe = project.recipe(entrypoint=["native"])
+    flow.build(recipe, place.world(), flow.Wanted("embedded", registry=f"{place.registry.address}/agents"))
+    seen = []
+    for change in ("uv.lock", "main.py"):
+        project.write(change, (project.folder / change).read_text() + "\n")
+        command = [sys.executable, "-m", "buildkit", "status", "--json", str(recipe.path)]
+        seen.append(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    assert '"python"' in seen[0]
+    assert '"source"' not in seen[0]
+    assert '"source"' in seen[1]
+
+
 def test_a_lock_that_changes_meanwhile_is_noticed(placed: tuple[Place, Project]) -> None:
     """The packages of one lock under the pin of another could never be built again."""
     place, project = placed
@@ -245,10 +271,10 @@ def test_a_lock_that_changes_meanwhile_is_noticed(placed: tuple[Place, Project])
 def test_no_image_holds_what_only_builds(placed: tuple[Place, Project]) -> None:
     """A .env in an image is a secret that everybody can pull."""
     _, project = placed
-    for path in (".env", "Dockerfile", ".venv/x.py", "__pycache__/main.pyc", ".git/config", "notes.md"):
+    for path in (".env", "Dockerfile", ".venv/x.py", "__pycache__/main.pyc", ".git/config", "notes.md", "my.pass"):
         project.write(path, "A=1\n")
     project.write(".containerignore", "*.md\n")
-    made = plan(placed)
+    made = plan(placed, secrets={"uv_index_x_password": {"file": "./my.pass"}})
     assert [entry.name for entry in made.layers[1].entries] == ["app", "app/main.py", "app/pyproject.toml"]
 
 
@@ -395,7 +421,7 @@ def test_a_project_that_is_built_from_src_is_found_there(placed: tuple[Place, Pr
 def test_markers_extras_and_forks_decide_which_packages_are_meant() -> None:
     """A package for Windows in the image is harmless; one for Linux that is missing is not."""
     needs = [
-        {"name": "a", "extra": ["fast"]},
+        {"name": "my-agent", "extra": ["own"]},
         {"name": "win", "marker": "sys_platform == 'win32'"},
         {"name": "old", "marker": "python_full_version < '3.11.3'"},
         {"name": "forked", "version": "2.0", "marker": "python_full_version >= '3.11'"},
@@ -405,7 +431,9 @@ def test_markers_extras_and_forks_decide_which_packages_are_meant() -> None:
     back = locked("c", PURE, dependencies=[{"name": "a"}])
     packages = [locked("a", PURE, **more), locked("b", PURE), back, locked("win", PURE), locked("old", PURE)]
     packages += [locked("forked", PURE, version="1.0"), locked("forked", PURE, version="2.0")]
-    found = wheels_of(lock(*packages, needs=needs), "My_Agent", "3.11")
+    content = lock(*packages, needs=needs)
+    content["package"][0]["optional-dependencies"] = {"own": [{"name": "a", "extra": ["fast"]}]}
+    found = wheels_of(content, "My_Agent", "3.11")
     assert [(wheel.name, wheel.version) for wheel in found.wheels] == [
         ("a", "1.0"),
         ("b", "1.0"),
@@ -527,6 +555,115 @@ def test_a_made_layer_says_what_of_the_machine_decides_it(tmp_path: Path) -> Non
         "making packages for linux/amd64, Python 1",
         "making packages for linux/amd64, Python 2",
     ]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A wheel with code for another processor, at an address on loopback, and its sha256."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    wheel = folder / "native-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+    info = "native-1.0.dist-info"
+    contents = {
+        "native/__init__.py": b"from native.code import main\n",
+        "native/code.cpython-311-x86_64-linux-gnu.so": b"no machine runs this",
+        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: native\nVersion: 1.0\n",
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: false\nTag: cp311-cp311-manylinux_2_28_x86_64\n",
+        f"{info}/entry_points.txt": b"[console_scripts]\nnative = native:main\n",
+    }
+    lines = "".join(f"{path},,\n" for path in [*contents, f"{info}/RECORD"])
+    with zipfile.ZipFile(wheel, "w") as written:
+        for path, content in {**contents, f"{info}/RECORD": lines.encode()}.items():
+            written.writestr(path, content)
+    handler = functools.partial(QuietFiles, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/{wheel.name}", hashlib.sha256(wheel.read_bytes()).hexdigest()
+        server.shutdown()
+        thread.join()
+
+
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    """Files of a folder, without a line on stderr for each; below /private/ for me:hidden-word alone."""
+
+    def do_GET(self) -> None:
+        wanted = "Basic " + base64.b64encode(b"me:hidden-word").decode()
+        if self.path.startswith("/private/") and self.headers.get("Authorization") != wanted:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.end_headers()
+            return
+        self.path = self.path.removeprefix("/private")
+        super().do_GET()
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_an_image_for_another_processor_is_built_and_nothing_of_it_runs(
+    placed: tuple[Place, Project], index: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An arm64 laptop has no way to run it: the embedded engine must not need to, nor uv a second time."""
+    place, project = placed
+    package = locked("native")
+    package["wheels"] = [{"url": index[0], "hash": f"sha256:{index[1]}"}]
+    project.lock(package, needs=["native"])
+    programs: list[str] = []
+    real = subprocess.run
+
+    def watched(command: Any, *rest: Any, **options: Any) -> Any:
+        programs.append(Path(command[0]).name)
+        return real(command, *rest, **options)
+
+    monkeypatch.setattr(subprocess, "run", watched)
+    recipe = project.recipe(entrypoint=["native"])
+    registry = f"{place.registry.address}/agents"
+    built = flow.build(recipe, place.world(), flow.Wanted("embedded", registry=registry))
+    assert {name.rstrip("0123456789.") for name in programs} <= {"uv", "python"}
+    store = place.world().repository(place.world().settings.registry(registry).repository("agent"))
+    document = store.resolve("latest")
+    assert document is not None
+    assert document.digest == built.sealing.digest
+    layers = Manifest.read(document).layers
+    with tarfile.open(fileobj=io.BytesIO(b"".join(store.fetch(layers[1])))) as tar:
+        entries = {member.name: member for member in tar}
+    assert {"opt/packages/native/code.cpython-311-x86_64-linux-gnu.so", "opt/packages/bin/native"} <= entries.keys()
+    assert entries["opt/packages/bin/native"].mode & 0o777 == 0o755
+    assert not [name for name in entries if name.endswith(("direct_url.json", ".lock"))]
+    programs.clear()
+    project.write("main.py", "app = 2\n")
+    changed = flow.build(
+        project.recipe(entrypoint=["native"]), place.world(), flow.Wanted("embedded", registry=registry)
+    )
+    assert changed.sealing.digest != built.sealing.digest
+    assert not programs, "what is in the cache was made again"
+
+
+def test_a_private_index_is_given_its_password(
+    placed: tuple[Place, Project], index: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A company's own packages are in every second agent, and their password must be in nothing that is kept."""
+    place, project = placed
+    host, _, name = index[0].rpartition("/")
+    package = locked("native")
+    package["wheels"] = [{"url": f"{host}/private/{name}", "hash": f"sha256:{index[1]}"}]
+    project.lock(package, needs=["native"])
+    text = (project.folder / "pyproject.toml").read_text()
+    project.write("pyproject.toml", f'{text}[[tool.uv.index]]\nname = "mine"\nurl = "{host}/private/simple"\n')
+    monkeypatch.setenv("MY_PASSWORD", "hidden-word")
+    (project.folder / "my.user").write_text("me\n")
+    secrets = {"uv_index_mine_password": {"env": "MY_PASSWORD"}, "uv_index_mine_username": {"file": "my.user"}}
+    recipe = project.recipe(entrypoint=["native"], secrets=secrets)
+    flow.build(recipe, place.world(), flow.Wanted("embedded", registry=f"{place.registry.address}/agents"))
+    kept = [path for path in project.folder.rglob("*") if path.is_file() and b"hidden-word" in path.read_bytes()]
+    assert not kept
+    told = flow.render(recipe, place.world())
+    assert "hidden-word" not in told.containerfile
+    assert "hidden-word" not in json.dumps([told.process, dict(told.annotations)])
+    assert "--mount=type=secret,id=uv_index_mine_password,required=true" in told.containerfile
 
 
 def test_a_wheel_that_cannot_be_had_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
