@@ -115,7 +115,9 @@ class Plan:
     ``archives`` are tars of planned layers, by the names under which it adds them. ``own_layers``: its engine decides
     how many layers there are above the base, as the lines of the Containerfile fall. ``network``: its commands fetch
     something that no source brings. ``copied`` are the files that its lines copy from, all that a builder is given;
-    ``build_args`` the values of its ARG lines. ``warnings`` stop nothing and are told before the build.
+    ``build_args`` the values of its ARG lines. ``warnings`` stop nothing and are told before the build. ``flat``: the
+    Containerfile copies what it keeps of the base onto ``scratch``, so that none of the base's layers is in the image;
+    what the base says of its process holds all the same.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Plan:
     warnings: tuple[Problem, ...] = ()
     copied: PlannedLayer | None = None
     build_args: Mapping[str, str] = field(default_factory=dict)
+    flat: bool = False
 
     @cached_property
     def containerfile(self) -> str:

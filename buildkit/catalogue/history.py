@@ -31,8 +31,8 @@ def history(lock: Path) -> tuple[Past, ...]:
 
 def _changes(found: Sequence[Past]) -> Iterator[Past]:
     """Of neighbours with the same digest the oldest, which brought it."""
-    for one, older in zip(found, [*found[1:], None], strict=True):
-        if older is None or older.digest != one.digest:
+    for number, one in enumerate(found, 1):
+        if number == len(found) or found[number].digest != one.digest:
             yield one
 
 

@@ -368,6 +368,7 @@ def _locked_here() -> list[Path]:
 
 # Each module puts its commands on the app; they stand last, where everything that they share is there.
 from buildkit.cli import (  # noqa: E402, F401
+    catalog_commands,
     check_commands,
     doctor_commands,
     fleet_commands,

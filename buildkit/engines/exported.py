@@ -223,8 +223,7 @@ def adopt(layout: Layout, plan: Plan, platform: Platform, context: Context) -> N
     if document is None:
         raise EngineFailed("the engine exported no image")
     manifest = Manifest.read(document)
-    config = ImageConfig.read(b"".join(layout.fetch(manifest.config)))
-    _, base = base_of(plan, platform, context)
+    config, base = _above(plan, ImageConfig.read(b"".join(layout.fetch(manifest.config))), platform, context)
     base_ids = tuple(layer.diff_id for layer in base)
     above = len(config.diff_ids) - len(base)
     if config.diff_ids[: len(base)] != base_ids or (above != len(plan.layers) and not plan.own_layers):
@@ -253,10 +252,17 @@ def recalled(layout: Layout, plan: Plan, platform: Platform, manifest: Digest, c
     if document is None:
         return None
     read = Manifest.read(document)
-    config = ImageConfig.read(b"".join(layout.fetch(read.config)))
-    _, base = base_of(plan, platform, context)
+    config, base = _above(plan, ImageConfig.read(b"".join(layout.fetch(read.config))), platform, context)
     there = all(layout.path(layer.digest).is_file() for layer in read.layers[len(base) :])
     return _image(layout, read, config, base, plan, platform) if there else None
+
+
+def _above(plan: Plan, config: ImageConfig, platform: Platform, context: Context) -> tuple[ImageConfig, list[Layer]]:
+    """An engine's config, and the base's layers below its own: of a flat image none, and the process is the base's."""
+    below, layers = base_of(plan, platform, context)
+    if not plan.flat:
+        return config, layers
+    return ImageConfig({**config.content, "config": merged(below.process, plan.process)}), []
 
 
 def calm(content: Mapping[str, Any], platform: Platform) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
@@ -81,6 +81,8 @@ class BuildSecret(Part):
 
 class AgentSpec(Spec):
     """An agent as a web service: its code, its locked packages, and a command that serves."""
+
+    python_inputs: ClassVar[frozenset[str]] = frozenset({"python"})
 
     kind: Literal["agent"] = Field(description="The kind of recipe.")
     platforms: Annotated[tuple[Literal["linux/amd64"], ...], AfterValidator(some)] = Field(

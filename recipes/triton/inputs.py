@@ -60,6 +60,13 @@ def _configs(configs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 Configs = Annotated[dict[Annotated[str, AfterValidator(_model_name)], dict[str, Any]], AfterValidator(_configs)]
 
 
+def backend_name(text: str) -> str:
+    """Refuses what is no folder's name below ``backends``."""
+    if not re.fullmatch(r"[A-Za-z][\w.-]*", text, re.ASCII):
+        raise Refusal(f"{shown(text)} is not a backend's name", "write one such as python or onnxruntime")
+    return text
+
+
 def _package(text: str) -> str:
     plain(text)
     if not _PINNED.fullmatch(text):

@@ -25,11 +25,14 @@ _MOST_NAMES = 6
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository to be judged. ``title`` is what a person calls it; ``written`` are configurations of the recipe's own."""
+    """A repository to be judged. ``title`` is what a person calls it; ``written`` are configurations of the recipe's own;
+    ``backends`` are all that the image keeps, or none where it keeps every one.
+    """
 
     title: str
     files: Files
     written: Mapping[str, Any]
+    backends: tuple[str, ...] = ()
 
     def at(self, path: str) -> str:
         """The place of a path, for a problem."""
@@ -87,6 +90,9 @@ class _Judged:
         backend, problem = self._backend(message)
         if problem:
             yield problem
+        loads = backend.name if backend else message.backend
+        if loads and self.repository.backends and loads not in self.repository.backends:
+            yield self._at("", f"needs the backend {shown(loads)}, which 'backends' does not keep", "add it there")
         if backend:
             yield from self._files(message, backend)
         yield from self._shapes(config, backend, ensemble=is_ensemble)

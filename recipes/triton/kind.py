@@ -21,7 +21,7 @@ from buildkit.plain import Refusal, shown
 from buildkit.plan import Plan
 from buildkit.process import Environment, process
 from buildkit.spec import FolderRef, ImageRef, Plain, ProjectRef, RelativePath, SourceRef, Spec
-from recipes.triton.inputs import Configs, Models, PythonPackage, User, argument
+from recipes.triton.inputs import Configs, Models, PythonPackage, User, argument, backend_name
 from recipes.triton.judge import Repository, ensembles, faults, missing_steps
 from recipes.triton.layers import MODELS, layered, unfit
 from recipes.triton.repository import DistantFiles, Files, local_files, models_of
@@ -50,6 +50,10 @@ class TritonSpec(Spec):
     configs: Configs = Field(
         default_factory=dict,
         description="A config.pbtxt for each model named here, in the words of Triton's model configuration; the models' own are checked.",
+    )
+    backends: tuple[Annotated[str, AfterValidator(backend_name)], ...] = Field(
+        default=(),
+        description="Backends to keep, such as python and onnxruntime: the base's others are left out, and it becomes one layer.",
     )
     variant: Variant = Field(
         default="standalone",
@@ -91,9 +95,9 @@ class TritonSpec(Spec):
         folder = (info.context or {}).get("folder")
         local = [local_files(one, Path(folder)) for one in models if folder and isinstance(one, FolderRef)]
         repositories = [files for files in local if files is not None]
-        if len(repositories) == len(models) and "configs" in said:
+        if len(repositories) == len(models) and {"configs", "backends"} <= said.keys():
             titles = [one.path for one in models if isinstance(one, FolderRef)]
-            problems = judged(dict(zip(titles, repositories, strict=True)), said["configs"])
+            problems = judged(dict(zip(titles, repositories, strict=True)), said["configs"], said["backends"])
             if problems:
                 told = [Refusal(f"{problem.where}: {problem.what}", problem.hint) for problem in problems]
                 raise all_refused([((), refusal) for refusal in told])
@@ -114,12 +118,14 @@ class TritonSpec(Spec):
             yield "requirements", ProjectRef(path=".", include=(self.requirements,))
 
 
-def judged(repositories: Mapping[str, Files], configs: Mapping[str, Any]) -> list[Problem]:
-    """Everything that is wrong with repositories, by their titles, that are laid together."""
+def judged(
+    repositories: Mapping[str, Files], configs: Mapping[str, Any], backends: tuple[str, ...] = ()
+) -> list[Problem]:
+    """Everything that is wrong with repositories, by their titles, that are laid together; ``backends`` are all that is kept."""
     from recipes.triton.config import of_mapping
 
     written = {name: of_mapping(name, mapping)[0] for name, mapping in configs.items()}
-    all_of_them = [Repository(title, files, written) for title, files in repositories.items()]
+    all_of_them = [Repository(title, files, written, backends) for title, files in repositories.items()]
     problems = [problem for repository in all_of_them for problem in faults(repository)]
     places: dict[str, list[str]] = {}
     for repository in all_of_them:
@@ -150,6 +156,7 @@ class Triton:
         problems = judged(
             {_title(pins.sources[key]): _distant(pins.sources[key], key, read) for key in _models(written)},
             written.configs,
+            written.backends,
         )
         if problems:
             count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
@@ -179,9 +186,12 @@ class Triton:
             rendered=lambda: _containerfile(written, base.reference, decided, archives),
             archives=archives,
             images=(base,),
-            blocked={"embedded": _PIP} if extra else {},
-            own_layers=extra or not layers,  # podman writes an empty layer where nothing is added
+            blocked={"embedded": _PIP if extra else _KEPT} if extra or written.backends else {},
+            own_layers=bool(
+                extra or written.backends or not layers
+            ),  # podman writes an empty layer where nothing is added
             network=extra,
+            flat=bool(written.backends),
         )
 
     def starter(self, name: str) -> Mapping[str, str]:
@@ -200,6 +210,8 @@ class Triton:
 _PIP = (
     "it installs Python packages for the Python backend, which has to run in the image: use --engine buildx or podman"
 )
+
+_KEPT = "it leaves backends of the base out, which has to run in the base: use --engine buildx or podman"
 
 
 def _checked(spec: Spec) -> TritonSpec:
@@ -256,6 +268,7 @@ def _containerfile(
         base=base,
         archives=[name for name in archives if name.startswith("model-")],
         packages=list(spec.python_packages),
+        backends=list(spec.backends),
         requirements=spec.requirements,
         python=PYTHON,
         labels=decided["Labels"],

@@ -18,7 +18,20 @@ from tests.waiting import wait_until
 
 COMMANDS = (
     *("build", "push", "lock", "render", "inspect", "init", "schema", "login", "logout", "copy", "verify", "run"),
-    *("check", "targets", "deploy", "status", "rebuild", "ci", "sbom", "attest", "verify-signature", "scan", "doctor"),
+    *(
+        "check",
+        "targets",
+        "deploy",
+        "status",
+        "rebuild",
+        "ci",
+        "sbom",
+        "attest",
+        "verify-signature",
+        "scan",
+        "doctor",
+        "catalog",
+    ),
 )
 
 

@@ -66,10 +66,10 @@ def test_stdout_has_only_references(built: Fleet) -> None:
     built.move("model-05", b"{}", b"c" * WEIGHTS)
     done = built.run("rebuild")
     digest = built.digest(built.first, "models", "model-05")
-    assert done.stdout.splitlines() == [
+    assert set(done.stdout.splitlines()) == {
         f"{built.first.address}/models/model-05:v1@{digest}",
         f"{built.second.address}/copies/model-05:v1@{digest}",
-    ]
+    }
 
 
 def test_one_that_fails_keeps_none_back(built: Fleet, tmp_path: Path) -> None:

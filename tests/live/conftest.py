@@ -51,6 +51,7 @@ def _reader(name: str) -> Callable[[pytest.FixtureRequest], str]:
 skopeo = _reader("skopeo")
 umoci = _reader("umoci")
 cosign = _reader("cosign")
+chromium = _reader("chromium")
 oras = _reader("oras")
 
 

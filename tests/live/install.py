@@ -70,6 +70,7 @@ PARTS = (
     Part(("docker", "buildx", "version"), "docker-buildx", newer=True),
     Part(("umoci", "--version"), "umoci", newer=True),
     Part(("cosign", "version"), "cosign", newer=True),
+    Part(("chromium", "--version"), "chromium"),
     Part(("oras", "version"), "oras", newer=True),
 )
 

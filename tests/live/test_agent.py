@@ -22,7 +22,7 @@ from buildkit import flow
 from buildkit.events import Event, Said
 from buildkit.oci.manifest import ImageConfig, Manifest
 from buildkit.policy import Policy
-from buildkit.push import Delivered
+from buildkit.push import Delivered, Output
 from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World
@@ -124,7 +124,7 @@ class Answers:
 
 ASK = """
 import json, time, urllib.error, urllib.request
-def ask(path, body=None, accept="application/json", tries=1):
+def ask(path, body=None, accept="application/json", tries=1, wanted="nothing of this"):
     for number in range(tries):
         if number: time.sleep(0.5)
         headers = {"Accept": accept, "Content-Type": "application/json"}
@@ -136,11 +136,11 @@ def ask(path, body=None, accept="application/json", tries=1):
             found = error.code, error.headers["Content-Type"], error.read().decode()
         except OSError as error:
             found = 0, "", str(error)
-        if found[0] == 200: break
+        if found[0] == 200 or found[0] and wanted in found[2]: break
     return found
 body = BODY
 health = ask("/health", tries=120)
-ready = ask("/ready", tries=READY_TRIES)
+ready = ask("/ready", tries=120, wanted=WANTED)
 print(json.dumps([health, ready, ask("/chat", body), ask("/chat", body, "text/event-stream")]))
 """
 QUESTION = {"message": "how are you", "history": [{"role": "user", "content": "hello"}]}
@@ -152,7 +152,7 @@ def ran(*command: str) -> str:
     return done.stdout
 
 
-def answers(engine: str, reference: str, *options: str, body: Any = QUESTION, tries: int = 120) -> Answers:
+def answers(engine: str, reference: str, *options: str, body: Any = QUESTION, ready: str = "ready") -> Answers:
     """Runs an image as its platform does: a random user, a root that cannot be written, /tmp alone, no network at all."""
     name = f"agent-{uuid.uuid4().hex[:12]}"
     command = [
@@ -169,7 +169,7 @@ def answers(engine: str, reference: str, *options: str, body: Any = QUESTION, tr
     command += ["--tls-verify=false", "--read-only-tmpfs=false"] if engine == "podman" else []
     ran(*command, *options, reference)
     try:
-        program = ASK.replace("BODY", repr(body)).replace("READY_TRIES", str(tries))
+        program = ASK.replace("BODY", repr(body)).replace("WANTED", repr(ready))
         done = subprocess.run(
             [engine, "exec", name, "python3", "-c", program], capture_output=True, text=True, check=False
         )
@@ -177,8 +177,8 @@ def answers(engine: str, reference: str, *options: str, body: Any = QUESTION, tr
         logs = subprocess.run([engine, "logs", name], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr + logs.stdout + logs.stderr
         code = int(ran(engine, "inspect", "--format={{.State.ExitCode}}", name))
-        health, ready, chat, stream = (tuple(one) for one in json.loads(done.stdout))
-        return Answers(health, ready, chat, stream, code, logs.stdout + logs.stderr)
+        health, prepared, chat, stream = (tuple(one) for one in json.loads(done.stdout))
+        return Answers(health, prepared, chat, stream, code, logs.stdout + logs.stderr)
     finally:
         subprocess.run([engine, "rm", "--force", name], capture_output=True, check=False)
 
@@ -226,7 +226,7 @@ def test_all_engines_build_the_same_image_and_it_serves(agent: Agent, engines: t
 def test_it_is_not_ready_before_it_can_answer(agent: Agent, podman_environment: Mapping[str, str]) -> None:
     """A platform that sends traffic to an agent without a model loses questions."""
     agent.build("embedded", "unready")
-    found = answers("podman", agent.reference("unready"), "--env=OPENAI_API_KEY=none", tries=5)
+    found = answers("podman", agent.reference("unready"), "--env=OPENAI_API_KEY=none", ready="OPENAI_MODEL")
     assert found.health[0] == 200
     assert found.ready[0] == 503
     assert found.chat[0] == 503
@@ -323,3 +323,24 @@ def test_the_rendered_containerfile_builds_by_hand(agent: Agent, podman_environm
     options = ["--tls-verify=false", "--network=host", "--format=docker", f"--file={file}", "--tag=by-hand"]
     ran("podman", "build", *options, str(folder))
     check_sample(answers("podman", "localhost/by-hand"))
+
+
+def test_it_passes_the_rules_of_its_platform(agent: Agent, podman_environment: Mapping[str, str]) -> None:
+    """What ``init`` writes must pass what ``check`` and ``verify`` ask, or nobody believes either."""
+    layout = agent.folder.parent / "layout"
+    recipe = load(agent.recipe(tags=["v1"]))
+    flow.build(recipe, agent.world(), flow.Wanted("embedded", Policy.KEEP, None, Output("oci", layout)))
+    modelpack = [sys.executable, "-m", "buildkit"]
+    checked = subprocess.run(
+        [*modelpack, "check", str(recipe.path), "--target=oci-genai", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    sample = '--sample=POST:/chat={"message": "hello"}'
+    command = [*modelpack, "verify", f"oci:{layout}", "--target=oci-genai", "--engine=podman", sample]
+    verified = subprocess.run(command, capture_output=True, text=True, check=False, cwd=agent.folder)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    for rule in ("OGH-02", "OGH-03", "OGH-04", "OGH-05", "OGH-07", "OGH-13"):
+        assert not [line for line in verified.stdout.splitlines() if rule in line and "error" in line], verified.stdout

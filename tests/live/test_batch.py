@@ -104,7 +104,9 @@ def test_the_sample_runs_and_what_it_made_is_a_ready_base(
         store = world.repository(find(folder).registry("here").repository("above"))
         below = len(image(whole, ready)[1].layers)
         process["Env"] = sorted(process["Env"])
-        found[engine] = (process, entries_above(manifest, store, below))
+        entries = entries_above(manifest, store, below)
+        # Engines write the base's own directory above a new one again, or not.
+        found[engine] = (process, {name: entry for name, entry in entries.items() if name != "home"})
         said = run("docker" if engine == "buildx" else "podman", reference)
         assert said.splitlines()[-1] == "points: wrote /tmp/output/answers.zip"
     assert found["embedded"][0]["Cmd"] == ["/bin/sh", "/home/run.sh"] and "Entrypoint" not in found["embedded"][0]

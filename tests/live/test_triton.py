@@ -21,6 +21,7 @@ from buildkit.policy import Policy
 from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World
+from recipes.triton.kind import triton
 from tests.live import triton_base
 from tests.live.base_images import BaseImageError
 from tests.live.conftest import missing
@@ -112,7 +113,7 @@ class Project:
         path.write_text(content)
         return f"{self.registry.host}/models/{name}@{delivered.sealing.digest}"
 
-    def image(self, reference: str) -> tuple[ImageConfig, dict[str, tuple[Any, ...]]]:
+    def image(self, reference: str, base: int = 2) -> tuple[ImageConfig, dict[str, tuple[Any, ...]]]:
         """The config, and every entry above the base: mode, owner, group, digest of the content."""
         name, _, digest = reference.partition("@")
         store = self.world().repository(self.world().settings.registry("here").repository(name.rpartition("/")[2]))
@@ -120,7 +121,7 @@ class Project:
         assert document is not None
         manifest = Manifest.read(document)
         config = ImageConfig.read(b"".join(store.fetch(manifest.config)))
-        return config, entries_above(manifest, store, 2)
+        return config, entries_above(manifest, store, base)
 
 
 @pytest.fixture(scope="session")
@@ -236,3 +237,36 @@ def test_packages_for_the_python_backend(project: Project, engines: tuple[str, .
     with served(runtime(engine), reference) as server:
         server.ready()
         assert server.ask("8000/v2/models/verdict/ready")[0] == 200
+
+
+@pytest.mark.parametrize("engine", ["podman", "buildx"])
+def test_backends_that_are_not_kept_are_gone(project: Project, engines: tuple[str, ...], engine: str) -> None:
+    """A backend that nobody uses must not be pulled to every node; what the base says of its process must stay."""
+    recipe = project.folder / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + "backends: [python]\nvariant: kserve\nmodels: {path: models, include: [verdict/*]}\nbaked: true\n")  # fmt: skip
+    recipe.write_text(recipe.read_text().replace("models: ./models\n", "", 1))
+    reference = project.build(engine)
+    config, entries = project.image(reference, 0)
+    kept = {name.split("/")[3] for name in entries if name.startswith("opt/tritonserver/backends/")}
+    assert kept == {"python"}
+    assert config.process["Entrypoint"] == ["/opt/nvidia/nvidia_entrypoint.sh"]
+    assert "PATH=/opt/tritonserver/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" in config.process["Env"]
+    with served(runtime(engine), reference) as server:
+        server.ready("8080/v2/models/verdict/ready")
+
+
+def test_what_init_writes_is_built_and_served(
+    project: Project, podman_environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    """The first project of somebody new must answer as it is."""
+    for name, text in triton.starter("mine").items():
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    shutil.copy(project.folder / "modelpack.yaml", tmp_path / "mine")
+    reference = Project(tmp_path / "mine", project.registry).build("embedded")
+    numbers = {"name": "numbers", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3.5]}
+    with served("podman", reference) as server:
+        server.ready()
+        status, answer = server.ask("8000/v2/models/double/infer", {"inputs": [numbers]})
+        assert (status, json.loads(answer)["outputs"][0]["data"]) == (200, [2, 4, 7]), answer

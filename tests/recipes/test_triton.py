@@ -368,6 +368,21 @@ def test_the_containerfile_says_what_the_plan_says(project: tuple[Path, Hub]) ->
     assert [line for line in final if line.startswith("ADD")] == [f"ADD model-{number}.tar /" for number in (1, 2, 3)]
 
 
+def test_a_model_whose_backend_is_not_kept_is_refused(tmp_path: Path) -> None:
+    """The image would be small, and the model not there."""
+    found = told(tmp_path, {"m/1/model.onnx": ONNX}, backends=["python"])
+    assert found == ["models/m: needs the backend 'onnxruntime', which 'backends' does not keep"]
+
+
+def test_only_what_is_kept_of_the_base_is_copied(project: tuple[Path, Hub]) -> None:
+    """A layer above the base would hide its backends, and not make the image smaller."""
+    folder, _ = project
+    plan = flow.render(written(folder, **SAMPLE, backends=["python", "onnxruntime"]), world(folder))
+    assert 'case "$folder" in python|onnxruntime) ;; *) rm -rf' in plan.containerfile
+    final = plan.containerfile.rpartition("FROM ")[2].splitlines()
+    assert final[:2] == ["scratch", "COPY --from=kept / /"] and plan.flat
+
+
 def test_init_writes_a_project_that_passes_its_checks(tmp_path: Path) -> None:
     """The first thing that somebody tries must not be refused."""
     for name, text in triton.starter("mine").items():

@@ -1,0 +1,41 @@
+"""``modelpack catalog``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from buildkit.cli.commands import Quiet, app
+from buildkit.cli.session import session
+
+
+@app.command()
+def catalog(
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Recipes, or folders that are searched for recipes; by default here.", metavar="RECIPE|DIR"
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder that the page is written into.", metavar="DIR")
+    ] = Path("site"),
+    title: Annotated[str, typer.Option(help="What the page is called.")] = "Model images",
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask no hub and no registry: no licenses, checks or drift.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write one page about every image of a fleet.
+
+    It needs no server and no network. Example: modelpack catalog models/ -o site/
+    """
+    from buildkit.catalogue.gather import gather
+    from buildkit.catalogue.page import page, write
+    from buildkit.fleet.found import recipes_in
+
+    with session(False, quiet) as opened:
+        entries = gather(recipes_in(places or [Path()]), opened.recipe, ask=not offline)
+        print(write(page(entries, title, asked=not offline), output))

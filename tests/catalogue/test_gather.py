@@ -1,0 +1,69 @@
+"""What the page about a fleet tells, gathered from recipes, locks, hub, registry and git."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from buildkit.catalogue.gather import gather
+from buildkit.catalogue.history import history
+from buildkit.catalogue.page import page
+from buildkit.policy import Policy
+from buildkit.recipe import Recipe, load
+from buildkit.world import World
+from tests.place import FILES, Place
+
+
+def commit(folder: Path, message: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
+    subprocess.run(["git", *who, "commit", "-q", "-m", message], cwd=folder, check=True)
+
+
+def test_everything_is_gathered(place: Place) -> None:
+    """The page leaves out the license, the size, what drifted, or what the image once was."""
+    subprocess.run(["git", "init", "-q"], cwd=place.folder, check=True)
+    place.hub.add("org/granite", FILES, card={"license": "cc-by-nc-4.0"})
+    recipe = place.recipe(targets=["kserve"])
+    first = place.build(recipe)
+    commit(place.folder, "First")
+    place.hub.add("org/granite", {**FILES, "config.json": b"{}"}, card={"license": "cc-by-nc-4.0"})
+    second = place.build(recipe, policy=Policy.UPGRADE)
+    commit(place.folder, "Second")
+    place.hub.add("org/granite", {**FILES, "config.json": b'{"by": "now"}'}, card={"license": "cc-by-nc-4.0"})
+
+    def opened(path: Path) -> tuple[Recipe, World]:
+        return load(path), place.world()
+
+    (found,) = gather([recipe.path], opened, ask=True)
+    assert (found.name, found.digest, found.state) == ("granite", second.sealing.digest, "needs a rebuild")
+    assert found.licenses == ("cc-by-nc-4.0 (non-commercial)",)
+    assert [part.base for part in found.parts] == [True, False]
+    assert found.size > sum(map(len, FILES.values()))
+    assert [one.digest for one in found.history] == [second.sealing.digest, first.sealing.digest]
+    assert [one.subject for one in found.history] == ["Second", "First"]
+    assert found.verdicts[0].target == "kserve:modelcar"
+    text = page([found], "x", asked=True)
+    assert "cc-by-nc-4.0 (non-commercial)" in text and str(second.sealing.digest) in text
+    (calm,) = gather([recipe.path], opened, ask=False)
+    assert (calm.state, calm.digest, calm.licenses) == ("not asked", found.digest, ())
+
+
+def test_a_recipe_that_cannot_be_read_is_told_and_ends_nothing(place: Place) -> None:
+    """One mistake in one recipe, and there is no page."""
+    good = place.recipe()
+    bad = place.folder / "bad.yaml"
+    bad.write_text(json.dumps({"kind": "modelcar", "name": "bad", "wrong": 1}))
+
+    def opened(path: Path) -> tuple[Recipe, World]:
+        return load(path), place.world()
+
+    found = gather([bad, good.path], opened, ask=False)
+    assert [one.state for one in found] == ["unreadable", "never built"]
+    assert "wrong" in found[0].problem and "is not a key here" in page(found, "x", asked=False)
+
+
+def test_without_git_there_is_no_history(tmp_path: Path) -> None:
+    """A page outside a repository ends in a traceback."""
+    assert history(tmp_path / "recipe.lock") == ()
