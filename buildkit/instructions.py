@@ -253,6 +253,19 @@ def flags(instruction: Instruction) -> list[tuple[int, int]]:
     return found
 
 
+def assigned(written: Written) -> Iterator[tuple[int, str, str]]:
+    """The variables that ENV lines set: line, name, and the value as it is written, in either form of ENV."""
+    for one in written.instructions:
+        instruction = one.triggered or one
+        if instruction.keyword == "ENV":
+            words = [instruction.text[start:end] for start, end in raw_words(instruction.text, written.escape) or ()]
+            if words and "=" not in words[0]:
+                words = [f"{words[0]}={' '.join(words[1:])}"]
+            for word in words:
+                name, _, value = word.partition("=")
+                yield one.line, name, value
+
+
 def replaced(text: str, changes: Iterable[tuple[int, int, str]]) -> str:
     """The text with parts replaced: each from ``start`` to ``end``."""
     for start, end, new in sorted(changes, reverse=True):

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from buildkit.image_places import Named, binds, pinned, places, relocated
-from buildkit.instructions import read, replaced
+from buildkit.instructions import assigned, read, replaced
 from buildkit.oci.reference import Reference
 from buildkit.shell_words import Unreadable, expanded, raw_words, unquoted
 
@@ -141,6 +141,14 @@ def test_what_a_step_mounts(mount: str, does: bool) -> None:
     """podman takes a step from its cache whose files changed."""
     assert binds(f"FROM a\nRUN --mount={mount} \\\n x\n") is does
     assert not binds("FROM a\nRUN echo --mount=source=a\n")
+
+
+def test_the_variables_of_a_file() -> None:
+    """A name that a platform keeps for itself stands on a second line, or in the old form, and nobody sees it."""
+    text = "FROM a\nENV A=1 \\\n # B=2\n    C='x y'  D=\nenv E f g\nONBUILD ENV F=1\nLABEL G=1\nRUN H=1 x\n"
+    assert list(assigned(read(text))) == [
+        (2, "A", "1"), (2, "C", "'x y'"), (2, "D", ""), (5, "E", "f g"), (6, "F", "1"),
+    ]  # fmt: skip
 
 
 # --- words

@@ -14,7 +14,7 @@ FILES = (".containerignore", ".dockerignore")
 
 ALWAYS = (
     *(f"**/{name}" for name in (".git", ".hg", ".svn", "__pycache__", ".venv", ".env", ".env.*", ".DS_Store")),
-    *(f"**/{name}" for name in (".mypy_cache", ".pytest_cache", ".ruff_cache", "*.pyc")),
+    *(f"**/{name}" for name in (".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".nox", "*.pyc")),
     *FILES,
     "modelpack.yaml",
     "Containerfile",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from buildkit.check import Found, NotKnown
+from buildkit.instructions import assigned, read
 from buildkit.oci.files import is_small_text
 from buildkit.subject import Subject
 from buildkit.target_settings import ServerSettings
@@ -24,10 +25,9 @@ def reserved(subject: Subject, shape: str, owner: str) -> Iterator[Found]:
         if name.fullmatch(key):
             yield Found(f"targets, env {key}", f"is {owner}")
     if subject.given.plan is not None:
-        for number, line in enumerate(_containerfile(subject).splitlines(), 1):
-            for key in re.findall(r"(?:^ENV\s+|\s)([A-Za-z_][A-Za-z0-9_]*)=", line) if line.startswith("ENV ") else ():
-                if name.fullmatch(key):
-                    yield Found(f"Containerfile:{number}", f"sets {key}, which is {owner}")
+        for number, key, _ in assigned(read(_containerfile(subject))):
+            if name.fullmatch(key):
+                yield Found(f"Containerfile:{number}", f"sets {key}, which is {owner}")
     yield from _in_env_files(subject, name, owner)
     for key in variables(subject.process):
         if name.fullmatch(key):

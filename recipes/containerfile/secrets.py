@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from buildkit.instructions import Instruction, Trouble, Written, flags
+from buildkit.instructions import Trouble, Written, assigned, flags
 from buildkit.plan import Secret
 from buildkit.shell_words import raw_words
 
@@ -33,26 +33,33 @@ def holds_secret(text: str) -> bool:
 
 def left_in(written: Written) -> Iterator[Trouble]:
     """Every secret that a Containerfile holds or asks for in a way that leaves it in the image or its history."""
+    shaped = set()
     for instruction in written.instructions:
-        one = instruction.triggered or instruction
-        if any(holds_secret(text) for text in (one.text, *instruction.documents)):
-            yield Trouble(one.line, f"{one.keyword} holds what looks like a secret", HINT)
-        elif one.keyword in ("ARG", "ENV"):
-            for name in _named(one, written.escape):
-                yield Trouble(one.line, f"{one.keyword} {name} is read by everybody who can read the image", HINT)
+        if any(holds_secret(text) for text in (instruction.text, *instruction.documents)):
+            shaped.add(instruction.line)
+            yield Trouble(instruction.line, f"{instruction.keyword} holds what looks like a secret", HINT)
+    named = [(line, "ENV", name) for line, name, value in assigned(written) if _is_secret(name, value)]
+    named += [
+        (line, "ARG", name) for line, name, value in _arguments(written) if value is None or _is_secret(name, value)
+    ]
+    for line, keyword, name in named:
+        if line not in shaped and names_secret(name):
+            yield Trouble(line, f"{keyword} {name} is read by everybody who can read the image", HINT)
 
 
-def _named(instruction: Instruction, escape: str) -> Iterator[str]:
-    """The secrets by name that an ARG asks for or an ENV sets to something; empty, or a path, is no secret."""
-    pieces = [instruction.text[start:end] for start, end in raw_words(instruction.text, escape) or ()]
-    if instruction.keyword == "ENV" and pieces and "=" not in pieces[0]:
-        pieces = [f"{pieces[0]}={' '.join(pieces[1:])}"]
-    for piece in pieces:
-        name, equals, value = piece.partition("=")
-        value = value.strip("'\"")
-        harmless = equals and (not value or value.startswith("/"))
-        if names_secret(name) and not harmless:
-            yield name
+def _is_secret(name: str, value: str) -> bool:
+    """Whether a variable is set to a secret by its name; empty, or a path, is none."""
+    bare = value.strip("'\"")
+    return names_secret(name) and bool(bare) and not bare.startswith("/")
+
+
+def _arguments(written: Written) -> Iterator[tuple[int, str, str | None]]:
+    """The names that ARG lines ask for, with their defaults where they have some."""
+    for one in written.instructions:
+        if one.keyword == "ARG":
+            for start, end in raw_words(one.text, written.escape) or ():
+                name, equals, default = one.text[start:end].partition("=")
+                yield one.line, name, default if equals else None
 
 
 def unmounted(written: Written, secrets: Mapping[str, Secret]) -> Iterator[Trouble]:

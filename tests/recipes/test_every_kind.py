@@ -29,6 +29,7 @@ PLANTED = {
     ".env": "TOKEN_OF_MINE=geheim",
     ".venv/bin/python": "x",
     "__pycache__/a.pyc": "x",
+    ".cache/x": "x",
     "left-out.txt": "x",
 }
 """What lies in the folder of every developer, and belongs in no image; the last one is named in the ignore file."""
