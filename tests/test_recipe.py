@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from buildkit.errors import InvalidInput
+from buildkit.kinds import kinds
 from buildkit.recipe import Recipe, load, schema
 from buildkit.spec import FolderRef, HuggingFaceRef
 from recipes.modelcar.kind import ModelcarSpec
@@ -177,12 +178,15 @@ def test_what_is_missing_is_said(write: Write) -> None:
     assert told(write("kind: modelcar\n")) == ["1: model: is missing", "1: name: is missing"]
 
 
+EVERY_KIND = f"the kinds are: {', '.join(kinds())}"
+
+
 @pytest.mark.parametrize(
     ("written", "expected", "hint"),
     [
-        ("name: x", "1: kind: is missing", "the kinds are: modelcar"),
-        ("kind: zzz", "1: kind: there is no kind 'zzz'", "the kinds are: modelcar"),
-        ("kind: 5", "1: kind: must be a text", "the kinds are: modelcar"),
+        ("name: x", "1: kind: is missing", EVERY_KIND),
+        ("kind: zzz", "1: kind: there is no kind 'zzz'", EVERY_KIND),
+        ("kind: 5", "1: kind: must be a text", EVERY_KIND),
         ("\nkind: Model-Car\n", "2: kind: there is no kind 'Model-Car'", "did you mean 'modelcar'?"),
     ],
 )
