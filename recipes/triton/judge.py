@@ -140,7 +140,8 @@ class _Judged:
             return self._at("", "has no version folder: its file lies directly in it", move)
         folders = [folder for folder in self.model.folders if folder != "configs"]
         ignored = f"; {_listed(folders)} is ignored, being no number or beginning with 0" if folders else ""
-        return self._at("", f"has no version folder{ignored}", "name the folder with the model's file 1")
+        hint = "name the folder with the model's file 1; what is no model is left out with 'exclude'"
+        return self._at("", f"has no version folder{ignored}", hint)
 
     def _policy(self, message: Any) -> Iterator[Problem]:
         absent = [one for one in message.version_policy.specific.versions if one not in self.model.versions]
@@ -239,8 +240,8 @@ class _Judged:
 
     def _incomplete(self, message: Any, backend: Backend) -> Iterator[Problem]:
         absent = [key for key in ("input", "output") if not getattr(message, key)]
-        if not absent:
-            return
+        if not absent or (backend.name == PYTHON and absent == ["input"]):
+            return  # a model in Python may make its output of nothing
         if self.model.has_config or self.model.name in self.repository.written:
             yield self._at_config(f"the backend {shown(backend.name)} needs {' and '.join(absent)}")
         elif self.model.versions:

@@ -246,11 +246,10 @@ def _process(spec: TritonSpec, labels: Mapping[str, str]) -> dict[str, Any]:
     http, grpc, metrics = ports = PORTS.get(spec.variant, _OWN_PORTS)
     numbers = [f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}"] if ports != _OWN_PORTS else []
     repository = f"/{MODELS}" if spec.has_models else MOUNTED[spec.variant]
-    path = {"PYTHONPATH": f"/{PYTHON}"} if spec.python_packages or spec.requirements else {}
     decided = process(
         user=spec.user,
         folder="",
-        environment={"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", **path, **spec.env},  # noqa: S108
+        environment={"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", **spec.env},  # noqa: S108
         command=["tritonserver", f"--model-repository={repository}", *numbers, *spec.arguments],
         ports=ports,
         labels=labels,

@@ -85,9 +85,18 @@ def _differences(message: Any, found: Signature) -> Iterator[Told]:
                 yield from _difference(key, tensor, by_name[tensor.name], message.max_batch_size)
             else:
                 yield f"the model has no {key} {shown(tensor.name)}", choice(tensor.name, by_name, f"its {key}s are")
-        absent = [name for name in by_name if name not in {tensor.name for tensor in ours}]
-        if key == "input" and ours and absent and len(ours) < len(by_name):
+        said = {tensor.name for tensor in ours} | _made(message)
+        absent = [name for name in by_name if name not in said]
+        if key == "input" and ours and len(absent) > sum(tensor.name not in by_name for tensor in ours):
             yield f"the model's input {', '.join(map(shown, absent))} is not listed", "list every input"
+
+
+def _made(message: Any) -> set[str]:
+    """Tensors that Triton itself gives a model: the control and the state of a sequence, and what it counts of a batch."""
+    sequence = message.sequence_batching
+    controls = {control.name for control in sequence.control_input}
+    states = {state.input_name for state in sequence.state}
+    return controls | states | {name for batch in message.batch_input for name in batch.target_name}
 
 
 def _unbatched(message: Any, found: Signature) -> Iterator[Told]:

@@ -86,6 +86,32 @@ def test_three_faults_of_a_repository_are_told_apart_in_one_run(tmp_path: Path) 
     ]
 
 
+SEQUENCE = """
+backend: "onnxruntime"
+max_batch_size: 8
+input { name: "points" data_type: TYPE_FP32 dims: 2 }
+output { name: "inside" data_type: TYPE_FP32 dims: 1 }
+sequence_batching { control_input { name: "start" control { kind: CONTROL_SEQUENCE_START fp32_false_true: [ 0, 1 ] } } }
+"""
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field with a length below 128, in protobuf's wire format."""
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def tensor(name: str, *shape: int) -> bytes:
+    """A ValueInfoProto of floats."""
+    dimensions = b"".join(field(1, b"\x08" + bytes([size]) if size else b"") for size in shape)
+    return field(1, name.encode()) + field(2, field(1, b"\x08\x01" + field(2, dimensions)))
+
+
+def two_inputs() -> bytes:
+    """A model with a second input, and with a weight that it lists as an input as old files do; 0 is a variable size."""
+    inputs = field(11, tensor("points", 0, 2)) + field(11, tensor("start", 0, 1)) + field(11, tensor("weight", 2))
+    return field(7, field(5, field(8, b"weight")) + inputs + field(12, tensor("inside", 0, 1)))
+
+
 ENSEMBLE = CIRCLE.replace(
     'backend: "onnxruntime"', 'platform: "ensemble" ensemble_scheduling { step [ { model_name: "n" } ] }'
 )
@@ -127,6 +153,10 @@ FAULTS: dict[str, tuple[dict[str, str | bytes], str]] = {
     ),
     "a dimension of 0": (circle("[ 2 ]", "[ 0 ]"), "the input 'points' has the dimension 0"),
     "no dims": (circle("dims: [ 2 ]", ""), "the input 'points' has no dims"),
+    "an input that is not listed": (
+        {"m/config.pbtxt": CIRCLE, "m/1/model.onnx": two_inputs()},
+        "the model's input 'start' is not listed",
+    ),
     "a name that the model has not": (circle('"inside"', '"insid"'), "the model has no output 'insid'"),
     "no batch": (
         {
@@ -193,6 +223,14 @@ GOOD: dict[str, dict[str, str | bytes]] = {
     "another file's name": {"m/config.pbtxt": CIRCLE + 'default_model_filename: "net.onnx"', "m/1/net.onnx": ONNX},
     "a folder of ONNX": {"m/config.pbtxt": CIRCLE, "m/1/model.onnx/model.onnx": ONNX, "m/1/model.onnx/weights": "x"},
     "loose files beside the models": {"README.md": "x", ".gitattributes": "x", "m/1/model.onnx": ONNX},
+    "a sequence whose control Triton gives": {
+        "m/config.pbtxt": SEQUENCE,
+        "m/1/model.onnx": two_inputs(),
+    },
+    "a model in Python that makes its output of nothing": {
+        "m/1/model.py": "pass",
+        "m/config.pbtxt": 'backend: "python" output { name: "a" data_type: TYPE_FP32 dims: 1 }',
+    },
     "named by its platform": circle('backend: "onnxruntime"', 'platform: "onnxruntime_onnx"'),
 }
 
