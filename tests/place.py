@@ -6,7 +6,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,22 @@ FILES: dict[str, bytes] = {
 }
 
 
-def put_base(registry: Registry, name: str = "ubi9/ubi-micro", content: bytes = b"shell", **process: object) -> str:
+def put_base(
+    registry: Registry,
+    name: str = "ubi9/ubi-micro",
+    content: bytes = b"shell",
+    *,
+    programs: Sequence[str] = ("bin/sh",),
+    tag: str = "latest",
+    **process: object,
+) -> str:
     """A base image with one gzip-less layer, as an index with one platform."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
-        info = tarfile.TarInfo("bin/sh")
-        info.size = len(content)
-        tar.addfile(info, io.BytesIO(content))
+        for program in programs:
+            info = tarfile.TarInfo(program)
+            info.size, info.mode = len(content), 0o755
+            tar.addfile(info, io.BytesIO(content))
     digest = registry.put_blob(name, layer.getvalue())
     config = {
         "os": "linux",
@@ -71,7 +80,7 @@ def put_base(registry: Registry, name: str = "ubi9/ubi-micro", content: bytes = 
         "platform": platform,
     }
     index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
-    return registry.put_manifest(name, index, OCI_INDEX, "latest")
+    return registry.put_manifest(name, index, OCI_INDEX, tag)
 
 
 @dataclass

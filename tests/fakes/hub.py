@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import ssl
 import sys
 import threading
 from collections.abc import Mapping
@@ -37,7 +38,14 @@ class Hub:
     that), `faults`.
     """
 
-    def __init__(self, port: int = 0, *, host: str = "127.0.0.1", cdn_host: str | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        host: str = "127.0.0.1",
+        cdn_host: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.repositories: dict[str, Repository] = {}
         self.renamed: dict[str, str] = {}
         self.token = "hf_owner"
@@ -49,8 +57,10 @@ class Hub:
         self.log = Log()
         self.links = Links(lambda: self.cdn)
         self._count = 0
-        self._hub = Server(self._answer, origin="hub", log=self.log, faults=self.faults, host=host, port=port)
-        self._cdn = Server(self.links.answer, origin="cdn", log=self.log, faults=self.faults, host=cdn_host or host)
+        self._hub = Server(self._answer, origin="hub", log=self.log, faults=self.faults, host=host, port=port, tls=tls)
+        self._cdn = Server(
+            self.links.answer, origin="cdn", log=self.log, faults=self.faults, host=cdn_host or host, tls=tls
+        )
 
     @property
     def endpoint(self) -> str:

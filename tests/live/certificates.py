@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,14 +86,15 @@ def authority(common_name: str) -> Signer:
     return Signer(key, certificate)
 
 
-def loopback_server(issuer: Signer) -> Signer:
-    """A server certificate for 127.0.0.1, ::1 and localhost."""
+def loopback_server(issuer: Signer, hosts: Sequence[str] = ()) -> Signer:
+    """A server certificate for 127.0.0.1, ::1 and localhost, and for hosts that a test stands in for."""
     key = ec.generate_private_key(ec.SECP256R1())
     names = x509.SubjectAlternativeName(
         [
             x509.DNSName("localhost"),
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
             x509.IPAddress(ipaddress.ip_address("::1")),
+            *(x509.DNSName(host) for host in hosts),
         ]
     )
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
@@ -107,10 +109,10 @@ def loopback_server(issuer: Signer) -> Signer:
     return Signer(key, certificate)
 
 
-def write_server_files(folder: Path) -> ServerFiles:
+def write_server_files(folder: Path, hosts: Sequence[str] = ()) -> ServerFiles:
     """Make an authority and a loopback server certificate, and write what server and clients need into ``folder``."""
     issuer = authority("modelpack live tests")
-    server = loopback_server(issuer)
+    server = loopback_server(issuer, hosts)
     files = ServerFiles(folder / "ca.crt", folder / "server.crt", folder / "server.key")
     files.ca_file.write_bytes(issuer.certificate_pem)
     files.certificate_file.write_bytes(server.certificate_pem)

@@ -1,0 +1,138 @@
+"""The world outside, on loopback and under its real names: what a guide names is reached through a proxy of our own.
+
+The proxy answers CONNECT for the hosts that it knows, and leads each to a fake that speaks TLS with a certificate for that
+very name. So a guide's commands are run as they stand there: nothing in them is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import socketserver
+import ssl
+import tarfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.fakes.hub import Hub
+from tests.fakes.registry import Registry
+from tests.live.certificates import write_server_files
+from tests.place import put_base
+
+HUB = "huggingface.co"
+FILES_HOST = "models.example.org"
+REGISTRIES = (
+    "quay.io",
+    "registry.access.redhat.com",
+    "registry-1.docker.io",
+    "kix.ocir.io",
+    "iad.ocir.io",
+    "swr.eu-de.otc.t-systems.com",
+    "example.azurecr.io",
+    "nvcr.io",
+    "registry.lab.example",
+)
+_SHELL = tuple(f"bin/{name}" for name in ("sh", "ln", "ls", "sleep", "test", "[", "echo", "mkdir"))
+_PYTHON = (*_SHELL, "usr/local/bin/python3", "usr/local/bin/pip", "usr/bin/curl", "usr/bin/java", "usr/bin/zip")
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The fakes by the names that guides know them by, and the variables that lead there."""
+
+    hub: Hub
+    registries: Mapping[str, Registry]
+    environment: Mapping[str, str]
+
+    def tags(self, host: str) -> dict[str, dict[str, str]]:
+        """What a registry has: repository -> tag -> digest."""
+        return {name: dict(tags) for name, tags in self.registries[host].tags.items()}
+
+
+@contextmanager
+def outside(folder: Path) -> Iterator[Outside]:
+    """Everything outside, with the bases that recipes name by default; ``folder`` is for certificates."""
+    files = write_server_files(folder, (HUB, FILES_HOST, *REGISTRIES))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(files.certificate_file, files.key_file)
+    with contextlib.ExitStack() as opened:
+        hub = opened.enter_context(Hub(tls=tls))
+        registries = {host: opened.enter_context(Registry(tls=tls)) for host in REGISTRIES}
+        for registry in registries.values():
+            registry.behaviour.location = "relative"
+        _bases(registries)
+        places = {host: registry.address for host, registry in registries.items()}
+        places |= {HUB: hub.endpoint.partition("://")[2]}
+        proxy = opened.enter_context(_proxy(places))
+        environment = {"HTTPS_PROXY": proxy, "SSL_CERT_FILE": str(files.ca_file)}
+        yield Outside(hub, registries, environment)
+
+
+def _bases(registries: Mapping[str, Registry]) -> None:
+    red_hat, docker = registries["registry.access.redhat.com"], registries["registry-1.docker.io"]
+    put_base(red_hat, programs=_SHELL)
+    put_base(red_hat, "ubi9/python-312", programs=_PYTHON)
+    for tag in ("3.11-slim", "3.12-slim"):
+        put_base(docker, "library/python", programs=_PYTHON, tag=tag, cmd=["python3"])
+    put_base(docker, "library/ubuntu", programs=_SHELL, tag="24.04")
+
+
+def archive(files: Mapping[str, bytes]) -> bytes:
+    """A tar of these files."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return raw.getvalue()
+
+
+@contextmanager
+def _proxy(places: Mapping[str, str]) -> Iterator[str]:
+    """A proxy that knows CONNECT and these hosts: its URL."""
+
+    class Connection(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            line = self.rfile.readline().decode("latin-1").split()
+            while self.rfile.readline().strip():
+                pass
+            host = line[1].partition(":")[0] if len(line) > 1 and line[0] == "CONNECT" else ""
+            if host not in places:
+                unknown.append(host)
+                self.wfile.write(b"HTTP/1.1 403 There is no such host in the guides\r\nContent-Length: 0\r\n\r\n")
+                return
+            address, _, port = places[host].partition(":")
+            with contextlib.suppress(OSError), socket.create_connection((address, int(port)), 10) as there:
+                self.wfile.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+                back = threading.Thread(target=_pour, args=(there, self.connection), daemon=True)
+                back.start()
+                _pour(self.connection, there)
+                back.join(10)
+
+    class Listener(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        request_queue_size = 256
+
+    unknown: list[str] = []
+    with Listener(("127.0.0.1", 0), Connection) as listener:
+        thread = threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.server_address[1]}"
+        finally:
+            listener.shutdown()
+            thread.join()
+
+
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    """Bytes from one to the other until the one ends; the end is told."""
+    with contextlib.suppress(OSError):
+        while piece := source.recv(1 << 16):
+            target.sendall(piece)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)

@@ -1,0 +1,83 @@
+"""A newcomer: follows a page from its first fence to its last, in one shell, and believes what it shows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.docs.blocks import Block, Command, blocks, commands, differs
+
+WRITTEN = frozenset({"yaml", "json", "python", "dockerfile", "toml", "text"})
+"""Languages of files, where a fence has a title; what has none is only shown."""
+
+
+@dataclass
+class Reader:
+    """A shell with a folder, and what it has met. ``has`` are needs, beyond registries and a hub, that are met here."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    has: frozenset[str] = frozenset()
+    wrong: list[str] = field(default_factory=list)
+    ran: list[str] = field(default_factory=list)
+    unread: list[Block] = field(default_factory=list)
+
+    def follow(self, page: Path) -> None:
+        """Writes every file and runs every command of a page in order; what differs goes to ``wrong``."""
+        for block in blocks(page):
+            if block.note.startswith("needs:") and not set(block.note[6:].split()) <= self.has:
+                self.unread.append(block)
+            elif block.title and block.lang in WRITTEN:
+                self._write(block)
+            elif block.lang == "console":
+                for command in commands(block):
+                    if not self._run(page, block, command):
+                        return
+
+    def _where(self) -> Path:
+        state = self.folder / ".where"
+        return Path(state.read_text().strip()) if state.exists() else self.folder / "work"
+
+    def _write(self, block: Block) -> None:
+        path = self._where() / block.title
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.body, encoding="utf-8")
+
+    def _run(self, page: Path, block: Block, command: Command) -> bool:
+        """Whether the command did what the page says; after one that did not, nothing can be believed."""
+        self.ran.append(command.text)
+        where = self._where()
+        where.mkdir(exist_ok=True)
+        kept = self.folder / ".variables"
+        script = f"[ ! -f {kept} ] || . {kept}\n{command.text}\ncode=$?; pwd > {self.folder}/.where; export -p > {kept}; exit $code"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=where,
+            env=self._variables(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        place = f"{page.name}:{block.line}: $ {command.text}"
+        if done.returncode != command.code:
+            self.wrong.append(f"{place}\nended with {done.returncode} and not {command.code}:\n{done.stdout}")
+        elif command.shown and (difference := differs(command.shown, done.stdout)):
+            self.wrong.append(f"{place}\n{difference}")
+        return not self.wrong
+
+    def _variables(self) -> dict[str, str]:
+        here = str(Path(sys.executable).parent)
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        path = f"{here}{os.pathsep}{os.environ['PATH']}"
+        own = {"PATH": path, "HOME": str(home), "COLUMNS": "80", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
+        cache = {"MODELPACK_CACHE_DIR": str(self.folder / "cache"), "GIT_CONFIG_GLOBAL": str(self.folder / "gitconfig")}
+        (self.folder / "gitconfig").write_text("[user]\nname = you\nemail = you@example.org\n[init]\ndefaultBranch = main\n")
+        return own | cache | dict(self.environment)
