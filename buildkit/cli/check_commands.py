@@ -57,7 +57,7 @@ def check(
 ) -> None:
     """Check the rules of the platforms that an image is meant for.
 
-    Examples: modelpack check recipe.yaml; modelpack check --image quay.io/me/granite:v1 --target kserve
+    Example: modelpack check recipe.yaml, or modelpack check --image quay.io/me/granite:v1 --target kserve
     """
     from buildkit.oci.reference import Platform as Chosen
     from buildkit.report import failed
@@ -142,7 +142,7 @@ def targets(
 ) -> None:
     """List the platforms and their rules.
 
-    Examples: modelpack targets; modelpack targets kserve; modelpack targets KS-05
+    Example: modelpack targets kserve, or modelpack targets KS-05
     """
     from buildkit.cli import check_tables
     from buildkit.targets import TARGETS, rules_named, target_named, targets_of
