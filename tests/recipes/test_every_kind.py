@@ -23,7 +23,7 @@ from buildkit.spec import FolderRef, HuggingFaceRef, SourceRef, UrlsRef
 from recipes.containerfile.secrets import left_in
 
 KINDS = sorted(kinds())
-DESCRIBED = ("agent", "azureml", "containerfile", "modelcar")
+DESCRIBED = ("agent", "azureml", "batch", "containerfile", "modelcar", "triton")
 PLANTED = {
     ".git/config": "[remote] url = https://me:geheim@example.org/x",
     ".env": "TOKEN_OF_MINE=geheim",
