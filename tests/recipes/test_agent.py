@@ -535,6 +535,14 @@ def test_another_python_writes_no_bytecode(tmp_path: Path) -> None:
         settle.main(str(folder), "opt/packages", "3.999", "needed")
 
 
+def test_a_machine_without_that_python_says_so() -> None:
+    """An agent that starts slower than it did on another machine, and nobody knows why."""
+    place, told = packages.compiler_of("3.99")
+    assert place == ""
+    assert "without bytecode" in told
+    assert "uv python install 3.99" in told
+
+
 def context_of(folder: Path, told: list[Any]) -> Context:
     return Context(folder, folder / "recipe.yaml", find(folder), {}, {}, ("latest",), told.append)
 
