@@ -354,6 +354,15 @@ def test_reading_a_reserved_name_is_no_fault(project: Project) -> None:
     project.recipe()
 
 
+def test_a_wrong_recipe_hides_no_reserved_name(project: Project) -> None:
+    """Who mends the recipe first would find the next fault only then."""
+    project.write(".env", "PORT=1\n")
+    told = project.refused(python="3", entrypoint=7)
+    assert ".env:1: PORT is reserved" in told
+    assert "is not a version of Python" in told
+    assert "is neither module:app" in told
+
+
 def test_pyproject_defaults_are_looked_through(project: Project) -> None:
     """A tool that sets variables from a project's file sets them in the container as well."""
     text = (project.folder / "pyproject.toml").read_text()
