@@ -145,12 +145,13 @@ class AgentSpec(Spec):
     def _project(cls, value: ProjectRef, info: ValidationInfo) -> ProjectRef:
         """Everything in the project's files that cannot be an image, at once: before anything is fetched or built."""
         folder = _folder(info)
-        if folder is None or "python" not in info.data:
+        if folder is None:
             return value
         root = folder / value.path
         if not root.is_dir():
             raise Refusal(f"the folder {shown(value.path)} is not there")
-        reading, problems = read(root, info.data["python"])
+        python = info.data.get("python")
+        reading, problems = read(root, python) if python else (Reading(), [])
         problems += reserved.problems_in(root)
         if reading.locked.wheels:
             problems += _unserved(root, reading, info.data.get("entrypoint", ()))

@@ -354,6 +354,15 @@ def test_reading_a_reserved_name_is_no_fault(project: Project) -> None:
     project.recipe()
 
 
+def test_a_wrong_recipe_hides_no_reserved_name(project: Project) -> None:
+    """Who mends the recipe first would find the next fault only then."""
+    project.write(".env", "PORT=1\n")
+    told = project.refused(python="3", entrypoint=7)
+    assert ".env:1: PORT is reserved" in told
+    assert "is not a version of Python" in told
+    assert "is neither module:app" in told
+
+
 def test_pyproject_defaults_are_looked_through(project: Project) -> None:
     """A tool that sets variables from a project's file sets them in the container as well."""
     text = (project.folder / "pyproject.toml").read_text()
@@ -533,6 +542,14 @@ def test_another_python_writes_no_bytecode(tmp_path: Path) -> None:
     assert not [path for path in settle.files(str(folder)) if path.endswith(".pyc")]
     with pytest.raises(SystemExit, match=r"the base has Python .* python: 3\.999"):
         settle.main(str(folder), "opt/packages", "3.999", "needed")
+
+
+def test_a_machine_without_that_python_says_so() -> None:
+    """An agent that starts slower than it did on another machine, and nobody knows why."""
+    place, told = packages.compiler_of("3.99")
+    assert place == ""
+    assert "without bytecode" in told
+    assert "uv python install 3.99" in told
 
 
 def context_of(folder: Path, told: list[Any]) -> Context:
