@@ -13,6 +13,8 @@ from buildkit.plain import Refusal, plain, shown
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _LONGEST_VALUE = 16 * 1024
+BEHIND = "build.modelpack.port.behind"
+"""A label: the port that only a proxy inside the image asks, and no platform."""
 
 
 def _variable(name: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from buildkit.oci.files import Files, Member
+from buildkit.process import BEHIND
 from buildkit.subject import Subject
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -58,6 +59,15 @@ def ports_named(arguments: Sequence[str], environment: Mapping[str, str]) -> dic
     if environment.get("PORT", "").isdigit():
         found[int(environment["PORT"])] = f"PORT={environment['PORT']}"
     return found
+
+
+def ports_asked(subject: Subject, environment: Mapping[str, str]) -> dict[int, str]:
+    """The ports that the command names, but for one that only a proxy inside the image asks."""
+    entrypoint, cmd = command(subject)
+    config = subject.given.config
+    behind = str((config.process.get("Labels") or {}).get(BEHIND, "")) if config else ""
+    named = ports_named([*entrypoint, *cmd], environment)
+    return {port: where for port, where in named.items() if str(port) != behind}
 
 
 def program(files: Files, name: str, process: Mapping[str, Any]) -> Member | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from buildkit.check import ERROR, WARNING, Found, probed, rule
 from buildkit.subject import Subject
 from buildkit.target_settings import ServerSettings
-from buildkit.targets.reading import command, ports_named, variables
+from buildkit.targets.reading import command, ports_asked, variables
 from buildkit.targets.sources import PRACTICE, VLLM
 
 ENDS = probed(
@@ -55,8 +55,7 @@ def exposed(subject: Subject) -> Iterator[Found]:
     if ports and f"{port_of(subject)}/tcp" not in [port if "/" in port else f"{port}/tcp" for port in ports]:
         yield Found("ExposedPorts", f"has {', '.join(ports)}, and the target asks on {port_of(subject)}")
     if subject.settings.platform != "oci-data-science":
-        entrypoint, cmd = command(subject)
-        named = ports_named([*entrypoint, *cmd], variables(subject.process))
+        named = ports_asked(subject, variables(subject.process))
         if named and port_of(subject) not in named:
             yield Found(
                 "Entrypoint and Cmd", f"say {', '.join(named.values())}, and the target asks on {port_of(subject)}"

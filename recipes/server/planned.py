@@ -15,7 +15,7 @@ from buildkit.oci.tar import Entry
 from buildkit.pin import File, Pins
 from buildkit.placing import placed, written
 from buildkit.plan import Plan, PlannedLayer
-from buildkit.process import process
+from buildkit.process import BEHIND, process
 from recipes.server.commands import lengthy
 from recipes.server.fields import CODE, OWN
 from recipes.server.routes import WORK, configuration
@@ -38,7 +38,7 @@ def plan(spec: ServerSpec, pins: Pins) -> Plan:
         raise InvalidInput("a server cannot be built on scratch: nothing in it could run", hint=hint)
     archives = dict(_archives(spec, pins))
     known = image_annotations.known(spec.name, base)
-    labels = known | spec.labels
+    labels = known | ({BEHIND: str(spec.listens)} if spec.routes else {}) | spec.labels
     lock = _lock(spec, pins)
     runs = tuple(_runs(spec))
     config = _process(spec, labels)
@@ -178,15 +178,15 @@ def _containerfile(
 
 
 def _listed(spec: ServerSpec) -> str:
-    """The file that pip reads, where the stage that holds it is mounted."""
+    """The file that pip reads, where the folder of the stage that holds it is mounted."""
     if not spec.requirements:
         return ""
-    return "/mnt/packages.txt" if spec.needed.locked else f"/mnt/{spec.requirements}"
+    return "/lock/packages.txt" if spec.needed.locked else f"/lock/{spec.requirements}"
 
 
 _SETTLE = Quoted(
     'if find / -maxdepth 0 -cnewer "$begin" > /dev/null 2>&1; then find / -xdev'
-    r" \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /mnt"
+    r" \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /lock"
     r" -o -path /etc/hosts -o -path /etc/hostname -o -path /etc/resolv.conf \) -prune"
     ' -o -cnewer "$begin" -exec touch -h -d @0 {} +; fi; rm -f "$begin"; touch -d @0 /tmp'
 )

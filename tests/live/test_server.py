@@ -408,6 +408,8 @@ def test_a_new_project_builds_and_answers(
     assert {name for name in left.keys() | right.keys() if left.get(name) != right.get(name)} <= CLOCKED
     assert any(name.endswith(".pyc") for name in left), "the packages are compiled at every start"
     assert not unwanted(left)
+    for built in images.values():
+        assert not {"lock", ".wh.lock", "uv", "tmp/.begin"} & set(built.entries), built.engine
     running = run(images["podman"])
     healthy(running)
     assert running.ask("/predict", {"instances": [[1, 2]]}) == (200, '{"predictions":[5.5]}')

@@ -17,11 +17,14 @@ from buildkit.engines.embedded import Embedded
 from buildkit.errors import InvalidInput, ModelpackError
 from buildkit.events import Event, Warned
 from buildkit.kinds import kind_named
+from buildkit.oci.manifest import ImageConfig
 from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.pin import File, ImagePin, Inventory, Pins
 from buildkit.plan import Plan, PlannedLayer
 from buildkit.recipe import load
 from buildkit.settings import find
+from buildkit.subject import Given, Subject
+from buildkit.targets.reading import ports_asked
 from buildkit.world import World
 from recipes.server import commands, requirements
 from recipes.server.fields import MOUNTS
@@ -179,8 +182,11 @@ def test_a_lock_of_uv(project: Callable[..., Path]) -> None:
     assert key == "requirements" and getattr(reference, "files", None) == ("uv.lock", "pyproject.toml")
     planned = server.plan(recipe.spec, Pins({"base": BASE}, {key: SOURCES["requirements"]}))
     stage, _, image = planned.containerfile.partition("\nLABEL")
-    assert "uv export --quiet --locked --no-dev --no-emit-project" in stage and "uv " not in image.partition("/mnt/")[2]
-    assert "--require-hashes --requirement /mnt/packages.txt; " in image and not planned.warnings
+    assert (
+        "uv export --quiet --locked --no-dev --no-emit-project" in stage
+        and "uv " not in image.partition("target=/lock")[2]
+    )
+    assert "--require-hashes --requirement /lock/packages.txt; " in image and not planned.warnings
 
 
 def test_a_lock_with_what_no_index_has(project: Callable[..., Path]) -> None:
@@ -336,6 +342,16 @@ def test_the_same_recipe_the_same_plan() -> None:
     assert first.digest == plan(code=".", routes={"/predict": "/x"}).digest
     assert first.digest != plan(code=".", routes={"/predict": "/y"}).digest
     assert first.digest != plan(code=".", routes={"/predict": "/x"}, curl="base").digest
+
+
+def test_the_port_behind_the_routes_is_no_platform_s_business() -> None:
+    """'modelpack check' warns that the server listens on another port than the platform asks, and it is meant to."""
+    routed = plan(routes={"/predict": "/x"}, command=["s", "--port", "8000"])
+    for process, told in ((routed.process, {}), ({**routed.process, "Labels": {}}, {8000: "--port 8000"})):
+        content = {"os": "linux", "architecture": "amd64", "config": process, "rootfs": {"diff_ids": []}}
+        config = ImageConfig.read(json.dumps(content).encode())
+        subject = Subject(spec(targets=["oci-data-science"]).targets[0], "", Given(config=config))
+        assert ports_asked(subject, {}) == told
 
 
 def test_the_configuration_of_nginx() -> None:

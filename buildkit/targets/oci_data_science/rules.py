@@ -17,7 +17,7 @@ from buildkit.targets.reading import (
     GIB,
     command,
     may_run,
-    ports_named,
+    ports_asked,
     program,
     shown_few,
     uncompressed_size,
@@ -103,8 +103,7 @@ def allowed_ports(subject: Subject) -> Iterator[Found]:
 )
 def same_port(subject: Subject) -> Iterator[Found]:
     """--port N, --port=N, -b HOST:N, PORT=N."""
-    entrypoint, cmd = command(subject)
-    named = ports_named([*entrypoint, *cmd], {**variables(subject.process), **said(subject)})
+    named = ports_asked(subject, {**variables(subject.process), **said(subject)})
     wanted = ports(subject).get("serverPort", 8080)
     if named and wanted not in named and subject.mode == "":
         yield Found("Entrypoint and Cmd", f"say {', '.join(named.values())}, and serverPort is {wanted}")
