@@ -101,7 +101,8 @@ def _dockerd(folder: Path, run: Path, mirrors: Sequence[str], settings: Mapping[
     """The command line: nothing of a dockerd or a containerd that this machine may run itself is shared."""
     file = folder / "daemon.json"
     file.write_text(json.dumps(settings), encoding="utf-8")
-    namespace = f"modelpack-{run.name}"
+    # containerd takes no name that ends in an underscore, and a temporary folder's may.
+    namespace = f"modelpack-{run.name.replace('_', '0')}"
     return [
         program("dockerd") or "dockerd",
         f"--config-file={file}",
