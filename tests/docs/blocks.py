@@ -53,9 +53,10 @@ def commands(block: Block) -> list[Command]:
     lines = iter(block.body.splitlines())
     for line in lines:
         if line.startswith("$ "):
-            while line.endswith("\\"):
-                line += "\n" + next(lines)
-            found.append((line.removeprefix("$ "), []))
+            typed = line.removeprefix("$ ")
+            while typed.endswith("\\"):
+                typed += "\n" + next(lines)
+            found.append((typed, []))
         elif found:
             found[-1][1].append(line)
     return [Command(text, tuple(shown), _code(text)) for text, shown in found]
@@ -67,7 +68,7 @@ def _code(text: str) -> int:
 
 
 def differs(shown: Sequence[str], answered: str) -> str:
-    """"" where an answer is what is shown; else what is not. ``…`` stands for anything, alone on a line for any lines."""
+    """Empty where an answer is what is shown; else what is not. ``…`` stands for anything, alone on a line for any lines."""
     pattern = "".join(
         r"(?:.*\n)*?" if line.strip() == _TWIRL else ".*".join(map(re.escape, line.rstrip().split(_TWIRL))) + r" *\n"
         for line in shown

@@ -79,5 +79,7 @@ class Reader:
         path = f"{here}{os.pathsep}{os.environ['PATH']}"
         own = {"PATH": path, "HOME": str(home), "COLUMNS": "80", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
         cache = {"MODELPACK_CACHE_DIR": str(self.folder / "cache"), "GIT_CONFIG_GLOBAL": str(self.folder / "gitconfig")}
-        (self.folder / "gitconfig").write_text("[user]\nname = you\nemail = you@example.org\n[init]\ndefaultBranch = main\n")
+        (self.folder / "gitconfig").write_text(
+            "[user]\nname = you\nemail = you@example.org\n[init]\ndefaultBranch = main\n"
+        )
         return own | cache | dict(self.environment)
