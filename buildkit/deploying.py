@@ -19,6 +19,7 @@ from buildkit.pin import proven
 from buildkit.plan import PlannedLayer
 from buildkit.recipe import Recipe
 from buildkit.spec import FolderRef
+from buildkit.tags import expand
 from buildkit.target_settings import OciDataScience, TargetSettings
 from buildkit.targets import Target, load
 from buildkit.targets.hosts import pulls_from
@@ -110,7 +111,8 @@ def image_of(recipe: Recipe, target: Target, world: World, wish: Wish) -> Refere
     if wish.registry is not None:
         wanted = world.settings.registry(wish.registry).repository(recipe.spec.name).name
         pushed = [one for one in pushed if one.name == wanted]
-    pushed = [one for one in pushed if one.tag in recipe.spec.tags] or pushed
+    tags = expand(recipe.spec.tags, recipe.spec.labels, previous.pins) if previous and pushed else ()
+    pushed = [one for one in pushed if one.tag in tags] or pushed
     fitting = [one for one in pushed if pulls_from(target.platform, one.host)] or pushed
     if len({one.name for one in fitting}) > 1:
         problems = [Problem("", str(one)) for one in fitting]
@@ -120,7 +122,7 @@ def image_of(recipe: Recipe, target: Target, world: World, wish: Wish) -> Refere
     if not fitting:
         hint = f"run: modelpack build {recipe.path} --push --registry R; or name an image with --image REF@DIGEST"
         raise InvalidInput(f"{recipe.spec.name} was not pushed, so that nobody could pull it", hint=hint)
-    order = {tag: number for number, tag in enumerate(recipe.spec.tags)}
+    order = {tag: number for number, tag in enumerate(tags)}
     return min(fitting, key=lambda one: order.get(one.tag or "", len(order)))
 
 

@@ -12,7 +12,7 @@ from buildkit.lock import Lock, LockedImage, LockedLayer, Staged, check_writable
 from buildkit.oci import tar
 from buildkit.oci.copy import Sealing
 from buildkit.oci.image import Image
-from buildkit.oci.reference import Digest, Platform
+from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.plan import Plan
 from buildkit.recipe import Recipe
 
@@ -40,7 +40,7 @@ class Record:
         if self._staged:
             self._staged.__exit__()
         locked = {image.platform: self._locked(image, sealing) for image in images}
-        pushed = {**self._lock.pushed, **(references or {})}
+        pushed = renewed(self._lock.pushed, references or {})
         self._staged = Staged(self._recipe.lock_path, replace(self._lock, images=locked, pushed=pushed))
 
     def commit(self) -> None:
@@ -72,6 +72,16 @@ class Record:
         images = {key: pin.reference.digest for key, pin in pins.images.items() if key not in builders}
         sources = {key: source.fingerprint for key, source in pins.sources.items()}
         return {key: digest for key, digest in images.items() if digest} | sources
+
+
+def renewed(before: Mapping[str, Digest], references: Mapping[str, Digest]) -> dict[str, Digest]:
+    """What was pushed: a repository that was pushed to has the new names alone.
+
+    The tags that it had before, of another commit or day, are on older images, and a lock would grow with every night.
+    """
+    repositories = {Reference.parse(name).name for name in references}
+    kept = {name: digest for name, digest in before.items() if Reference.parse(name).name not in repositories}
+    return {**kept, **references}
 
 
 def recall(plan: Plan, platform: Platform, lock: Lock, engine: Engine, context: Context) -> Image:

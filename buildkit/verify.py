@@ -25,6 +25,7 @@ from buildkit.probe.report import Report, report_of
 from buildkit.probe.session import Patience, Probe, Session
 from buildkit.push import Output, export
 from buildkit.recipe import Recipe
+from buildkit.served import current
 from buildkit.target_settings import SETTINGS, TargetSettings, settings_of
 from buildkit.targets import Target, load, target_named
 from buildkit.world import World
@@ -119,7 +120,7 @@ def asked(settings: TargetSettings, recipe: Recipe | None, choice: Chosen) -> It
 def obtained(image: str, recipe: Recipe | None, world: World, engine: Engine) -> Iterator[Obtained]:
     """The image in the engine: pulled as a platform would, or loaded, and then removed from the engine again."""
     if recipe is not None:
-        pushed = pushed_reference(recipe)
+        pushed = pushed_reference(recipe, world)
         if pushed:
             yield _pulled(pushed, world, engine)
             return
@@ -132,16 +133,12 @@ def obtained(image: str, recipe: Recipe | None, world: World, engine: Engine) ->
         yield _pulled(image, world, engine)
 
 
-def pushed_reference(recipe: Recipe) -> str | None:
-    """The name with its digest under which the lock says that this very recipe was pushed."""
+def pushed_reference(recipe: Recipe, world: World) -> str | None:
+    """The name with its digest under which the lock says that this very recipe was pushed; raises RegistryFailed."""
     lock = locks.read(recipe.lock_path)
     if lock is None or lock.recipe != recipe.digest or lock.asked != asked_by(recipe):
         return None
-    built = {one.manifest.digest for one in lock.images.values()}
-    for name, digest in sorted(lock.pushed.items()):
-        if len(built) > 1 or digest in built:
-            return f"{name}@{digest}"
-    return None
+    return next((f"{name}@{digest}" for name, digest in current(recipe, lock, world).items()), None)
 
 
 @contextmanager

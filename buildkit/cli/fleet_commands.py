@@ -14,6 +14,7 @@ import typer
 
 from buildkit.cli.commands import EngineName, Json, Quiet, app
 from buildkit.cli.session import Session, session
+from buildkit.errors import ModelpackError
 
 if TYPE_CHECKING:
     from buildkit.fleet.rebuild import Rebuilt
@@ -180,7 +181,14 @@ def _print_states(states: Sequence[State], matrix: Matrix | None, as_json: bool)
         show_states(states)
     for state in states:
         for problem in state.problems:
-            show_error(problem)
+            show_error(_of(state.name, problem))
+
+
+def _of(name: str, error: ModelpackError) -> ModelpackError:
+    """The failure with the image that it befell: where many are at work, nobody could tell whose it is."""
+    if name in str(error):
+        return error
+    return ModelpackError(f"{name}: {error.what}", error.problems, error.hint)
 
 
 def _code(states: Sequence[State]) -> int:
@@ -203,7 +211,7 @@ def _rebuilt(states: Sequence[State], worlds: dict[str, World], wish: object, as
         with one_at_a_time:
             over.append(one)
             if one.error:
-                show_error(one.error)
+                show_error(_of(one.state.name, one.error))
             if not as_json:
                 print("".join(f"{reference}\n" for reference in one.references), end="", flush=True)
 

@@ -139,8 +139,7 @@ def _images(opened: object, image: str) -> tuple[World, list[Reference]]:
     assert isinstance(opened, Session)
     if Path(image).exists():
         recipe, world = opened.recipe(Path(image))
-        subject = subject_of(recipe, world)
-        return world, [Reference.parse(f"{name}@{subject.digest}") for name in subject.repositories]
+        return world, list(subject_of(recipe, world).references)
     world = opened.world(Path.cwd())
     reference = Reference.parse(image)
     document = world.repository(reference).resolve(reference.digest or reference.tag or "latest")

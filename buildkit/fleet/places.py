@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from buildkit.errors import InvalidInput
 from buildkit.fleet.state import Change, Target
 from buildkit.lock import Lock
-from buildkit.oci.manifest import INDEXES, Document, Index, Manifest
-from buildkit.oci.reference import Digest, Platform, Reference
+from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
-from buildkit.registries.client import Repository
+from buildkit.served import same_configs
 from buildkit.settings import Settings
+from buildkit.tags import expand, with_digest
 from buildkit.world import World
 
 
@@ -30,17 +29,6 @@ def targets(recipe: Recipe, lock: Lock | None, settings: Settings, registries: S
     return (_named(only[0], recipe, settings),) if len(only) == 1 else ()
 
 
-def digest_of(recipe: Recipe, lock: Lock) -> Digest | None:
-    """What a tag of the image in the lock points to; None where it was not built for each of the recipe's platforms."""
-    platforms = [Platform.parse(platform) for platform in recipe.spec.platforms]
-    if not platforms or any(platform not in lock.images for platform in platforms):
-        return None
-    if len(platforms) == 1:
-        return lock.images[platforms[0]].manifest.digest
-    manifests = [(platform, lock.images[platform].manifest) for platform in sorted(platforms)]
-    return Index.write([replace(one, platform=platform) for platform, one in manifests], {}).document.digest
-
-
 def missing(
     recipe: Recipe, lock: Lock, target: Target, world: World, digest: Digest
 ) -> Iterator[tuple[str, Change | None]]:
@@ -50,31 +38,21 @@ def missing(
         reference = f"{target.repository.name}:{tag}"
         served = store.digest(tag)
         detail = "there is no such tag" if served is None else "it serves another image"
-        right = served == digest or (served == lock.pushed.get(reference) and _same_configs(store, tag, recipe, lock))
+        right = served == digest or (served == lock.pushed.get(reference) and same_configs(store, tag, lock))
         yield reference, None if right else Change("missing", reference, digest, served or "", detail)
 
 
-def _same_configs(store: Repository, tag: str, recipe: Recipe, lock: Lock) -> bool:
-    """Whether a tag serves the lock's image with its manifest in another form: the config of each platform is the same."""
-    document = store.resolve(tag)
-    if document is None:
-        return False
-    found: list[Document | None] = [document]
-    if document.media_type in INDEXES:
-        found = [store.resolve(entry.digest) for entry in Index.read(document).manifests]
-    configs = {Manifest.read(one).config.digest for one in found if one}
-    platforms = [Platform.parse(platform) for platform in recipe.spec.platforms]
-    return configs == {lock.images[platform].config for platform in platforms}
-
-
 def _tags(recipe: Recipe, lock: Lock, target: Target, digest: Digest) -> list[str]:
-    """The recipe's tags. Those with a placeholder are what the last push made of them."""
-    fixed = [tag for tag in recipe.spec.tags if "{" not in tag]
-    if len(fixed) == len(recipe.spec.tags):
-        return fixed
-    pushed = [Reference.parse(reference) for reference, served in lock.pushed.items() if served == digest]
-    made = [one.tag for one in pushed if one.name == target.repository.name and one.tag]
-    return sorted({*fixed, *made})
+    """The recipe's tags. Those with a placeholder are what the last push made of them, else what one now would make."""
+    spec = recipe.spec
+    plain = [tag for tag in spec.tags if "{" not in tag]
+    if len(plain) == len(spec.tags):
+        return plain
+    pushed = [(Reference.parse(name), served) for name, served in lock.pushed.items()]
+    there = [(one.tag, served) for one, served in pushed if one.name == target.repository.name and one.tag]
+    # Locks that an older modelpack wrote keep the tags of older images, too.
+    made = [tag for tag, served in there if served == digest] or [tag for tag, _ in there]
+    return sorted({*plain, *(made or with_digest(expand(spec.tags, spec.labels, lock.pins), digest))})
 
 
 def _named(text: str, recipe: Recipe, settings: Settings) -> Target:

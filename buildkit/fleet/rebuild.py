@@ -20,11 +20,14 @@ from buildkit.events import Began, Emit, Ended, Event, Moved, Said
 from buildkit.fleet.asking import Questions
 from buildkit.fleet.state import INPUTS, State
 from buildkit.fleet.status import state_of
+from buildkit.oci.manifest import INDEXES, Index, Manifest
 from buildkit.oci.reference import Digest, Reference
+from buildkit.oci.several import together
 from buildkit.parallel import Stop, Stopped, each
 from buildkit.policy import Policy
 from buildkit.push import Delivered
 from buildkit.recipe import Recipe
+from buildkit.registries.client import Repository
 from buildkit.turn import turn
 from buildkit.world import World
 
@@ -50,7 +53,8 @@ class Wish:
 class Rebuilt:
     """What became of an image. ``elsewhere``: another run brought it up to date while this one waited for its turn.
 
-    ``references`` are ``name:tag@sha256:...``, every tag that serves it now.
+    ``references`` are ``name:tag@sha256:...``, every tag that serves it now; some may where a registry ``failed``.
+    ``sent`` are the bytes of the layers that had to move, each counted once however many registries took it.
     """
 
     state: State
@@ -129,37 +133,51 @@ def _turn_of(recipe: Recipe) -> Path:
 
 
 def _brought(state: State, recipe: Recipe, world: World, wish: Wish, counted: _Counted) -> Rebuilt:
-    """Builds once, and pushes to each registry: what the first push learned the others know from the lock."""
+    """Builds once and pushes to every registry at once, so that a model is read once however many there are."""
     if not state.targets:
         hint = "name a registry: --registry R; or describe the only one in modelpack.yaml"
         raise InvalidInput(f"{state.name} was never pushed, so that it is not known where it goes", hint=hint)
     policy = Policy.UPGRADE if INPUTS & set(state.reasons) else Policy.KEEP
-    delivered: list[Delivered] = []
-    for target in state.targets:
-        engine = wish.engine or state.engine
-        # A builder is for what buildx builds; a fleet has images that need none, too.
-        builder = "" if engine in ("embedded", "podman") else wish.builder
-        wanted = flow.Wanted(engine, policy, target.registry, builder=builder)
-        delivered.append(flow.build(recipe, world, wanted))
-        policy = Policy.KEEP
-        if wish.verify:
-            _verify(delivered[-1], world)
-    references = tuple(f"{reference}@{one.sealing.digest}" for one in delivered for reference in one.references)
-    return Rebuilt(state, "rebuilt", references, delivered[-1].sealing.digest, counted.sent)
+    engine = wish.engine or state.engine
+    # A builder is for what buildx builds; a fleet has images that need none, too.
+    builder = "" if engine in ("embedded", "podman") else wish.builder
+    first, *also = (target.registry for target in state.targets)
+    wanted = flow.Wanted(engine, policy, first, also=tuple(also), builder=builder)
+    delivered = flow.build(recipe, world, wanted)
+    if wish.verify:
+        _verify(delivered, world)
+    references = tuple(f"{name}@{delivered.digest_of(name)}" for name in delivered.references)
+    error = together(delivered.failed) if delivered.failed else None
+    outcome: Outcome = "failed" if error else "rebuilt"
+    return Rebuilt(state, outcome, references, delivered.sealing.digest, counted.sent, error)
 
 
 def _verify(delivered: Delivered, world: World) -> None:
-    """Asks the registry for every manifest and blob that it took; raises RegistryFailed with the first it does not have."""
+    """Asks the registries for every manifest and blob that they took; raises RegistryFailed with the first that is lost."""
+    asked: set[tuple[str, Digest]] = set()
     for text in delivered.references:
-        reference = Reference.parse(text)
+        reference, digest = Reference.parse(text), delivered.digest_of(text)
         store = world.repository(reference)
-        if store.digest(reference.tag or "") != delivered.sealing.digest:
-            raise RegistryFailed(f"{text} does not serve {delivered.sealing.digest}", hint="run the rebuild again")
-        for sealed in delivered.sealing.images.values():
-            wanted = [sealed.manifest.config, *sealed.manifest.layers]
-            lost = next((blob.digest for blob in wanted if not store.has(blob.digest)), None)
-            if lost or store.digest(sealed.manifest.document.digest) is None:
-                raise RegistryFailed(f"{text} lacks {lost or 'a manifest'}", hint="run the rebuild again")
+        if store.digest(reference.tag or "") != digest:
+            raise RegistryFailed(f"{text} does not serve {digest}", hint=_AGAIN)
+        if (reference.name, digest) not in asked:
+            asked.add((reference.name, digest))
+            _verify_whole(text, digest, store)
+
+
+def _verify_whole(text: str, digest: Digest, store: Repository) -> None:
+    document = store.resolve(digest)
+    children = Index.read(document).manifests if document and document.media_type in INDEXES else ()
+    for found in [store.resolve(one.digest) for one in children] or [document]:
+        if found is None:
+            raise RegistryFailed(f"{text} lacks a manifest", hint=_AGAIN)
+        manifest = Manifest.read(found)
+        lost = next((one.digest for one in (manifest.config, *manifest.layers) if not store.has(one.digest)), None)
+        if lost:
+            raise RegistryFailed(f"{text} lacks {lost}", hint=_AGAIN)
+
+
+_AGAIN = "run the rebuild again"
 
 
 class _Counted:

@@ -16,7 +16,7 @@ from buildkit.adapting import planned
 from buildkit.engines.embedded import Embedded
 from buildkit.errors import ModelpackError
 from buildkit.fleet.asking import Questions
-from buildkit.fleet.places import digest_of, missing, targets
+from buildkit.fleet.places import missing, targets
 from buildkit.fleet.state import Change, Reason, State, Target, Weight
 from buildkit.fleet.weigh import weigh
 from buildkit.kinds import template_of
@@ -28,6 +28,7 @@ from buildkit.pin import ImagePin, Inventory, Pins
 from buildkit.plan import Plan
 from buildkit.policy import asked
 from buildkit.recipe import Recipe
+from buildkit.served import digest_of
 from buildkit.spec import FolderRef
 from buildkit.world import World
 

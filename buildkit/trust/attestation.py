@@ -38,7 +38,7 @@ def attest(recipe: Recipe, world: World, signer: Signer | None = None) -> list[A
     """Attaches the bill of materials and the provenance, and signs where asked; raises what each of them raises."""
     subject = subject_of(recipe, world)
     _tell(subject, world)
-    return list(_attached(subject, world, signer))
+    return [one for form in subject.forms for one in _attached(form, world, signer)]
 
 
 def _attached(subject: Subject, world: World, signer: Signer | None) -> Iterator[Attached]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from buildkit.errors import ModelpackError
 from buildkit.oci.headers import members_in_spans
 from buildkit.oci.manifest import OCI_LAYER, Descriptor, Manifest
-from buildkit.oci.reference import Digest
 from buildkit.registries.client import Repository
 
 _METADATA = re.compile(r"(?:^|/)(?P<name>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[^-/]+)\.dist-info/METADATA")
@@ -25,12 +24,9 @@ class Package:
     version: str
 
 
-def packages(store: Repository, manifest: Digest) -> tuple[Package, ...]:
+def packages(store: Repository, manifest: Manifest) -> tuple[Package, ...]:
     """The packages in the layers of an image that are not compressed, sorted. What cannot be read has none."""
-    document = store.resolve(manifest)
-    if document is None:
-        return ()
-    layers = [layer for layer in Manifest.read(document).layers if layer.media_type == OCI_LAYER]
+    layers = [layer for layer in manifest.layers if layer.media_type == OCI_LAYER]
     return tuple(sorted({one for layer in layers for one in _in(store, layer)}))
 
 

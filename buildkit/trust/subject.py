@@ -9,10 +9,11 @@ from buildkit import lock as locks
 from buildkit.card import Card
 from buildkit.errors import InvalidInput
 from buildkit.lock import Lock
-from buildkit.oci.manifest import Descriptor, Index
+from buildkit.oci.manifest import Descriptor
 from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
 from buildkit.registries.client import Repository
+from buildkit.served import current, digest_of, manifests_of
 from buildkit.trust import licenses
 from buildkit.trust.packages import Package, packages
 from buildkit.world import World
@@ -20,12 +21,15 @@ from buildkit.world import World
 
 @dataclass(frozen=True)
 class Subject:
-    """An image that was pushed. ``digest`` is its manifest's, or its index's where it has several platforms."""
+    """An image that was pushed. ``digest`` is its manifest's, or its index's where it has several platforms.
+
+    ``served`` is the digest that each repository has of it: Docker's manifest of an image is another than the OCI one.
+    """
 
     recipe: Recipe
     lock: Lock
     digest: Digest
-    repositories: tuple[str, ...]
+    served: Mapping[str, Digest]
     cards: Mapping[str, Card]
     packages: tuple[Package, ...] = ()
 
@@ -33,6 +37,21 @@ class Subject:
     def name(self) -> str:
         """The image's name in the recipe."""
         return self.recipe.spec.name
+
+    @property
+    def repositories(self) -> tuple[str, ...]:
+        """Those that hold the image under this very digest."""
+        return tuple(sorted(name for name, served in self.served.items() if served == self.digest))
+
+    @property
+    def forms(self) -> tuple[Subject, ...]:
+        """The image under each digest that it has somewhere."""
+        return tuple(replace(self, digest=digest) for digest in sorted(set(self.served.values())))
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """Where the image is, by digest."""
+        return tuple(Reference.parse(f"{name}@{digest}") for name, digest in sorted(self.served.items()))
 
 
 def subject_of(recipe: Recipe, world: World) -> Subject:
@@ -45,22 +64,27 @@ def subject_of(recipe: Recipe, world: World) -> Subject:
         raise InvalidInput(
             f"{recipe.path} changed since its image was pushed", hint=f"build and push {recipe.path} again"
         )
-    digest = _pushed(recipe, lock)
-    where = {Reference.parse(name).name for name, pushed in lock.pushed.items() if pushed == digest}
-    repositories = tuple(sorted(where))
-    found = _packages(lock, repositories, world)
-    return Subject(recipe, lock, digest, repositories, licenses.cards(recipe, lock.pins, world), found)
+    served = {Reference.parse(name).name: digest for name, digest in current(recipe, lock, world).items()}
+    if not served:
+        hint = f"run: modelpack push {recipe.path} --registry R"
+        raise InvalidInput(f"what {recipe.path} last built is not in a registry, or not any more", hint=hint)
+    own = digest_of(recipe, lock)
+    digest = next((one for one in served.values() if one == own), served[min(served)])
+    return Subject(recipe, lock, digest, served, licenses.cards(recipe, lock.pins, world), _packages(served, world))
 
 
-def _packages(lock: Lock, repositories: tuple[str, ...], world: World) -> tuple[Package, ...]:
-    """The Python packages of all platforms' images; none where a registry does not have the image in this form."""
-    store = world.repository(Reference.parse(repositories[0])) if repositories else None
-    manifests = [image.manifest.digest for image in lock.images.values()]
-    return tuple(sorted({one for manifest in manifests for one in packages(store, manifest)})) if store else ()
+def _packages(served: Mapping[str, Digest], world: World) -> tuple[Package, ...]:
+    """The Python packages of all platforms' images, from the first repository whose layers tell them."""
+    for name, digest in sorted(served.items()):
+        store = world.repository(Reference.parse(name))
+        found = {one for manifest in manifests_of(store, digest) for one in packages(store, manifest)}
+        if found:
+            return tuple(sorted(found))
+    return ()
 
 
 def places(subject: Subject, world: World) -> list[tuple[Repository, Descriptor]]:
-    """The repositories that hold the image, each with the image's descriptor; raises InvalidInput where it is gone."""
+    """The repositories that hold the image under its digest, each with the image's descriptor; raises InvalidInput where it is gone."""
     found = []
     for name in subject.repositories:
         store = world.repository(Reference.parse(name))
@@ -69,16 +93,3 @@ def places(subject: Subject, world: World) -> list[tuple[Repository, Descriptor]
             raise InvalidInput(f"{name}@{subject.digest} is not there any more", hint="push the image again")
         found.append((store, document.descriptor()))
     return found
-
-
-def _pushed(recipe: Recipe, lock: Lock) -> Digest:
-    """The digest of the image as it was built last, among those that were pushed."""
-    pushed = set(lock.pushed.values())
-    manifests = {image.manifest.digest for image in lock.images.values()}
-    entries = [replace(image.manifest, platform=platform) for platform, image in sorted(lock.images.items())]
-    index = Index.write(entries, {})
-    found = pushed & ({index.document.digest} if len(manifests) > 1 else manifests)
-    if not found and len(pushed) > 1:
-        hint = f"run: modelpack push {recipe.path} --registry R"
-        raise InvalidInput(f"{recipe.spec.name} was built again since it was pushed", hint=hint)
-    return next(iter(found or pushed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files as resources
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
@@ -69,6 +69,8 @@ class InferenceConfig(Part):
 
 class AzureMlSpec(Spec):
     """A custom base image for Azure Machine Learning: Ubuntu with conda, a pinned Python, and a conda environment."""
+
+    python_inputs: ClassVar[frozenset[str]] = frozenset({"conda_file"})
 
     kind: Literal["azureml"] = Field(description="The kind of recipe.")
     base: ImageRef = Field(default=BASE, description="An Ubuntu that is supported: 22.04 or 24.04.")

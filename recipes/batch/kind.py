@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
@@ -53,6 +53,8 @@ def _user(text: str) -> str:
 
 class BatchSpec(Spec):
     """A program that reads its input, writes its output, and ends."""
+
+    python_inputs: ClassVar[frozenset[str]] = frozenset({"requirements"})
 
     kind: Literal["batch"] = Field(description="The kind of recipe.")
     base: ImageRef = Field(

@@ -6,7 +6,7 @@ import glob
 from collections.abc import Iterator, Mapping
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
@@ -30,6 +30,8 @@ BEHIND_ROUTES = 8000
 
 class ServerSpec(Spec):
     """A model server as an image: any program that answers HTTP, with its packages, its code and its model."""
+
+    python_inputs: ClassVar[frozenset[str]] = frozenset({"requirements"})
 
     kind: Literal["server"] = Field(description="The kind of recipe.")
     base: ImageRef = Field(
