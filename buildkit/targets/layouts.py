@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 from buildkit.check import ERROR, WARNING, Found, NotKnown, rule
@@ -49,6 +50,21 @@ def server_of(subject: Subject) -> str | None:
     return resembles(subject.files, root_of(subject))
 
 
+def _unless_guessed(subject: Subject, breaches: Iterator[Found]) -> Iterator[Found]:
+    """What a layout lacks for its server. Before a build a server that nobody named is a guess, and stops nothing."""
+    said = subject.settings
+    named = (isinstance(said, KServe) and said.server) or subject.mode == "triton"
+    guessed = not named and subject.given.image is None
+    for found in breaches:
+        if guessed and found.severity is None:
+            hint = (
+                "say what serves it as 'server' of the recipe's target: then this is judged in earnest, or not at all"
+            )
+            yield replace(found, what=f"{found.what}, if {server_of(subject)} serves it", do=hint, severity=WARNING)
+        else:
+            yield found
+
+
 def resembles(files: Files, root: str) -> str | None:
     """The server that a layout was probably made for."""
     inside = files.inside(root)
@@ -80,9 +96,11 @@ def _is_folder(member: Member) -> bool:
 )
 def openvino(subject: Subject) -> Iterator[Found]:
     """Every folder with a number must hold a model, and at least one must be there."""
-    if server_of(subject) != "openvino":
-        return
-    files = subject.all_under("models")
+    if server_of(subject) == "openvino":
+        yield from _unless_guessed(subject, _openvino(subject.all_under("models")))
+
+
+def _openvino(files: Files) -> Iterator[Found]:
     versions = {name: member for name, member in files.inside("models").items() if name.isdigit()}
     if not any(int(name) > 0 and _is_folder(member) for name, member in versions.items()):
         here = [f"/models/{name}" for name in files.inside("models") if name.endswith(_OPENVINO)]
@@ -123,8 +141,11 @@ def vllm(subject: Subject) -> Iterator[Found]:
     for member in list(files.under(root)):
         if member.path.endswith(".safetensors.index.json"):
             yield from _shards(files, member)
-    if server_of(subject) != "vllm":
-        return
+    if server_of(subject) == "vllm":
+        yield from _unless_guessed(subject, _vllm(files, root))
+
+
+def _vllm(files: Files, root: str) -> Iterator[Found]:
     inside = files.inside(root)
     if "config.json" not in inside:
         yield Found(f"/{root}", "has no config.json")
@@ -184,7 +205,8 @@ def triton_on_kserve(subject: Subject) -> Iterator[Found]:
     """The same as TR-01, under the name that KServe's runtime gives it."""
     if server_of(subject) == "triton" and subject.settings.platform in ("kserve", "kubernetes"):
         # The first alone: TR-01 tells them all.
-        yield from islice(_repository_breaches(subject.all_under(root_of(subject)), root_of(subject)), 1)
+        breaches = _repository_breaches(subject.all_under(root_of(subject)), root_of(subject))
+        yield from islice(_unless_guessed(subject, breaches), 1)
 
 
 @rule(
@@ -198,7 +220,8 @@ def triton_on_kserve(subject: Subject) -> Iterator[Found]:
 def triton_repository(subject: Subject) -> Iterator[Found]:
     """Every folder of the repository is a model."""
     if server_of(subject) == "triton":
-        yield from _repository_breaches(subject.all_under(root_of(subject)), root_of(subject))
+        root = root_of(subject)
+        yield from _unless_guessed(subject, _repository_breaches(subject.all_under(root), root))
 
 
 def _repository_breaches(files: Files, root: str) -> Iterator[Found]:
@@ -243,10 +266,12 @@ def config_text(files: Files, model: str) -> str | None:
 )
 def triton_configs(subject: Subject) -> Iterator[Found]:
     """Optional where Triton completes it by itself: ONNX, TensorRT, TensorFlow, OpenVINO."""
-    if server_of(subject) != "triton":
-        return
-    root = root_of(subject)
-    files = subject.all_under(root)
+    if server_of(subject) == "triton":
+        root = root_of(subject)
+        yield from _unless_guessed(subject, _configs(subject.all_under(root), root))
+
+
+def _configs(files: Files, root: str) -> Iterator[Found]:
     for name, member in sorted(files.inside(root).items()):
         if not _is_folder(member):
             continue

@@ -45,6 +45,40 @@ def test_a_model_without_a_shard_is_refused_before_it_is_downloaded(place: Place
     assert not [request for request in place.registry.requests if request.method in ("POST", "PATCH", "PUT")]
 
 
+def test_a_guess_of_what_serves_a_model_stops_no_build(place: Place) -> None:
+    """A sentence embedder of one's own runtime needs no tokenizer: only who says vLLM is held to vLLM's layout."""
+    place.hub.add("org/embedder", {"config.json": b"{}", "model.safetensors": b"x" * 100})
+    recipe = place.recipe(model="hf://org/embedder", targets=["kserve"])
+    (found,) = check_recipe(recipe, place.world())
+    assert errors((found,)) == set()
+    (guessed,) = [one for one in found.findings if one.rule.id == "KS-13"]
+    assert guessed.severity is Severity.WARNING
+    assert "if vllm serves it" in guessed.what and "'server'" in guessed.do
+    place.build(recipe)
+    for server, expected in (("vllm", {"KS-13"}), ("other", set())):
+        said = place.recipe(model="hf://org/embedder", targets=[{"name": "kserve", "server": server}])
+        assert errors(check_recipe(said, place.world())) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "rules"),
+    [
+        ({"model.onnx": b"x"}, {"KS-12"}),
+        ({"net/config.pbtxt": b"backend: 'x'", "net/model.onnx": b"x"}, {"KS-14", "TR-01"}),
+        ({"net/1/model.onnx": b"x", "net/config.pbtxt": b"max_batch_size: 8"}, {"TR-02"}),
+    ],
+)
+def test_a_layout_is_held_to_the_server_that_was_named(place: Place, files: dict[str, bytes], rules: set[str]) -> None:
+    """OpenVINO's and Triton's layouts are guessed as vLLM's is."""
+    place.hub.add("org/layout", files)
+    (found,) = check_recipe(place.recipe(model="hf://org/layout", targets=["kserve"]), place.world())
+    assert errors((found,)) == set()
+    assert {one.rule.id for one in found.findings if one.severity is Severity.WARNING} >= rules
+    server = "openvino" if rules == {"KS-12"} else "triton"
+    said = place.recipe(model="hf://org/layout", targets=[{"name": "kserve", "server": server}])
+    assert errors(check_recipe(said, place.world())) == rules
+
+
 def test_an_image_that_is_too_large_is_refused_by_what_the_hub_tells(place: Place) -> None:
     """17 GiB are refused by the service after an hour of pushing."""
     recipe = place.recipe(targets=["oci-data-science"])
@@ -168,7 +202,7 @@ def test_a_waiver_of_no_rule_is_refused(place: Place) -> None:
 
 def test_no_check_is_loud(place: Place) -> None:
     """Who skips the check should see that in the log of the build."""
-    recipe = place.recipe(targets=["kserve"])
+    recipe = place.recipe(targets=[{"name": "kserve", "server": "vllm"}])
     with pytest.raises(CheckFailed):
         place.build(recipe)
     place.build(recipe, check=False)
