@@ -7,13 +7,11 @@ very name. So a guide's commands are run as they stand there: nothing in them is
 from __future__ import annotations
 
 import contextlib
-import io
 import socket
 import socketserver
 import ssl
-import tarfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,6 @@ from tests.live.certificates import write_server_files
 from tests.place import put_base
 
 HUB = "huggingface.co"
-FILES_HOST = "models.example.org"
 REGISTRIES = (
     "quay.io",
     "registry.access.redhat.com",
@@ -54,9 +51,15 @@ class Outside:
 
 
 @contextmanager
-def outside(folder: Path) -> Iterator[Outside]:
-    """Everything outside, with the bases that recipes name by default; ``folder`` is for certificates."""
-    files = write_server_files(folder, (HUB, FILES_HOST, *REGISTRIES))
+def outside(folder: Path, beyond: Sequence[str] = ()) -> Iterator[Outside]:
+    """Everything outside, with the bases that recipes name by default; ``folder`` is for certificates.
+
+    ``beyond`` are hosts that are really asked: where a live test needs the packages that a lock names.
+    """
+    files = write_server_files(folder, (HUB, *REGISTRIES))
+    trusted = folder / "trusted.crt"
+    system = ssl.get_default_verify_paths().cafile
+    trusted.write_bytes(files.ca_file.read_bytes() + (Path(system).read_bytes() if system else b""))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(files.certificate_file, files.key_file)
     with contextlib.ExitStack() as opened:
@@ -66,9 +69,9 @@ def outside(folder: Path) -> Iterator[Outside]:
             registry.behaviour.location = "relative"
         _bases(registries)
         places = {host: registry.address for host, registry in registries.items()}
-        places |= {HUB: hub.endpoint.partition("://")[2]}
+        places |= {HUB: hub.endpoint.partition("://")[2]} | {host: f"{host}:443" for host in beyond}
         proxy = opened.enter_context(_proxy(places))
-        environment = {"HTTPS_PROXY": proxy, "SSL_CERT_FILE": str(files.ca_file)}
+        environment = {"HTTPS_PROXY": proxy, "SSL_CERT_FILE": str(trusted)}
         yield Outside(hub, registries, environment)
 
 
@@ -79,17 +82,6 @@ def _bases(registries: Mapping[str, Registry]) -> None:
     for tag in ("3.11-slim", "3.12-slim"):
         put_base(docker, "library/python", programs=_PYTHON, tag=tag, cmd=["python3"])
     put_base(docker, "library/ubuntu", programs=_SHELL, tag="24.04")
-
-
-def archive(files: Mapping[str, bytes]) -> bytes:
-    """A tar of these files."""
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return raw.getvalue()
 
 
 @contextmanager

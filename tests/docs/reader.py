@@ -76,6 +76,7 @@ class Reader:
         here = str(Path(sys.executable).parent)
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
+        (home / ".hf-token").write_text("hf_owner")
         path = f"{here}{os.pathsep}{os.environ['PATH']}"
         own = {"PATH": path, "HOME": str(home), "COLUMNS": "80", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
         cache = {"MODELPACK_CACHE_DIR": str(self.folder / "cache"), "GIT_CONFIG_GLOBAL": str(self.folder / "gitconfig")}
