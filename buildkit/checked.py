@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -172,12 +172,18 @@ def _models_at(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[type[
         fields = [
             one.model_fields[element] for one in models if isinstance(element, str) and element in one.model_fields
         ]
-        named = [one for one in models if one.__name__ == element]
+        named = [one for one in models if one.__name__ == element or element in _tags(one)]
         if fields:
             models = [inner for field in fields for inner in _models_in(field.annotation)]
         elif named:
             models = named
     return models
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    """The values that choose a model among a union's members, where its ``name`` does so, as that of a target."""
+    field = model.model_fields.get("name")
+    return get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

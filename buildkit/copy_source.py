@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from buildkit.errors import InvalidInput
-from buildkit.inspect import open_image
+from buildkit.inspect import absent, open_image
 from buildkit.oci.form import is_index
 from buildkit.oci.image import Blob, Image, Layer, Store
 from buildkit.oci.layout import REFERENCE_NAME, Layout
@@ -68,7 +68,7 @@ def read_source(image: str, named: str, world: World) -> Source:
     store, name = open_image(image, world)
     top = store.resolve(name)
     if top is None:
-        raise InvalidInput(f"there is no image {image}", hint="check the name, and that you may pull it")
+        raise absent(image, world)
     manifests = {one.digest: Manifest.read(one) for one in _below(top, store)}
     if isinstance(store, Repository):
         repository = store.repository.rpartition("/")[2]

@@ -147,6 +147,20 @@ def test_a_tag_that_must_not_move_stays(place: Place, other: Registry) -> None:
     assert (other.tags["a/granite"], uploads(other)) == (first, before)
 
 
+def test_a_mirror_that_lacks_an_image_is_named(place: Place, other: Registry) -> None:
+    """Who fills a mirror is told that the image is not there, though its own registry has it and nobody asked that."""
+    digest = place.build().sealing.digest
+    settings = place.folder / "modelpack.yaml"
+    written = settings.read_text()
+    settings.write_text(
+        json.dumps(json.loads(written) | {"mirrors": {f"{place.registry.address}/models": f"{other.address}/m"}})
+    )
+    with pytest.raises(InvalidInput, match=f"its mirror has no {other.address}/m/granite:v1"):
+        copied(place, f"{other.address}/m")
+    settings.write_text(written)
+    assert copied(place, f"{other.address}/m").digests == {f"{other.address}/m/granite:v1": digest}
+
+
 def test_what_is_not_there_is_told(place: Place, other: Registry, tmp_path: Path) -> None:
     """A slip in the source's name must not end in an empty repository."""
     place.build()

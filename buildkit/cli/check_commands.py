@@ -198,6 +198,10 @@ def deploy(
         for one in write(read, world, target or [], output, wish):
             for path in one.files:
                 print(path)
-            told = [f"warning: {found.rule.id} {found.where} {found.what} ({found.do})" for found in one.warnings]
+            told = [
+                f"{found.severity.value}: {found.rule.id} {found.where} {found.what}"
+                + (f" ({found.do})" if found.do else "")
+                for found in one.warnings
+            ]
             for line in () if quiet else (*told, *(f"next ({one.target}): {note}" for note in one.notes)):
                 print(printable(line), file=sys.stderr)

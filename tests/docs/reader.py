@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.docs.blocks import Block, Command, blocks, commands, differs
+from tests.docs.programs import write_programs
 
 WRITTEN = frozenset({"yaml", "json", "python", "dockerfile", "toml", "text"})
 """Languages of files, where a fence has a title; what has none is only shown."""
@@ -17,11 +18,15 @@ WRITTEN = frozenset({"yaml", "json", "python", "dockerfile", "toml", "text"})
 
 @dataclass
 class Reader:
-    """A shell with a folder, and what it has met. ``has`` are needs, beyond registries and a hub, that are met here."""
+    """A shell with a folder, and what it has met. ``has`` are needs, beyond registries and a hub, that are met here.
+
+    ``between`` is called with the folder after every command that did what the page says: it may change what a command wrote.
+    """
 
     folder: Path
     environment: Mapping[str, str]
     has: frozenset[str] = frozenset()
+    between: Callable[[Path], None] = lambda folder: None
     wrong: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
     unread: list[Block] = field(default_factory=list)
@@ -53,7 +58,7 @@ class Reader:
         where = self._where()
         where.mkdir(exist_ok=True)
         kept = self.folder / ".variables"
-        script = f"[ ! -f {kept} ] || . {kept}\n{command.text}\ncode=$?; pwd > {self.folder}/.where; export -p > {kept}; exit $code"
+        script = f"set -a; [ ! -f {kept} ] || . {kept}\n{command.text}\ncode=$?; pwd > {self.folder}/.where; export -p > {kept}; exit $code"
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=where,
@@ -70,6 +75,8 @@ class Reader:
             self.wrong.append(f"{place}\nended with {done.returncode} and not {command.code}:\n{done.stdout}")
         elif command.shown and (difference := differs(command.shown, done.stdout)):
             self.wrong.append(f"{place}\n{difference}")
+        if not self.wrong:
+            self.between(self._where())
         return not self.wrong
 
     def _variables(self) -> dict[str, str]:
@@ -77,7 +84,7 @@ class Reader:
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         (home / ".hf-token").write_text("hf_owner")
-        path = f"{here}{os.pathsep}{os.environ['PATH']}"
+        path = os.pathsep.join([str(write_programs(self.folder / "bin")), here, os.environ["PATH"]])
         own = {"PATH": path, "HOME": str(home), "COLUMNS": "80", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
         cache = {"MODELPACK_CACHE_DIR": str(self.folder / "cache"), "GIT_CONFIG_GLOBAL": str(self.folder / "gitconfig")}
         (self.folder / "gitconfig").write_text(
