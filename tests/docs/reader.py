@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +15,9 @@ from tests.docs.programs import write_programs
 
 WRITTEN = frozenset({"yaml", "json", "python", "dockerfile", "toml", "text"})
 """Languages of files, where a fence has a title; what has none is only shown."""
+
+FOREGROUND = "# until Ctrl-C"
+"""What a page writes behind a command that stays in the foreground."""
 
 
 @dataclass
@@ -59,17 +63,7 @@ class Reader:
         where.mkdir(exist_ok=True)
         kept = self.folder / ".variables"
         script = f"set -a; [ ! -f {kept} ] || . {kept}\n{command.text}\ncode=$?; pwd > {self.folder}/.where; export -p > {kept}; exit $code"
-        done = subprocess.run(
-            ["bash", "-c", script],
-            cwd=where,
-            env=self._variables(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=600,
-        )
+        done = self._typed(script, where, FOREGROUND in command.text)
         place = f"{page.name}:{block.line}: $ {command.text}"
         if done.returncode != command.code:
             self.wrong.append(f"{place}\nended with {done.returncode} and not {command.code}:\n{done.stdout}")
@@ -78,6 +72,25 @@ class Reader:
         if not self.wrong:
             self.between(self._where())
         return not self.wrong
+
+    def _typed(self, script: str, where: Path, foreground: bool) -> subprocess.CompletedProcess[str]:
+        """Runs a script; what stays in the foreground is let speak once and interrupted, as by Ctrl-C."""
+        with subprocess.Popen(
+            ["bash", "-c", script],
+            cwd=where,
+            env=self._variables(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=foreground,
+        ) as running:
+            first = ""
+            if foreground and running.stdout is not None:
+                first = running.stdout.readline()
+                os.killpg(running.pid, signal.SIGINT)
+            said, _ = running.communicate(timeout=600)
+        return subprocess.CompletedProcess(script, running.returncode, first + said)
 
     def _variables(self) -> dict[str, str]:
         here = str(Path(sys.executable).parent)
