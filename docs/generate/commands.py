@@ -13,6 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from typer.models import ArgumentInfo, CommandInfo, OptionInfo
 
 from buildkit.cli.commands import app
+from buildkit.cli.plain_help import GROUPS
 from docs.generate.markdown import anchor, code, fence, plain, table
 
 
@@ -40,21 +41,23 @@ def _callback(one: CommandInfo) -> Any:
 
 def page() -> str:
     """The page."""
-    listed = [
-        (f"[{code(f'modelpack {name}')}](#{anchor(f'modelpack {name}')})", plain(_words(one)[0]))
-        for name, one in commands()
-    ]
     text = [
         "# The command line",
         "stdout has results alone (`name:tag@sha256:…`, or JSON with `--json`), everything else goes to stderr; the"
         " [exit codes](exit-codes.md) are the same everywhere. `NO_COLOR`, `TERM=dumb` and `CI` are heeded. Every command has `--help`.",
-        table(("command", "what it does"), listed),
+        *(piece for group in GROUPS for piece in _group(group)),
         "`modelpack --version` prints the version. `modelpack --install-completion` teaches bash, zsh, fish and PowerShell to complete"
         " commands, options, kinds, targets and the registries of `modelpack.yaml`; `--show-completion` prints what it would install.",
     ]
     for name, one in commands():
         text += _command(name, one)
     return "\n\n".join(text)
+
+
+def _group(group: str) -> list[str]:
+    listed = [(name, one) for name, one in commands() if one.rich_help_panel == group]
+    rows = [(f"[{code(name)}](#{anchor(f'modelpack {name}')})", plain(_words(one)[0])) for name, one in listed]
+    return [f"**{group}**", table(("command", "what it does"), rows)]
 
 
 def _command(name: str, one: CommandInfo) -> list[str]:
