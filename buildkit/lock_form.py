@@ -44,57 +44,61 @@ class ImagePinForm(_Form):
 class FileForm(_Form):
     """A file of a source."""
 
-    path: str
-    size: Size
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    git_oid: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None
-    url: str | None = None
-    executable: bool = False
+    path: str = Field(description="Where it is within the source.")
+    size: Size = Field(description="Bytes.")
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        default=None, description="Of its content; null where the hub only told its git blob, or nobody told."
+    )
+    git_oid: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = Field(
+        default=None, description="Its git blob's id, by which a small file of a hub is proven."
+    )
+    url: str | None = Field(default=None, description="Where it is downloaded from; null: the source knows.")
+    executable: bool = Field(default=False, description="Whether its owner may execute it.")
 
 
 class SourceForm(_Form):
     """A source of files."""
 
-    type: str
-    name: str
-    files: list[FileForm]
-    revision: str | None = None
-    commit: str | None = None
+    type: str = Field(description="What sort of source it is, such as huggingface or folder.")
+    name: str = Field(description="What the recipe calls it: a repository of a hub, a folder.")
+    files: list[FileForm] = Field(description="Every file that is taken, sorted by its path.")
+    revision: str | None = Field(default=None, description="Of a hub: the branch, tag or commit that the recipe names.")
+    commit: str | None = Field(default=None, description="Of a hub: the commit that the revision meant.")
 
 
 class PinsForm(_Form):
     """What every input means."""
 
-    images: dict[str, ImagePinForm]
-    sources: dict[str, SourceForm]
+    images: dict[str, ImagePinForm] = Field(description="Every image that the recipe names, by its key there.")
+    sources: dict[str, SourceForm] = Field(description="Every source of files, by its key in the recipe.")
 
 
 class DescriptorForm(_Form):
     """A manifest (image-spec, descriptor.md)."""
 
-    mediaType: str  # noqa: N815 - the specification's name
-    digest: Sha256
-    size: Size
-    annotations: dict[str, str] | None = None
+    mediaType: str = Field(description="OCI's or Docker's.")  # noqa: N815 - the specification's name
+    digest: Sha256 = Field(description="Of the manifest's bytes.")
+    size: Size = Field(description="Bytes.")
+    annotations: dict[str, str] | None = Field(default=None, description="What the index says of it.")
 
 
 class LayerForm(_Form):
     """A layer above the base: what decided it, and what it became."""
 
-    key: str
-    digest: Sha256
-    size: Size
+    key: str = Field(description="What decided it: the files, their places, modes and owners, and the packing.")
+    digest: Sha256 = Field(description="What it became: the digest of its tar.")
+    size: Size = Field(description="Bytes of its tar.")
 
 
 class ImageForm(_Form):
     """An image as an engine built it for a platform."""
 
-    engine: str
-    packing: str
-    plan: Sha256
-    manifest: DescriptorForm
-    config: Sha256
-    layers: list[LayerForm]
+    engine: str = Field(description="The engine that built it.")
+    packing: str = Field(description="The revision of what decides a layer's bytes, when it was built.")
+    plan: Sha256 = Field(description="The plan that it was built from.")
+    manifest: DescriptorForm = Field(description="Its manifest.")
+    config: Sha256 = Field(description="Its config.")
+    layers: list[LayerForm] = Field(description="Its layers above the base.")
     made: dict[str, Sha256] = Field(
         default_factory=dict, description="The recipe, the template and each input that it was made from."
     )
@@ -103,23 +107,23 @@ class ImageForm(_Form):
 class SumsForm(_Form):
     """A digest of each section's canonical JSON, so that an edit by hand and a merge that went wrong are noticed."""
 
-    asked: Sha256
-    images: Sha256
-    inputs: Sha256
-    pins: Sha256
-    pushed: Sha256
+    asked: Sha256 = Field(description="Of the section asked.")
+    images: Sha256 = Field(description="Of the section images.")
+    inputs: Sha256 = Field(description="Of the section inputs.")
+    pins: Sha256 = Field(description="Of the section pins; the digest in a base's reference is not a part of it.")
+    pushed: Sha256 = Field(description="Of the section pushed.")
 
 
 class LockForm(_Form):
     """A lockfile of modelpack. It is written by the tool; one for each recipe."""
 
-    version: Literal[2]
-    inputs: InputsForm
+    version: Literal[2] = Field(description="The form of the file; an older one is read, and written anew as this.")
+    inputs: InputsForm = Field(description="What decides the images beside the pins.")
     asked: dict[str, Any] = Field(description="Each input in the recipe's own words.")
-    pins: PinsForm
+    pins: PinsForm = Field(description="What every input means.")
     images: dict[str, ImageForm] = Field(description="What was built, by platform.")
     pushed: dict[str, Sha256] = Field(description="What each reference in a registry served after the last push.")
-    sums: SumsForm
+    sums: SumsForm = Field(description="The checksum of every section.")
 
 
 def schema() -> dict[str, Any]:

@@ -158,7 +158,9 @@ class RegistryEntry(Part):
 class HubEntry(Part):
     """The hub that models come from."""
 
-    endpoint: Annotated[str, AfterValidator(hub_endpoint)] | None = Field(default=None, description="Its URL.")
+    endpoint: Annotated[str, AfterValidator(hub_endpoint)] | None = Field(
+        default=None, description="Its URL; else HF_ENDPOINT, else huggingface.co."
+    )
 
 
 class LicensesEntry(Part):
@@ -195,6 +197,6 @@ class SettingsFile(Part):
     mirrors: dict[_Mirrored, _Location] = Field(
         default_factory=dict, description="Host or prefix -> where it really is."
     )
-    hub: HubEntry = HubEntry()
-    licenses: LicensesEntry = LicensesEntry()
+    hub: HubEntry = Field(default=HubEntry(), description="The hub that models come from.")
+    licenses: LicensesEntry = Field(default=LicensesEntry(), description="Which licenses models may have.")
     attest: AttestEntry | None = Field(default=None, description="Attach what is known of an image after every push.")

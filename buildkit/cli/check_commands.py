@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildkit.cli.commands import Json, app
+from buildkit.cli.plain_help import PLATFORMS
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
@@ -31,14 +32,14 @@ RegistryName = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=PLATFORMS)
 def check(
     recipe: OptionalRecipe = None,
     target: Targets = None,
     image: Annotated[
         str | None,
         typer.Option(
-            help="Judge this image, as it was pushed.", metavar="REF|oci:DIR|oci-archive:FILE|docker-archive:FILE"
+            help="Judge this image: a reference, oci:DIR, oci-archive:FILE or docker-archive:FILE.", metavar="IMAGE"
         ),
     ] = None,
     deployment: Annotated[
@@ -48,16 +49,22 @@ def check(
     known_as: Annotated[
         str | None, typer.Option("--as", help="Where an image on this disk will be pushed to.", metavar="REF")
     ] = None,
-    platform: Annotated[str | None, typer.Option(help="Of an index, judge the image for this platform.")] = None,
+    platform: Annotated[
+        str | None, typer.Option(help="Of an index, judge the image for this platform.", metavar="OS/ARCH")
+    ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Read compressed layers however large they are.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 on warnings, too.")] = False,
     github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
     sarif: Annotated[Path | None, typer.Option(help="Also write SARIF 2.1.0.", metavar="FILE")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check the rules of the platforms that an image is meant for.
+    """Judge an image by the rules of its platforms.
 
-    Example: modelpack check recipe.yaml, or modelpack check --image quay.io/me/granite:v1 --target kserve
+    A recipe is judged before it is built, and an image as it was pushed.
+
+    Example: modelpack check recipe.yaml
+
+    Example: modelpack check --image quay.io/me/granite:v1 --target kserve
     """
     from buildkit.oci.reference import Platform as Chosen
     from buildkit.report import failed
@@ -133,7 +140,7 @@ def _report(name: str, found: Sequence[Judged], file: str, sarif: Path | None, *
         show_judged(name, found)
 
 
-@app.command()
+@app.command(rich_help_panel=PLATFORMS)
 def targets(
     named: Annotated[
         str | None, typer.Argument(help="A target, to list its rules; or a rule, to explain it.", metavar="TARGET|RULE")
@@ -142,7 +149,9 @@ def targets(
 ) -> None:
     """List the platforms and their rules.
 
-    Example: modelpack targets kserve, or modelpack targets KS-05
+    Example: modelpack targets kserve
+
+    Example: modelpack targets KS-05
     """
     from buildkit.cli import check_tables
     from buildkit.targets import TARGETS, rules_named, target_named, targets_of
@@ -161,7 +170,7 @@ def targets(
         check_tables.show_targets([target_named(named)], rules=True)
 
 
-@app.command()
+@app.command(rich_help_panel=PLATFORMS)
 def deploy(
     recipe: Annotated[Path, typer.Argument(help="A recipe that was pushed.", metavar="RECIPE")],
     target: Targets = None,
@@ -170,12 +179,18 @@ def deploy(
     image: Annotated[
         str | None, typer.Option(help="Deploy this image instead of the pushed one.", metavar="REF")
     ] = None,
-    kubernetes_version: Annotated[str | None, typer.Option(help="The cluster's Kubernetes, as in 1.33.")] = None,
-    kserve_version: Annotated[str | None, typer.Option(help="The cluster's KServe, as in 0.20.")] = None,
+    kubernetes_version: Annotated[
+        str | None, typer.Option(help="The cluster's Kubernetes, as in 1.33.", metavar="VERSION")
+    ] = None,
+    kserve_version: Annotated[
+        str | None, typer.Option(help="The cluster's KServe, as in 0.20.", metavar="VERSION")
+    ] = None,
     terraform: Annotated[bool, typer.Option("--terraform", help="Also write Terraform, where there is any.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the files.")] = False,
 ) -> None:
-    """Write what is applied next: the manifests of a platform, with the digest that was pushed.
+    """Write the manifests that deploy what was pushed.
+
+    They name the image by the digest that is in its lock, and what has to be done next is told.
 
     Example: modelpack deploy recipe.yaml --target kserve -o deploy
     """

@@ -13,6 +13,7 @@ import typer
 
 from buildkit import __version__
 from buildkit.cli.options import ManifestFormat, RegistryNames, form_named
+from buildkit.cli.plain_help import RECIPES, Command, Group
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="modelpack",
+    cls=Group,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Turns a recipe into a locked, pushed container image of a model.\n\nBegin with: modelpack init modelcar",
+    help="Turns a recipe into a locked, pushed container image of a model.\n\nExample: modelpack init modelcar",
 )
 
 Recipes = Annotated[
@@ -75,7 +77,7 @@ def modelpack(
     """Everything that all commands share."""
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def build(
     recipes: Recipes,
     engine: Annotated[EngineName, typer.Option(help="What builds; auto takes the first that can.")] = EngineName.auto,
@@ -140,7 +142,7 @@ def build(
         _each(recipes, as_json, quiet, lambda recipe, world: flow.build(recipe, world, wanted))
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def push(
     recipes: OptionalRecipes = None,
     registry: RegistryNames = None,
@@ -162,7 +164,7 @@ def push(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def lock(
     recipes: Recipes,
     locked: Locked = False,
@@ -175,7 +177,9 @@ def lock(
     """Pin what recipes name: commits, files, digests.
 
     Without options what is locked stays, and what moved meanwhile is told; --check asks the network only with --locked or
-    --upgrade. Example: modelpack lock recipe.yaml --upgrade
+    --upgrade.
+
+    Example: modelpack lock recipe.yaml --upgrade
     """
     from buildkit import flow
     from buildkit.policy import Policy
@@ -193,7 +197,7 @@ def lock(
     return None
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def render(
     recipe: OneRecipe,
     output: Annotated[
@@ -221,7 +225,7 @@ def render(
             print(flow.render_into(read, world, output))
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def inspect(
     image: Annotated[str, typer.Argument(help="A reference, or oci:DIR.", metavar="REF|oci:DIR", show_default=False)],
     as_json: Json = False,
@@ -242,13 +246,15 @@ def inspect(
         show_image(seen)
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def init(
-    kind: Annotated[str, typer.Argument(help="The kind of recipe.")] = "modelcar",
-    folder: Annotated[Path, typer.Argument(help="Where to.")] = Path(),
-    name: Annotated[str | None, typer.Option(help="The image's name; by default the folder's.")] = None,
+    kind: Annotated[str, typer.Argument(help="The kind of recipe.", metavar="KIND")] = "modelcar",
+    folder: Annotated[Path, typer.Argument(help="Where to.", metavar="DIR")] = Path(),
+    name: Annotated[str | None, typer.Option(help="The image's name; by default the folder's.", metavar="NAME")] = None,
 ) -> None:
-    """Write a recipe to start from. Files that are there are never replaced.
+    """Write a recipe to start from.
+
+    Files that are there are never replaced.
 
     Example: modelpack init modelcar models/granite
     """
@@ -258,9 +264,9 @@ def init(
         print(path)
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def schema(
-    kind: Annotated[str | None, typer.Argument(help="Only this kind.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="Only this kind.", metavar="KIND")] = None,
     lock: Annotated[bool, typer.Option("--lock", help="The schema of lockfiles instead.")] = False,
 ) -> None:
     """Print the JSON Schema of recipes, for editors.
@@ -376,3 +382,6 @@ from buildkit.cli import (  # noqa: E402, F401
     registry_commands,
     trust_commands,
 )
+
+for _command in app.registered_commands:
+    _command.cls = Command

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildkit.cli.commands import Json, app
+from buildkit.cli.plain_help import PLACES
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
     from buildkit.doctor import Finding
 
 
-@app.command()
+@app.command(rich_help_panel=PLACES)
 def doctor(
     registry: Annotated[
         list[str] | None, typer.Option("--registry", help="A registry besides those of modelpack.yaml.", metavar="R")
@@ -25,7 +26,9 @@ def doctor(
     offline: Annotated[bool, typer.Option("--offline", help="Ask nobody on the network.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Tell what this machine has and lacks, and how to mend it; 1 where something is broken.
+    """Tell what this machine lacks, and how to mend it.
+
+    Exit code 1: something is broken.
 
     Example: modelpack doctor --registry quay.io/me
     """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildkit.cli.commands import EngineName, Json, Quiet, app
+from buildkit.cli.plain_help import FLEETS
 from buildkit.cli.session import Session, session
 from buildkit.errors import ModelpackError
 
@@ -39,7 +40,7 @@ class Matrix(StrEnum):
     gitlab = "gitlab"
 
 
-@app.command()
+@app.command(rich_help_panel=FLEETS)
 def status(
     places: Places = None,
     registry: Registries = None,
@@ -47,13 +48,15 @@ def status(
         Matrix | None, typer.Option(help="Print only the jobs that a CI system has to run, as its matrix.")
     ] = None,
     force: Force = False,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are asked for at a time.")] = 16,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are asked for at a time.", metavar="N")] = 16,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Tell what moved under every image, and change nothing.
 
-    Exit code 3: something moved; 1: something could not be asked. Example: modelpack status models/
+    Exit code 3: something moved; 1: something could not be asked.
+
+    Example: modelpack status models/
     """
     with session(as_json, quiet) as opened:
         states = _states(opened, places, registry or [], force, jobs)[0]
@@ -62,7 +65,7 @@ def status(
         raise typer.Exit(code)
 
 
-@app.command()
+@app.command(rich_help_panel=FLEETS)
 def rebuild(
     places: Places = None,
     registry: Registries = None,
@@ -70,7 +73,7 @@ def rebuild(
     builder: Annotated[
         str, typer.Option(help="A builder of docker buildx, for what buildx builds.", metavar="NAME")
     ] = "",
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are built at a time.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are built at a time.", metavar="N")] = 2,
     force: Force = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be rebuilt.")] = False,
     verify: Annotated[
@@ -82,9 +85,11 @@ def rebuild(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bring every image up to date: what moved is locked, built and pushed.
+    """Bring every image up to date.
 
-    It may be killed and run again. Example: modelpack rebuild models/
+    What moved is locked, built and pushed, to where the image was pushed before. It may be killed and run again.
+
+    Example: modelpack rebuild models/
     """
     from buildkit.fleet.rebuild import Wish
 
@@ -100,20 +105,22 @@ def rebuild(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=FLEETS)
 def ci(
     system: Annotated[str, typer.Argument(help="github, gitlab, tekton, oci-devops or cron.", metavar="SYSTEM")],
     folder: Annotated[Path, typer.Argument(help="The fleet's folder in its repository.", metavar="DIR")] = Path(),
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write it here instead of printing it.", metavar="FILE")
     ] = None,
-    schedule: Annotated[str, typer.Option(help="When it runs: cron's five fields.")] = "17 3 * * *",
+    schedule: Annotated[str, typer.Option(help="When it runs: cron's five fields.", metavar="CRON")] = "17 3 * * *",
     commit: Annotated[bool, typer.Option("--commit", help="Commit new locks at once, and propose none.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are built at a time.")] = 4,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are built at a time.", metavar="N")] = 4,
 ) -> None:
-    """Write a scheduled pipeline that keeps the images current.
+    """Write a pipeline that keeps the images current.
 
-    It knows the registries of modelpack.yaml and of the locks. Example: modelpack ci github -o .github/workflows/images.yml
+    It runs every night, and knows the registries of modelpack.yaml and of the locks.
+
+    Example: modelpack ci github -o .github/workflows/images.yml
     """
     from buildkit.atomic import AtomicFile
     from buildkit.fleet.hosts import hosts_of

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from buildkit.cli.commands import Json, Quiet, app
+from buildkit.cli.plain_help import PLATFORMS
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ Passed = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=PLATFORMS)
 def verify(
     image: ImageArgument,
     target: Targets = None,
@@ -72,7 +73,7 @@ def verify(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run an image as its platform would, and ask it what the platform asks.
+    """Run an image, and ask it what its platform asks.
 
     Example: modelpack verify quay.io/me/model:v1 --target oci-data-science
     """
@@ -96,12 +97,15 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=PLATFORMS)
 def run(
     image: ImageArgument,
     target: Annotated[str | None, typer.Option("--target", help="The platform.", metavar="T")] = None,
     port: Annotated[
-        int, typer.Option(help="The port of 127.0.0.1; 0 takes a free one.", min=0, max=65535, show_default=False)
+        int,
+        typer.Option(
+            help="The port of 127.0.0.1; 0 takes a free one.", metavar="N", min=0, max=65535, show_default=False
+        ),
     ] = 0,
     engine: ContainerEngineOption = None,
     artifact: Artifact = None,

@@ -10,6 +10,7 @@ import typer
 
 from buildkit.cli.commands import Json, Quiet, app
 from buildkit.cli.options import ManifestFormat, form_named
+from buildkit.cli.plain_help import PLACES
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
@@ -21,13 +22,15 @@ _Registry = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=PLACES)
 def login(
     registry: _Registry,
-    username: Annotated[str | None, typer.Option("--username", "-u", help="As whom.")] = None,
+    username: Annotated[str | None, typer.Option("--username", "-u", help="As whom.", metavar="NAME")] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
 ) -> None:
-    """Log in to a registry, and keep the login where docker keeps it.
+    """Log in to a registry.
+
+    The login is tried first, and kept where docker and podman keep it: in a credential helper where there is one.
 
     Example: echo $TOKEN | modelpack login quay.io -u me+robot --password-stdin
     """
@@ -39,7 +42,7 @@ def login(
     print(f"logged in to {kept.host}; the login is kept in {kept.where}", file=sys.stderr)
 
 
-@app.command()
+@app.command(rich_help_panel=PLACES)
 def logout(registry: _Registry) -> None:
     """Forget a registry's login.
 
@@ -52,7 +55,7 @@ def logout(registry: _Registry) -> None:
     print(f"removed from {', '.join(removed)}" if removed else f"there was no login to {registry}", file=sys.stderr)
 
 
-@app.command()
+@app.command(rich_help_panel=PLACES)
 def copy(
     image: Annotated[
         str, typer.Argument(help="A reference, or oci:DIR[:TAG].", metavar="REF|oci:DIR", show_default=False)
@@ -63,14 +66,20 @@ def copy(
             help="Where to: registries of modelpack.yaml, or HOST/PREFIX.", metavar="REGISTRY", show_default=False
         ),
     ],
-    name: Annotated[str, typer.Option(help="The repository's last part; by default the source's.")] = "",
-    tag: Annotated[list[str] | None, typer.Option(help="A tag; by default the source's. May be repeated.")] = None,
+    name: Annotated[
+        str, typer.Option(help="The repository's last part; by default the source's.", metavar="NAME")
+    ] = "",
+    tag: Annotated[
+        list[str] | None, typer.Option(help="A tag; by default the source's. May be repeated.", metavar="TAG")
+    ] = None,
     manifest_format: ManifestFormat = None,
     immutable: Annotated[bool, typer.Option("--immutable", help="Refuse to move a tag that exists.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Copy an image into registries, with the same digest. Layers are read once, and mounted within a registry.
+    """Copy an image into registries, with the same digest.
+
+    Layers are read once for all of them, and mounted within a registry.
 
     Example: modelpack copy quay.io/me/granite:v1 ghcr.io/me ocir
     """
