@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from buildkit.errors import EngineFailed, InvalidInput, Problem
@@ -29,16 +29,20 @@ def run(image: str, recipe: Recipe | None, world: World, engine: Engine, choice:
         wanted = replace(container, image=got.image, host_port=port, mounts=mounts)
         try:
             with session.running("the container", wanted) as running:
-                world.emit(Said(f"{engine.name}: {got.name} listens on {_addresses(running)}; Ctrl-C ends it"))
-                return _followed(session, running)
+                told = Said(f"{engine.name}: {got.name} listens on {_addresses(running)}; Ctrl-C ends it")
+                return _followed(session, running, lambda: world.emit(told))
         except NotStarted as error:
             lines = [Problem("", line) for line in error.said.strip().splitlines()[-5:]]
             raise EngineFailed(f"{engine.name} could not start {got.name}", lines) from None
 
 
-def _followed(session: Session, running: Kept) -> int:
-    """Waits while its output passes; what interrupts us ends it as the platform would, with SIGTERM and time to go."""
+def _followed(session: Session, running: Kept, begin: Callable[[], None]) -> int:
+    """Waits while its output passes; what interrupts us ends it as the platform would, with SIGTERM and time to go.
+
+    ``begin`` tells that it runs: whoever reads that may press Ctrl-C at once.
+    """
     try:
+        begin()
         session.engine.follow(running.name)
     except KeyboardInterrupt:
         running.signal("TERM")

@@ -47,6 +47,10 @@ class Reader:
                     if not self._run(page, block, command):
                         return
 
+    def typed(self, command: str) -> None:
+        """Runs one command that a page has in other words."""
+        self._run(Path(), Block("console", "", "", "", 0), Command(command, (), 0))
+
     def _where(self) -> Path:
         state = self.folder / ".where"
         return Path(state.read_text().strip()) if state.exists() else self.folder / "work"
@@ -74,7 +78,7 @@ class Reader:
         return not self.wrong
 
     def _typed(self, script: str, where: Path, foreground: bool) -> subprocess.CompletedProcess[str]:
-        """Runs a script; what stays in the foreground is let speak once and interrupted, as by Ctrl-C."""
+        """Runs a script; what stays in the foreground is interrupted once it says that it runs."""
         with subprocess.Popen(
             ["bash", "-c", script],
             cwd=where,
@@ -85,12 +89,15 @@ class Reader:
             text=True,
             start_new_session=foreground,
         ) as running:
-            first = ""
+            first = []
             if foreground and running.stdout is not None:
-                first = running.stdout.readline()
-                os.killpg(running.pid, signal.SIGINT)
+                for line in running.stdout:
+                    first.append(line)
+                    if "Ctrl-C ends it" in line:
+                        os.killpg(running.pid, signal.SIGINT)
+                        break
             said, _ = running.communicate(timeout=600)
-        return subprocess.CompletedProcess(script, running.returncode, first + said)
+        return subprocess.CompletedProcess(script, running.returncode, "".join([*first, said]))
 
     def _variables(self) -> dict[str, str]:
         here = str(Path(sys.executable).parent)
