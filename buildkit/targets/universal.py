@@ -174,6 +174,22 @@ def same_host(subject: Subject) -> Iterator[Found]:
                 )
 
 
+@rule(
+    "UNI-12",
+    "I,F",
+    WARNING,
+    "the image has at most 125 layers, the base's among them: docker stores no more",
+    source="moby, layer/layer_store.go, maxLayerDepth",
+    do="take 'layers: squashed', or a base with fewer layers",
+)
+def few_layers(subject: Subject) -> Iterator[Found]:
+    """Before the build as they are planned, afterwards as they were pushed."""
+    image = subject.given.image
+    amount = len(image.manifest.layers if image else subject.files.sizes)
+    if amount > 125:
+        yield Found("the image", f"has {amount} layers")
+
+
 _OUTDATED = (
     (r"\bhuggingface-cli\b", "huggingface-cli ends with an error since huggingface_hub 1.0", "write: hf download"),
     (r"huggingface_hub\[cli\]", "huggingface_hub has no extra 'cli' any more", "write: pip install huggingface_hub"),

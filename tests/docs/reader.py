@@ -24,7 +24,8 @@ FOREGROUND = "# until Ctrl-C"
 class Reader:
     """A shell with a folder, and what it has met. ``has`` are needs, beyond registries and a hub, that are met here.
 
-    ``between`` is called with the folder after every command that did what the page says: it may change what a command wrote.
+    ``between`` is called with the folder after every file that was written and every command that did what the page says: it
+    may change them, or do what a command does that is not run here.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Reader:
                 self.unread.append(block)
             elif block.title and block.lang in WRITTEN:
                 self._write(block)
+                self.between(self._where())
             elif block.lang == "console":
                 for command in commands(block):
                     if not self._run(page, block, command):

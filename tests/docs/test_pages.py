@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.docs.reader import WRITTEN, Reader
 from tests.docs.test_guides import HERE, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
+README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 PAGES = tuple(
     sorted(
         page.relative_to(ROOT).as_posix()
@@ -130,3 +131,42 @@ def test_concepts_are_followed_where_they_show_commands(page: Path, tmp_path: Pa
     assert not reader.wrong, "\n".join(reader.wrong)
     assert not reader.unread
     assert all(commands(block) for block in blocks(page) if block.lang == "console")
+
+
+def test_contributing_shows_the_code_there_is() -> None:
+    """Who adds a rule, a registry or a form of the lock learns from what the project has, and not from what it once had."""
+    shown = [block for block in blocks(CONTRIBUTING) if block.note.startswith("from: ")]
+    assert len(shown) == 4
+    for block in shown:
+        assert block.body in (ROOT / block.note.removeprefix("from: ")).read_text(encoding="utf-8"), block.line
+    assert {block.lang for block in blocks(CONTRIBUTING) if not (block.title or block.note)} == {"text", "console"}
+
+
+def installed(folder: Path) -> None:
+    """Does what installing the project in a folder would: its entry points are found from now on."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    (info / "entry_points.txt").write_text(
+        "".join(
+            f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+            for group, points in project["entry-points"].items()
+        )
+    )
+
+
+def test_contributing_shows_a_kind_that_builds(tmp_path: Path) -> None:
+    """Who writes a kind begins with what stands there, and it does not even load."""
+    work = tmp_path / "work"
+
+    def install(folder: Path) -> None:
+        if (work / "pyproject.toml").exists():
+            installed(work)
+
+    with outside(tmp_path) as world:
+        prepare(world)
+        reader = Reader(tmp_path, {**world.environment, "PYTHONPATH": str(work)}, HERE, install)
+        reader.follow(CONTRIBUTING)
+    assert not reader.wrong, "\n".join(reader.wrong)
+    assert [block.note for block in reader.unread] == ["needs: install"]
