@@ -15,6 +15,7 @@ from buildkit.cache import cache_folder
 from buildkit.errors import EngineFailed, InvalidInput, ModelpackError, Problem
 from buildkit.events import Said
 from buildkit.examine import chosen, opened
+from buildkit.kinds import natural_target
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import Manifest
 from buildkit.oci.reference import Reference
@@ -72,7 +73,8 @@ def verify(image: str, recipe: Recipe | None, world: World, engine: Engine, choi
 def _targets(recipe: Recipe | None, choice: Chosen) -> list[tuple[Target, TargetSettings]]:
     """The targets with their settings: the recipe's where it names them."""
     written = written_targets(recipe)
-    names = choice.targets or tuple(written)
+    natural = natural_target(recipe.kind, recipe.spec) if recipe and not written else None
+    names = choice.targets or tuple(written) or ((natural,) if natural else ())
     if not names:
         raise InvalidInput(
             "no target is named", hint="say where the image goes: --target oci-data-science, for example"
