@@ -18,7 +18,7 @@ from buildkit.connections import is_loopback
 from buildkit.errors import CheckFailed, InvalidInput, ModelpackError, Problem, RegistryFailed, SourceFailed
 from buildkit.events import Said, Warned
 from buildkit.examine import AMD64, Examined, examine
-from buildkit.kinds import natural_target
+from buildkit.meant import natural_target, settings_in
 from buildkit.oci import tar
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
 from buildkit.oci.manifest import ImageConfig, Manifest
@@ -29,7 +29,7 @@ from buildkit.plan import Plan, PlannedLayer
 from buildkit.policy import Policy, pin
 from buildkit.recipe import Recipe
 from buildkit.subject import Given, Subject
-from buildkit.target_settings import TargetSettings, names, settings_of
+from buildkit.target_settings import TargetSettings, names
 from buildkit.targets import ANY_PLATFORM, TARGETS, Target, target_named
 from buildkit.world import World
 
@@ -97,22 +97,25 @@ def check_deployment(document: Mapping[str, Any], settings: TargetSettings, reci
 def chosen_targets(recipe: Recipe | None, wanted: Sequence[str]) -> list[tuple[Target, TargetSettings]]:
     """The targets with what the recipe says of each; raises InvalidInput where there is none."""
     said = {_full(one.name): one for one in recipe.spec.targets} if recipe else {}
-    natural = natural_target(recipe.kind, recipe.spec) if recipe and not said else None
+    natural = natural_target(recipe) if recipe else None
     chosen = [_full(name) for name in wanted] or list(said) or [_full(name) for name in (natural,) if name]
     if not chosen:
         hint = f"add --target T, or 'targets: [T]' to the recipe; there are: {', '.join(names())}"
         raise InvalidInput("nobody says which platform it is meant for", hint=hint)
     return [
-        (TARGETS[name], said.get(name) or _relative(name, said) or settings_of(name)) for name in dict.fromkeys(chosen)
+        (TARGETS[name], settings_in(recipe, name, said.get(name) or _relative(name, said)))
+        for name in dict.fromkeys(chosen)
     ]
 
 
 def _natural(recipe: Recipe, world: World) -> tuple[Target, TargetSettings]:
     """The target of a recipe for which nobody names one."""
-    name = natural_target(recipe.kind, recipe.spec)
+    name = natural_target(recipe)
     asked = f"for {name}, which the kind {recipe.kind.name} is made for" if name else "by what every platform asks"
     world.emit(Said(f"judged {asked}: neither --target nor 'targets' of the recipe names a platform"))
-    return (target_named(name), settings_of(name)) if name else (ANY_PLATFORM, TargetSettings(name=ANY_PLATFORM.name))
+    if name is None:
+        return ANY_PLATFORM, TargetSettings(name=ANY_PLATFORM.name)
+    return target_named(name), settings_in(recipe, target_named(name).name, None)
 
 
 def _full(name: str) -> str:

@@ -57,11 +57,6 @@ class Meant(Protocol):
         """The target's name, such as ``modelarts:batch``; None where this recipe is for any platform."""
 
 
-def natural_target(kind: Kind, spec: Spec) -> str | None:
-    """The target that a recipe of this kind is made for; None where any platform may be."""
-    return kind.meant_for(spec) if isinstance(kind, Meant) else None
-
-
 def kinds() -> dict[str, Kind]:
     """Every kind that is installed, by its name."""
     return {entry.name: entry.load() for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}

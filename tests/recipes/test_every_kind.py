@@ -21,6 +21,8 @@ from buildkit.recipe import Recipe, load
 from buildkit.settings import Settings
 from buildkit.sources import open_source
 from buildkit.spec import FolderRef, HuggingFaceRef, SourceRef, UrlsRef
+from buildkit.targets import target_named
+from buildkit.verify import settings_for
 from buildkit.world import World
 from recipes.containerfile.secrets import left_in
 
@@ -242,3 +244,20 @@ def test_where_a_recipe_names_its_platform_that_one_counts(tmp_path: Path) -> No
     assert [target.name for target, _ in chosen_targets(load(tmp_path), ())] == ["sagemaker"]
     assert [target.name for target, _ in chosen_targets(recipe, ["vertex"])] == ["vertex"]
     assert [target.name for target, _ in chosen_targets(recipe, ())] == ["oci-data-science"]
+
+
+def test_a_target_asks_on_the_recipe_s_own_port(tmp_path: Path) -> None:
+    """Who wrote ``port: 5000`` once has it asked on 8080, and its deployment written with 8080."""
+    recipe = project("server", tmp_path)
+    text = recipe.path.read_text().replace("8080", "5000")
+    recipe.path.write_text(text)
+    ports = {}
+    for target, said in chosen_targets(load(tmp_path), ["oci-data-science", "azureml", "sagemaker"]):
+        assert said == settings_for(target, load(tmp_path), {})
+        ports[target.name] = said.model_dump()["port"]
+    assert ports == {"oci-data-science": 5000, "azureml:v2": 5000, "sagemaker": 8080}
+    recipe.path.write_text(f"{text}targets: [{{name: oci-data-science, port: 6000}}]\n")
+    ((_, told),) = chosen_targets(load(tmp_path), ())
+    assert told.model_dump()["port"] == 6000
+    changed = settings_for(target_named("vertex"), load(tmp_path), {"port": 7000})
+    assert changed.model_dump()["port"] == 7000
