@@ -16,8 +16,9 @@ from buildkit.check import Judged, Severity, judge
 from buildkit.checked import choice
 from buildkit.connections import is_loopback
 from buildkit.errors import CheckFailed, InvalidInput, ModelpackError, Problem, RegistryFailed, SourceFailed
-from buildkit.events import Warned
+from buildkit.events import Said, Warned
 from buildkit.examine import AMD64, Examined, examine
+from buildkit.meant import natural_target, settings_in
 from buildkit.oci import tar
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
 from buildkit.oci.manifest import ImageConfig, Manifest
@@ -28,8 +29,8 @@ from buildkit.plan import Plan, PlannedLayer
 from buildkit.policy import Policy, pin
 from buildkit.recipe import Recipe
 from buildkit.subject import Given, Subject
-from buildkit.target_settings import TargetSettings, names, settings_of
-from buildkit.targets import TARGETS, Target, target_named
+from buildkit.target_settings import TargetSettings, names
+from buildkit.targets import ANY_PLATFORM, TARGETS, Target, target_named
 from buildkit.world import World
 
 _LARGEST_INDEX = 32 * 1024 * 1024
@@ -42,11 +43,12 @@ def check_recipe(
 ) -> tuple[Judged, ...]:
     """Judges a recipe before anything is built, for its own targets or the named ones.
 
-    Where hub or registry cannot be reached that is told, and what the recipe itself says is judged all the same.
+    Where nobody names a target it is the one that its kind is made for, or what every platform asks; this is told. Where
+    hub or registry cannot be reached that is told, and what the recipe itself says is judged all the same.
     """
-    chosen = chosen_targets(recipe, targets)
+    chosen = chosen_targets(recipe, targets) if targets or recipe.spec.targets else [_natural(recipe, world)]
     try:
-        given = _looked_up(recipe, world, [target.name for target, _ in chosen], registry)
+        given = _looked_up(recipe, world, [target.name for target, _ in chosen if target.deploy], registry)
     except (RegistryFailed, SourceFailed) as failure:
         world.emit(Warned(f"only the recipe itself is judged: {failure.what}", hint=failure.hint))
         references = _elsewhere(_destinations(recipe, world, registry))
@@ -95,13 +97,25 @@ def check_deployment(document: Mapping[str, Any], settings: TargetSettings, reci
 def chosen_targets(recipe: Recipe | None, wanted: Sequence[str]) -> list[tuple[Target, TargetSettings]]:
     """The targets with what the recipe says of each; raises InvalidInput where there is none."""
     said = {_full(one.name): one for one in recipe.spec.targets} if recipe else {}
-    chosen = [_full(name) for name in wanted] or list(said)
+    natural = natural_target(recipe) if recipe else None
+    chosen = [_full(name) for name in wanted] or list(said) or [_full(name) for name in (natural,) if name]
     if not chosen:
         hint = f"add --target T, or 'targets: [T]' to the recipe; there are: {', '.join(names())}"
         raise InvalidInput("nobody says which platform it is meant for", hint=hint)
     return [
-        (TARGETS[name], said.get(name) or _relative(name, said) or settings_of(name)) for name in dict.fromkeys(chosen)
+        (TARGETS[name], settings_in(recipe, name, said.get(name) or _relative(name, said)))
+        for name in dict.fromkeys(chosen)
     ]
+
+
+def _natural(recipe: Recipe, world: World) -> tuple[Target, TargetSettings]:
+    """The target of a recipe for which nobody names one."""
+    name = natural_target(recipe)
+    asked = f"for {name}, which the kind {recipe.kind.name} is made for" if name else "by what every platform asks"
+    world.emit(Said(f"judged {asked}: neither --target nor 'targets' of the recipe names a platform"))
+    if name is None:
+        return ANY_PLATFORM, TargetSettings(name=ANY_PLATFORM.name)
+    return target_named(name), settings_in(recipe, target_named(name).name, None)
 
 
 def _full(name: str) -> str:

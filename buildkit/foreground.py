@@ -62,7 +62,7 @@ def _container(recipe: Recipe | None, choice: Chosen) -> Iterator[Container]:
         yield Container("", ports=(int(choice.changes.get("port", spoken)),))
         return
     target = target_named(name)
-    with asked(settings_for(target, written, choice.changes), recipe, choice) as wanted:
+    with asked(settings_for(target, recipe, choice.changes), recipe, choice) as wanted:
         servers = [probe for probe in load(target.running)(wanted) if isinstance(probe, Server)]
         if not servers:
             raise InvalidInput(

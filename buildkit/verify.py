@@ -15,6 +15,7 @@ from buildkit.cache import cache_folder
 from buildkit.errors import EngineFailed, InvalidInput, ModelpackError, Problem
 from buildkit.events import Said
 from buildkit.examine import chosen, opened
+from buildkit.meant import natural_target, settings_in
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import Manifest
 from buildkit.oci.reference import Reference
@@ -26,7 +27,7 @@ from buildkit.probe.session import Patience, Probe, Session
 from buildkit.push import Output, export
 from buildkit.recipe import Recipe
 from buildkit.served import current
-from buildkit.target_settings import SETTINGS, TargetSettings, settings_of
+from buildkit.target_settings import SETTINGS, TargetSettings
 from buildkit.targets import Target, load, target_named
 from buildkit.world import World
 
@@ -71,13 +72,13 @@ def verify(image: str, recipe: Recipe | None, world: World, engine: Engine, choi
 
 def _targets(recipe: Recipe | None, choice: Chosen) -> list[tuple[Target, TargetSettings]]:
     """The targets with their settings: the recipe's where it names them."""
-    written = written_targets(recipe)
-    names = choice.targets or tuple(written)
+    natural = natural_target(recipe) if recipe else None
+    names = choice.targets or tuple(written_targets(recipe)) or ((natural,) if natural else ())
     if not names:
         raise InvalidInput(
             "no target is named", hint="say where the image goes: --target oci-data-science, for example"
         )
-    return [(target_named(name), settings_for(target_named(name), written, choice.changes)) for name in names]
+    return [(target_named(name), settings_for(target_named(name), recipe, choice.changes)) for name in names]
 
 
 def written_targets(recipe: Recipe | None) -> dict[str, TargetSettings]:
@@ -85,16 +86,17 @@ def written_targets(recipe: Recipe | None) -> dict[str, TargetSettings]:
     return {one.name: one for one in recipe.spec.targets} if recipe else {}
 
 
-def settings_for(target: Target, written: Mapping[str, TargetSettings], changes: Mapping[str, Any]) -> TargetSettings:
+def settings_for(target: Target, recipe: Recipe | None, changes: Mapping[str, Any]) -> TargetSettings:
     """A target's settings as the recipe has them, with what the command line changes; raises InvalidInput."""
     from pydantic import ValidationError
 
-    told = next((one for name, one in written.items() if target_named(name) == target), None)
+    told = next((one for name, one in written_targets(recipe).items() if target_named(name) == target), None)
     if not changes:
-        return told or settings_of(target.name)
+        return settings_in(recipe, target.name, told)
     said = told.model_dump(exclude_unset=True, exclude={"name"}) if told else {}
     try:
-        return SETTINGS[target.platform].model_validate({"name": target.name, **said, **changes})
+        changed = SETTINGS[target.platform].model_validate({"name": target.name, **said, **changes})
+        return settings_in(recipe, target.name, changed)
     except ValidationError as error:
         problems = [
             Problem(f"--set {'.'.join(map(str, one['loc']))}", str(one["msg"]))

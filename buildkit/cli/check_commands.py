@@ -24,7 +24,8 @@ Targets = Annotated[
     typer.Option("--target", "-t", help="A platform, with a mode after a colon; by default the recipe's.", metavar="T"),
 ]
 OptionalRecipe = Annotated[
-    Path | None, typer.Argument(help="A recipe, or a folder that holds a recipe.yaml.", metavar="RECIPE")
+    Path | None,
+    typer.Argument(help="A recipe, or a folder that holds a recipe.yaml; by default here.", metavar="RECIPE"),
 ]
 
 RegistryName = Annotated[
@@ -69,8 +70,6 @@ def check(
     from buildkit.oci.reference import Platform as Chosen
     from buildkit.report import failed
 
-    if recipe is None and image is None and deployment is None:
-        raise typer.BadParameter("name a recipe, or an image with --image")
     chosen = Chosen.parse(platform) if platform else None
     with session(as_json, False) as opened:
         if deployment is not None:

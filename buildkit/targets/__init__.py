@@ -177,6 +177,9 @@ TARGETS: dict[str, Target] = {
 }
 """Every target by its name. The first mode of a platform is its default."""
 
+ANY_PLATFORM = Target("any platform", "", "What every platform that runs an image asks", ("universal",), "", "")
+"""What a recipe is judged by for which nobody names a platform; it is none that one could run or deploy on."""
+
 
 def target_named(name: str) -> Target:
     """The target of that name; a platform alone is its default mode. Raises InvalidInput with the names there are."""

@@ -265,6 +265,10 @@ class Agent:
         """The project's folder and where the image has it: what ``modelpack run`` mounts."""
         return (spec.project.path, f"/{APP}") if isinstance(spec, AgentSpec) else None
 
+    def meant_for(self, spec: Spec) -> str | None:
+        """A hosted deployment of OCI Generative AI."""
+        return "oci-genai"
+
     def starter(self, name: str) -> Mapping[str, str]:
         """An agent that builds and answers as it is; raises InvalidInput where ``name`` cannot be an image's."""
         if not is_repository(name):

@@ -193,6 +193,10 @@ class AzureMl:
             network=True,
         )
 
+    def meant_for(self, spec: Spec) -> str | None:
+        """Azure ML, in the recipe's variant."""
+        return f"azureml:{spec.variant}" if isinstance(spec, AzureMlSpec) else None
+
     def starter(self, name: str) -> Mapping[str, str]:
         """A project to start from; raises InvalidInput where ``name`` cannot be an image's."""
         return starter_files(name)

@@ -137,6 +137,10 @@ class Batch:
             network=bool(spec.packages or listed),
         )
 
+    def meant_for(self, spec: Spec) -> str | None:
+        """A batch service of ModelArts."""
+        return "modelarts:batch"
+
     def starter(self, name: str) -> Mapping[str, str]:
         """A project to start from; raises InvalidInput for an unusable name."""
         if not is_repository(name):

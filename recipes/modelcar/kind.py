@@ -94,6 +94,10 @@ class Modelcar:
             blocked=dict.fromkeys(ENGINES, hindrance) if hindrance else {},
         )
 
+    def meant_for(self, spec: Spec) -> str | None:
+        """KServe."""
+        return "kserve"
+
     def starter(self, name: str) -> Mapping[str, str]:
         """A recipe to start from; raises InvalidInput where ``name`` cannot be an image's."""
         if not is_repository(name):

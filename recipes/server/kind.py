@@ -156,6 +156,10 @@ class Server:
         """The code's folder and where the image has it: what ``modelpack run`` mounts."""
         return (spec.code.path, CODE) if isinstance(spec, ServerSpec) and spec.code else None
 
+    def meant_for(self, spec: Spec) -> str | None:
+        """A model deployment of OCI Data Science, whose rules are the strictest of those for servers."""
+        return "oci-data-science"
+
     def starter(self, name: str) -> Mapping[str, str]:
         """A small server to start from; raises InvalidInput where ``name`` cannot be an image's."""
         if not is_repository(name):
