@@ -164,7 +164,10 @@ def before_build(
     refuse(found, recipe.spec.name)
 
 
-def refuse(found: Sequence[Judged], name: str) -> None:
+_REFUSED = "'modelpack check' tells more; waive a rule in the recipe with its reason; --no-check skips all of them"
+
+
+def refuse(found: Sequence[Judged], name: str, hint: str = _REFUSED) -> None:
     """Raises CheckFailed with every error that is not waived: a build ends here, before a byte was moved."""
     problems = [
         Problem(f"{one.rule.id} ({each.target}) {one.where}", one.what, one.do)
@@ -176,7 +179,7 @@ def refuse(found: Sequence[Judged], name: str) -> None:
         raise CheckFailed(
             f"{name} would be refused where it is meant to go",
             problems,
-            hint="'modelpack check' tells more; waive a rule in the recipe with its reason; --no-check skips all of them",
+            hint=hint,
         )
 
 

@@ -51,10 +51,10 @@ def server_of(subject: Subject) -> str | None:
 
 
 def _unless_guessed(subject: Subject, breaches: Iterator[Found]) -> Iterator[Found]:
-    """What a layout lacks for its server. Before a build a server that nobody named is a guess, and stops nothing."""
+    """What a layout lacks for its server. A server that a recipe does not name is a guess, and stops no build."""
     said = subject.settings
     named = (isinstance(said, KServe) and said.server) or subject.mode == "triton"
-    guessed = not named and subject.given.image is None
+    guessed = not named and (subject.given.image is None or subject.given.recipe is not None)
     for found in breaches:
         if guessed and found.severity is None:
             hint = (
