@@ -47,6 +47,7 @@ PLACES = {
     "kubernetes": QUAY,
     "azureml": "team.azurecr.io/image:v1",
 }
+KEY = b"-----BEGIN PRIVATE KEY-----\nof Python's own tests\n"
 TRITON_SERVER = DOCKER_SERVER.config(
     Entrypoint=["/opt/nvidia/nvidia_entrypoint.sh"], Cmd=["tritonserver"], ExposedPorts={"8000/tcp": {}}
 ).with_(program("opt/tritonserver/bin/tritonserver"), program("opt/nvidia/nvidia_entrypoint.sh"))
@@ -62,7 +63,7 @@ RIGHT = {
     "modelarts:online": [DOCKER_SERVER],
     "modelarts:batch": [BATCH, BATCH.config(Cmd=["/bin/sh", "-c", "/bin/sh /home/run.sh"])],
     "azureml:v2": [SERVER, DOCKER_SERVER],
-    "azureml:v1": [CONDA],
+    "azureml:v1": [CONDA, CONDA.with_(Entry("opt/miniconda/lib/python3.11/test/ssl_key.pem", KEY))],
     "sagemaker": [DOCKER_SERVER.config(User=None)],
     "vertex": [SERVER, DOCKER_SERVER],
 }
@@ -91,6 +92,8 @@ def broken() -> list[Broken]:
         ),
         OVMS.process,
     ).above(folder("models", 0o555), folder("models/1", 0o555), Entry("models/1/model.onnx", BIG, 0o444, 1001))
+    llama = [replace(one, name=one.name.replace("models/", "models/llama/")) for one in VLLM.layers[-1]]
+    nested = Draft((*VLLM.layers[:-1], tuple(llama)), VLLM.process)
     return [
         ("KS-01", modelcar, OVMS.without("models"), ""),
         ("KS-01", native, OVMS.without("models/1").without("models").with_(folder("models")), ""),
@@ -121,6 +124,7 @@ def broken() -> list[Broken]:
         ("KS-13", native, replace(VLLM, zipped=True).without("models/model-00001-of-00002.safetensors"), ""),
         ("KS-13", modelcar, VLLM.without("models/config.json"), ""),
         ("KS-13", modelcar, VLLM.without("models/tokenizer.json"), ""),
+        ("KS-13", modelcar, nested, ""),
         ("KS-14", modelcar, TRITON.without("models/net/1"), ""),
         ("KS-14", modelcar, TRITON.without("models/net/1/model.onnx"), ""),
         ("TR-01", native, TRITON.without("models/net/1").with_(model("net/01/model.onnx")), ""),
@@ -128,6 +132,7 @@ def broken() -> list[Broken]:
         ("TR-02", modelcar, TRITON.with_(model("net/config.pbtxt", CONFIG.replace(b'"net"', b'"other"'))), ""),
         ("TR-02", modelcar, TRITON.with_(model("net/config.pbtxt", b"max_batch_size: 8\n")), ""),
         ("TR-02", modelcar, TRITON.with_(model("py/1/model.py"), folder("models/py", 0o555)), ""),
+        ("TR-02", modelcar, replace(TRITON.with_(runnable(model("net/config.pbtxt", b"max_batch_size: 8\n"))), zipped=True), ""),
         ("KV-03", "kubernetes", OVMS.without("models").with_(folder("data"), link("models", "data")), ""),
         ("KV-03", "kubernetes", OVMS.with_(folder("models/1", 0o700)), ""),
         ("ODS-06", science, SERVER.without("usr/bin/curl"), ""),
@@ -142,6 +147,7 @@ def broken() -> list[Broken]:
         ("OGH-06", genai, SERVER.config(Env=["PATH=/bin", "PORT=8080"]), ""),
         ("OGH-06", genai, SERVER.config(Env=["PATH=/bin", "KUBERNETES_PORT=1"]), ""),
         ("OGH-06", genai, SERVER.with_(Entry("app/.env", b"K_SERVICE=mine\n")), ""),
+        ("OGH-06", genai, replace(SERVER.with_(runnable(Entry("app/.env", b"PORT=80\n"))), zipped=True), ""),
         ("OGH-08", genai, SERVER.config(Entrypoint=None, Cmd=None), ""),
         ("OGH-09", genai, SERVER.config(Volumes={"/data": {}}), ""),
         ("OGH-11", genai, SERVER, QUAY),
@@ -168,8 +174,14 @@ def broken() -> list[Broken]:
         ("UNI-01", modelcar, replace(OVMS, history=(f"RUN hf download --token {TOKEN}",)), ""),
         ("UNI-01", modelcar, replace(OVMS, history=("|1 token=abcdefgh12345 /bin/sh -c download",)), ""),
         ("UNI-01", genai, SERVER.with_(Entry("app/.env", f"HF_TOKEN={TOKEN}\n".encode())), ""),
+        ("UNI-01", genai, SERVER.with_(runnable(Entry("app/settings.py", f'key = "{TOKEN}"\n'.encode()))), ""),
         ("UNI-01", genai, replace(SERVER, zipped=True).with_(Entry("root/.netrc", TOKEN.encode())).above(Entry("root/.wh..netrc")), ""),
     ]  # fmt: skip
+
+
+def runnable(entry: Entry) -> Entry:
+    """As ``COPY --chmod=0555`` writes every file."""
+    return replace(entry, mode=entry.mode | 0o111)
 
 
 def judged(draft: Draft, target: str, folder: Path, place: str = "") -> dict[str, set[Severity]]:
