@@ -13,6 +13,7 @@ from buildkit.check import Severity
 from buildkit.checking import check_image
 from buildkit.settings import find
 from buildkit.targets import TARGETS
+from buildkit.trust.scan import Scanned, Vulnerability
 from buildkit.world import World
 from tests.targets.drafts import (
     BATCH,
@@ -219,7 +220,7 @@ BY_SIZE = {"ODS-09", "MA-02", "MA-03"}
 BY_DEPLOYMENT = {"KS-16", "KS-17", "KV-01", "ODS-21", "MA-15", "MA-16", "MA-17", "AZ1-04", "AZ2-01"}
 """Broken by what is deployed from: see test_deployments."""
 ELSE = {"OGH-10", "AZ1-05"}
-"""A scanner's result; and a registry of which nobody can tell whether it is public, so that it is a warning."""
+"""A scanner's result, see test_what_a_scanner_calls_critical; and a registry of which nobody can tell whether it is public, so that it is a warning."""
 
 
 def test_every_error_has_a_broken_image() -> None:
@@ -239,3 +240,18 @@ def test_what_was_found_names_no_secret(tmp_path: Path) -> None:
     draft = SERVER.config(Env=["PATH=/bin", f"HF_TOKEN={TOKEN}"]).with_(Entry("app/.env", TOKEN.encode()))
     found, _ = check_image(write(draft, tmp_path), World(find(tmp_path), lambda event: None), ["vertex"])
     assert TOKEN not in json.dumps([str(one) for one in found[0].findings])
+
+
+def test_what_a_scanner_calls_critical_is_refused(tmp_path: Path) -> None:
+    """OCI Generative AI scans before it deploys: what it would find must not be found there first."""
+    image, there = write(SERVER, tmp_path), World(find(tmp_path), lambda event: None)
+    critical = Vulnerability("critical", "CVE-2026-1", "openssl", "3.0.1", "3.0.2")
+    mild = Vulnerability("high", "CVE-2026-2", "zlib", "1.2")
+    for found, wanted in (((critical, mild), {"OGH-10"}), ((mild,), set())):
+        scanned = Scanned("grype", found)
+        (report,), _ = check_image(image, there, ["oci-genai"], known_as=OCIR, scanned=lambda _, it=scanned: it)  # type: ignore[misc]
+        errors = [one for one in report.findings if one.severity is Severity.ERROR]
+        assert {one.rule.id for one in errors} == wanted
+        assert all("CVE-2026-1 in openssl 3.0.1" in one.what and "openssl 3.0.2" in one.do for one in errors)
+    (report,), _ = check_image(image, there, ["oci-genai"], known_as=OCIR)
+    assert "--scan" in next(one.lacking for one in report.unjudged if one.rule.id == "OGH-10")
