@@ -8,7 +8,7 @@ there. Of an image it is what :mod:`buildkit.examine` reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from buildkit import lock as locks
 from buildkit.adapting import adapted
@@ -32,6 +32,9 @@ from buildkit.subject import Given, Subject
 from buildkit.target_settings import TargetSettings, names
 from buildkit.targets import ANY_PLATFORM, TARGETS, Target, target_named
 from buildkit.world import World
+
+if TYPE_CHECKING:
+    from buildkit.trust.scan import Scanned
 
 _LARGEST_INDEX = 32 * 1024 * 1024
 """Bytes of the largest index of shards that is read before a build."""
@@ -71,8 +74,12 @@ def check_image(
     known_as: str | None = None,
     platform: Platform | None = None,
     whole: bool = False,
+    scanned: Callable[[Examined], Scanned | None] = lambda examined: None,
 ) -> tuple[tuple[Judged, ...], Examined]:
-    """Judges an image as it was pushed. ``recipe`` tells what its targets need to know; ``known_as`` where it will go."""
+    """Judges an image as it was pushed. ``recipe`` tells what its targets need to know; ``known_as`` where it will go.
+
+    ``scanned`` tells what a scanner found in it.
+    """
     chosen = chosen_targets(recipe, targets)
     examined = examine(image, world, platform=platform, whole=whole)
     given = Given(
@@ -81,6 +88,7 @@ def check_image(
         image=examined.pushed,
         files=examined.files,
         references=_elsewhere([Reference.parse(known_as)] if known_as else [examined.reference]),
+        scanned=scanned(examined),
         logged_in=_logged_in,
     )
     return judged(chosen, given, waivers(recipe)), examined
@@ -178,7 +186,10 @@ def before_build(
     refuse(found, recipe.spec.name)
 
 
-def refuse(found: Sequence[Judged], name: str) -> None:
+_REFUSED = "'modelpack check' tells more; waive a rule in the recipe with its reason; --no-check skips all of them"
+
+
+def refuse(found: Sequence[Judged], name: str, hint: str = _REFUSED) -> None:
     """Raises CheckFailed with every error that is not waived: a build ends here, before a byte was moved."""
     problems = [
         Problem(f"{one.rule.id} ({each.target}) {one.where}", one.what, one.do)
@@ -190,7 +201,7 @@ def refuse(found: Sequence[Judged], name: str) -> None:
         raise CheckFailed(
             f"{name} would be refused where it is meant to go",
             problems,
-            hint="'modelpack check' tells more; waive a rule in the recipe with its reason; --no-check skips all of them",
+            hint=hint,
         )
 
 

@@ -22,7 +22,7 @@ from buildkit.tally import human
 from buildkit.world import World
 
 STREAMED = 256 * 1024 * 1024
-"""Bytes of a compressed layer of a registry that are read without being asked to: a base with Python, not a model."""
+"""Bytes of a registry's compressed layers that are read without being asked to: a base with Python, not a model."""
 STREAMED_HERE = 4 * 1024**3
 """The same for an image on this disk."""
 _LARGEST_INDEX = 32 * 1024 * 1024
@@ -131,9 +131,11 @@ class _Reader:
     most: int
     kept: dict[tuple[int, str], bytes] = field(default_factory=dict)
     left: int = _READ_FILES
+    streamed: frozenset[int] = frozenset()
 
     def files(self) -> Files:
         """The image's files; what could not be read is told in ``unread``."""
+        self.streamed = self._affordable()
         layers: list[tuple[Member, ...]] = []
         sizes: list[int | None] = []
         unread: list[str] = []
@@ -147,13 +149,24 @@ class _Reader:
             sizes.append(size)
         return Files(tuple(layers), "; ".join(unread), tuple(sizes), self.content)
 
+    def _affordable(self) -> frozenset[int]:
+        """The compressed layers that are read: the smallest, as long as all of them together keep within the bound."""
+        compressed = [number for number, layer in enumerate(self.manifest.layers) if _is_compressed(layer)]
+        chosen, left = [], self.most
+        for number in sorted(compressed, key=lambda number: self.manifest.layers[number].size):
+            left -= self.manifest.layers[number].size
+            if left < 0:
+                break
+            chosen.append(number)
+        return frozenset(chosen)
+
     def _layer(self, layer: Descriptor, number: int) -> tuple[tuple[Member, ...], int | None]:
         """A layer's members, and the bytes of its tar."""
-        if not layer.media_type.endswith(("gzip", "zstd")):
+        if not _is_compressed(layer):
             begin = self.store.span(layer, 0, min(4, layer.size)) if layer.size else b""
             if not begin.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
                 return self._in_spans(layer, number), layer.size
-        if layer.size > self.most:
+        if layer.size > self.most or (_is_compressed(layer) and number not in self.streamed):
             raise InvalidInput(
                 f"it is compressed, and more than {human(self.most)} would have to be read (--whole reads it all the same)"
             )
@@ -175,7 +188,7 @@ class _Reader:
             return known
         layer = self.manifest.layers[member.layer]
         index = member.path.endswith(_INDEX)
-        if layer.media_type.endswith(("gzip", "zstd")) or member.size > (_LARGEST_INDEX if index else SMALL):
+        if _is_compressed(layer) or member.size > (_LARGEST_INDEX if index else SMALL):
             return None
         if not index and member.size > self.left:
             return None
@@ -183,6 +196,10 @@ class _Reader:
         found = self.store.span(layer, member.offset, member.size) if member.size else b""
         self.kept[member.layer, member.path] = found
         return found
+
+
+def _is_compressed(layer: Descriptor) -> bool:
+    return layer.media_type.endswith(("gzip", "zstd"))
 
 
 class _Passing:

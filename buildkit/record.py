@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from buildkit.build import Context, Engine
@@ -72,6 +72,29 @@ class Record:
         images = {key: pin.reference.digest for key, pin in pins.images.items() if key not in builders}
         sources = {key: source.fingerprint for key, source in pins.sources.items()}
         return {key: digest for key, digest in images.items() if digest} | sources
+
+
+Approve = Callable[[Mapping[str, Digest]], None]
+"""Looks at an image that is in its registries and has no tag yet, by what each name will be on; raises where it must not."""
+
+
+class Approved:
+    """A record that somebody approves of before it is staged: what is not approved gets no tag, and no lock."""
+
+    def __init__(self, record: Record, approve: Approve) -> None:
+        self._record = record
+        self._approve: Approve | None = approve
+
+    def expect(self, images: Sequence[Image], references: Sequence[str] = ()) -> None:
+        """As the record does."""
+        self._record.expect(images, references)
+
+    def stage(self, sealing: Sealing, images: Sequence[Image], references: Mapping[str, Digest] | None = None) -> None:
+        """Asks once: a registry that fails later changes nothing in the image."""
+        if self._approve:
+            self._approve(references or {})
+            self._approve = None
+        self._record.stage(sealing, images, references)
 
 
 def renewed(before: Mapping[str, Digest], references: Mapping[str, Digest]) -> dict[str, Digest]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from buildkit.check import NotKnown
 from buildkit.errors import InvalidInput
@@ -18,6 +18,9 @@ from buildkit.oci.reference import Reference
 from buildkit.plan import Plan
 from buildkit.recipe import Recipe
 from buildkit.target_settings import TargetSettings
+
+if TYPE_CHECKING:
+    from buildkit.trust.scan import Scanned
 
 Part = TypeVar("Part")
 
@@ -45,6 +48,7 @@ class Given:
     files: Files | None = None
     references: tuple[Reference, ...] = ()
     deployment: Mapping[str, Any] | None = None
+    scanned: Scanned | None = None
     logged_in: Callable[[Reference], bool] | None = None
 
 
@@ -118,6 +122,11 @@ class Subject:
     def logged_in(self) -> Callable[[Reference], bool]:
         """Whether there are credentials for a registry."""
         return _there(self.given.logged_in, "the logins of this machine")
+
+    @property
+    def scanned(self) -> Scanned:
+        """What a scanner found in the image."""
+        return _there(self.given.scanned, "the result of a scanner (check --image REF --scan, or --scan-report FILE)")
 
     @property
     def deployment(self) -> Mapping[str, Any]:

@@ -57,16 +57,37 @@ def verify(image: str, recipe: Recipe | None, world: World, engine: Engine, choi
 
     Raises InvalidInput where there is no image or no target, and EngineFailed.
     """
-    plans = [(target, settings) for target, settings in _targets(recipe, choice)]
+    plans = _targets(recipe, choice)
+    with obtained(image, recipe, world, engine) as got:
+        return _reports(got, recipe, world, engine, choice, plans)
+
+
+def verify_pushed(image: str, recipe: Recipe, world: World, engine: Engine, choice: Chosen) -> tuple[Report, ...]:
+    """The same for an image of a recipe that lies in a registry, whatever the lock says; it is not left in the engine."""
+    plans = _targets(recipe, choice)
+    got = _pulled(image, world, engine)
+    try:
+        return _reports(got, recipe, world, engine, choice, plans)
+    finally:
+        engine.forget(got.image)
+
+
+def _reports(
+    got: Obtained,
+    recipe: Recipe | None,
+    world: World,
+    engine: Engine,
+    choice: Chosen,
+    plans: Sequence[tuple[Target, TargetSettings]],
+) -> tuple[Report, ...]:
     waived = {one.rule: one.reason for one in recipe.spec.waive} if recipe else {}
     reports = []
-    with obtained(image, recipe, world, engine) as got:
-        for target, settings in plans:
-            session = Session(engine, got.image, got.served, choice.patience, world.emit, choice.passed)
-            with asked(settings, recipe, choice) as wanted:
-                probes: Sequence[Probe] = load(target.running)(wanted)
-                outcomes = [outcome for probe in probes for outcome in probe.outcomes(session)]
-            reports.append(report_of(target, got.name, engine.name, outcomes, session.logs, waived))
+    for target, settings in plans:
+        session = Session(engine, got.image, got.served, choice.patience, world.emit, choice.passed)
+        with asked(settings, recipe, choice) as wanted:
+            probes: Sequence[Probe] = load(target.running)(wanted)
+            outcomes = [outcome for probe in probes for outcome in probe.outcomes(session)]
+        reports.append(report_of(target, got.name, engine.name, outcomes, session.logs, waived))
     return tuple(reports)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +17,11 @@ from buildkit.cli.session import session
 if TYPE_CHECKING:
     from buildkit.check import Judged
     from buildkit.cli.session import Session
+    from buildkit.examine import Examined
     from buildkit.oci.reference import Platform
     from buildkit.recipe import Recipe
+    from buildkit.trust.scan import Scanned
+    from buildkit.world import World
 
 Targets = Annotated[
     list[str] | None,
@@ -54,6 +58,13 @@ def check(
         str | None, typer.Option(help="Of an index, judge the image for this platform.", metavar="OS/ARCH")
     ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Read compressed layers however large they are.")] = False,
+    scan: Annotated[
+        bool, typer.Option("--scan", help="Have trivy or grype scan the image of a registry first.")
+    ] = False,
+    scan_report: Annotated[
+        Path | None,
+        typer.Option(help="What 'modelpack scan --json', trivy or grype found before, as JSON.", metavar="FILE"),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 on warnings, too.")] = False,
     github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
     sarif: Annotated[Path | None, typer.Option(help="Also write SARIF 2.1.0.", metavar="FILE")] = None,
@@ -70,12 +81,15 @@ def check(
     from buildkit.oci.reference import Platform as Chosen
     from buildkit.report import failed
 
+    if (scan or scan_report) and image is None:
+        raise typer.BadParameter("--scan and --scan-report tell of an image: name it with --image")
     chosen = Chosen.parse(platform) if platform else None
     with session(as_json, False) as opened:
         if deployment is not None:
             name, found = _deployment(opened, recipe, deployment, target or [])
         elif image is not None:
-            name, found = _image(opened, recipe, image, target or [], known_as, chosen, whole)
+            told = partial(_scanned, opened.world(Path.cwd()), scan, scan_report)
+            name, found = _image(opened, recipe, image, target or [], known_as, chosen, whole, told)
         else:
             name, found = _recipe(opened, recipe or Path(), target or [], registry)
     file = str(deployment or recipe or image)
@@ -99,6 +113,7 @@ def _image(
     known_as: str | None,
     platform: Platform | None,
     whole: bool,
+    scanned: Callable[[Examined], Scanned | None],
 ) -> tuple[str, Sequence[Judged]]:
     from buildkit.checking import check_image
     from buildkit.events import Said
@@ -107,10 +122,29 @@ def _image(
     recipe = opened.recipe(path)[0] if path else None
     world = opened.world(recipe.folder if recipe else Path.cwd())
     found, examined = check_image(
-        image, world, targets, recipe=recipe, known_as=known_as, platform=platform, whole=whole
+        image, world, targets, recipe=recipe, known_as=known_as, platform=platform, whole=whole, scanned=scanned
     )
     world.emit(Said(f"read {human(examined.read())} of {human(examined.size)}"))
     return image, found
+
+
+def _scanned(world: World, scan: bool, report: Path | None, examined: Examined) -> Scanned | None:
+    """What a scanner found in the image that was looked at: before, or now."""
+    from buildkit.errors import InvalidInput
+    from buildkit.trust.scan import read
+    from buildkit.trust.scan import scan as run
+
+    if report is not None:
+        top, inner = examined.pushed.top.digest, examined.pushed.manifest.document.digest
+        return read(report, (top, inner) if examined.reference else ())
+    if not scan:
+        return None
+    if examined.reference is None:
+        raise InvalidInput(
+            "only an image in a registry is scanned", hint="scan it yourself, and give --scan-report FILE"
+        )
+    where = examined.reference.at(examined.pushed.manifest.document.digest)
+    return run(where, plain_http=world.settings.plain_http(where.host))
 
 
 def _deployment(opened: Session, path: Path | None, file: Path, targets: Sequence[str]) -> tuple[str, Sequence[Judged]]:

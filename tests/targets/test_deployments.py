@@ -98,6 +98,18 @@ def test_a_broken_manifest_is_found_by_the_rule(
     assert id in {one.rule.id for one in found.findings if one.severity is Severity.ERROR}
 
 
+def test_shared_memory_is_a_note(tmp_path: Path) -> None:
+    """vLLM on two GPUs hangs without it, and most runtimes bring it: nobody is stopped."""
+    settings = SETTINGS["kserve"].model_validate({"name": "kserve", "args": ["--tensor-parallel-size", "2"]})
+    content = document(next(iter(deployed("kserve", QUAY, args=["--tensor-parallel-size", "2"]).values())))
+    found = [one for one in check_deployment(content, settings, None).findings if one.rule.id == "VL-04"]
+    assert [one.severity for one in found] == [Severity.NOTE]
+    predictor = content["spec"]["predictor"]
+    predictor["volumes"] = [{"name": "shm", "emptyDir": {"medium": "Memory"}}]
+    predictor["model"]["volumeMounts"] = [{"name": "shm", "mountPath": "/dev/shm"}]
+    assert "VL-04" not in {one.rule.id for one in check_deployment(content, settings, None).findings}
+
+
 def test_kserve_mounts_the_image_where_the_cluster_can() -> None:
     """/proc/PID/root fails on clusters with other users per container (KS-11): the volume does not."""
 
