@@ -50,7 +50,9 @@ def test_every_reason_is_told_with_old_and_new(built: Fleet) -> None:
     assert (source["reason"], source["old"]) == ("source", old_commit)
     assert source["new"] != old_commit and source["detail"] == "config.json, weights.safetensors"
     assert [change["detail"] for change in found["model-02"]["changes"]] == ["weights.safetensors"]
-    assert only("model-03")["reason"] == "recipe"
+    said = only("model-03")
+    assert (said["reason"], said["old"]) == ("recipe", built.lock("model-03")["recipe"])
+    assert said["new"].startswith("sha256:") and said["new"] != said["old"]
     assert (only("model-04")["reason"], only("model-04")["detail"]) == ("source", "more.bin")
     lost = only("model-05")
     assert (lost["reason"], lost["old"], lost["new"]) == ("missing", digest, "")
