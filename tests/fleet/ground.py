@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,45 @@ class Fleet:
         both = [str(self.recipe(name)) for name in self.names[::5]]
         done = self.run("rebuild", *both, "--registry", "second", "--jobs", "4")
         assert done.returncode == 0, done.stderr
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A fleet as it stood at one moment: what the hub and the registries had, the folder, and the machine's cache."""
+
+    fleet: Fleet
+    models: dict[str, Any]
+    stored: tuple[tuple[dict[str, Any], dict[str, Any]], ...]
+    cache: Path
+
+    def restored(self, folder: Path, cache: Path) -> Fleet:
+        """The fleet as it stood, in a folder of its own; hub and registries are the same, and forget what was since."""
+        fleet = self.fleet
+        shutil.copytree(fleet.folder, folder)
+        shutil.copytree(self.cache, cache)
+        fleet.hub.repositories.clear()
+        fleet.hub.repositories.update(copy.deepcopy(self.models))
+        for server in (fleet.hub, fleet.first, fleet.second):
+            server.faults.clear()
+            server.throttle(None)
+        for registry, (blobs, repositories) in zip((fleet.first, fleet.second), self.stored, strict=True):
+            storage = registry.storage
+            with storage.lock:
+                storage.sessions.clear()
+                storage.blobs.clear()
+                storage.blobs.update(blobs)
+                storage.repositories.clear()
+                storage.repositories.update(copy.deepcopy(repositories))
+        fleet.clear()
+        return replace(fleet, folder=folder, names=list(fleet.names), weights=dict(fleet.weights))
+
+
+def grown(fleet: Fleet, cache: Path) -> Grown:
+    """Keeps a fleet as it stands. Its folder and cache must not be worked in any more."""
+    stored = tuple(
+        (dict(one.storage.blobs), copy.deepcopy(one.storage.repositories)) for one in (fleet.first, fleet.second)
+    )
+    return Grown(fleet, copy.deepcopy(fleet.hub.repositories), stored, cache)
 
 
 def accounts(registry: Registry, user: str) -> dict[str, str]:
