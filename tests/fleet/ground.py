@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +16,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from buildkit.cli.main import main
 from tests.fakes.hub import Hub
 from tests.fakes.registry import Account, Auth, Registry
 from tests.place import put_base
@@ -107,21 +113,31 @@ class Fleet:
         return [sys.executable, "-m", "buildkit", *arguments]
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            timeout=300,
-        )
+        """Runs a command to its end, in this process: a new one takes longer to start than most commands to run."""
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        terminated = signal.getsignal(signal.SIGTERM)
+        with (
+            pytest.MonkeyPatch.context() as here,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            here.chdir(self.folder)
+            here.setattr(sys, "argv", ["modelpack", *arguments])
+            here.setattr(sys, "stdin", None)
+            for name, value in environment.items():
+                here.setenv(name, value)
+            try:
+                main()
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+            finally:
+                signal.signal(signal.SIGTERM, terminated)
+        assert code in (0, 1, 2, 3), err.getvalue()
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
     def status(self, *arguments: str) -> dict[str, dict[str, Any]]:
         """What ``status --json`` says, by the image's name."""
         done = self.run("status", "--json", *arguments)
-        assert "Traceback" not in done.stderr
         return {image["name"]: image for image in json.loads(done.stdout)["images"]}
 
     def build_all(self) -> None:
