@@ -6,7 +6,9 @@ very name. So a guide's commands are run as they stand there: nothing in them is
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import http.client
 import socket
 import socketserver
 import ssl
@@ -51,10 +53,11 @@ class Outside:
 
 
 @contextmanager
-def outside(folder: Path, beyond: Sequence[str] = ()) -> Iterator[Outside]:
+def outside(folder: Path, beyond: Sequence[str] = (), login: str = "") -> Iterator[Outside]:
     """Everything outside, with the bases that recipes name by default; ``folder`` is for certificates.
 
-    ``beyond`` are hosts that are really asked: where a live test needs the packages that a lock names.
+    ``beyond`` are hosts that are really asked: where a live test needs the packages that a lock names. ``login`` is the
+    USER:PASSWORD that the proxy asks for.
     """
     files = write_server_files(folder, (HUB, *REGISTRIES))
     trusted = folder / "trusted.crt"
@@ -70,7 +73,7 @@ def outside(folder: Path, beyond: Sequence[str] = ()) -> Iterator[Outside]:
         _bases(registries)
         places = {host: registry.address for host, registry in registries.items()}
         places |= {HUB: hub.endpoint.partition("://")[2]} | {host: f"{host}:443" for host in beyond}
-        proxy = opened.enter_context(_proxy(places))
+        proxy = opened.enter_context(_proxy(places, login))
         environment = {"HTTPS_PROXY": proxy, "SSL_CERT_FILE": str(trusted)}
         yield Outside(hub, registries, environment)
 
@@ -85,14 +88,17 @@ def _bases(registries: Mapping[str, Registry]) -> None:
 
 
 @contextmanager
-def _proxy(places: Mapping[str, str]) -> Iterator[str]:
-    """A proxy that knows CONNECT and these hosts: its URL."""
+def _proxy(places: Mapping[str, str], login: str = "") -> Iterator[str]:
+    """A proxy that knows CONNECT and these hosts: its URL, without the login that it asks for."""
+    wanted = f"Basic {base64.b64encode(login.encode()).decode()}" if login else ""
 
     class Connection(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             line = self.rfile.readline().decode("latin-1").split()
-            while self.rfile.readline().strip():
-                pass
+            headers = http.client.parse_headers(self.rfile)
+            if wanted and headers.get("Proxy-Authorization") != wanted:
+                self.wfile.write(b"HTTP/1.1 407 Who are you\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n")
+                return
             host = line[1].partition(":")[0] if len(line) > 1 and line[0] == "CONNECT" else ""
             if host not in places:
                 unknown.append(host)
