@@ -29,6 +29,7 @@ from buildkit.plan import Plan, PlannedLayer
 from buildkit.policy import Policy, pin
 from buildkit.recipe import Recipe
 from buildkit.subject import Given, Subject
+from buildkit.tags import PLACEHOLDER, expand
 from buildkit.target_settings import TargetSettings, names
 from buildkit.targets import ANY_PLATFORM, TARGETS, Target, target_named
 from buildkit.world import World
@@ -214,7 +215,7 @@ def foreseen(recipe: Recipe, pins: Pins, plan: Plan, world: World, registry: str
         plan=plan,
         config=_config(base, plan),
         files=_files(recipe, pins, plan, sizes, world),
-        references=_elsewhere(_destinations(recipe, world, registry)),
+        references=_elsewhere(_destinations(recipe, world, registry, pins)),
         logged_in=_logged_in,
     )
 
@@ -294,12 +295,12 @@ def _reader(
     return content
 
 
-def _destinations(recipe: Recipe, world: World, registry: str | None) -> Iterator[Reference]:
-    """Every name that a push would give the image."""
+def _destinations(recipe: Recipe, world: World, registry: str | None, pins: Pins | None = None) -> Iterator[Reference]:
+    """Every name that a push would give the image; a placeholder that is not known yet stands for itself."""
     if registry is not None:
-        repository = world.settings.registry(registry).repository(recipe.spec.name)
-        for tag in recipe.spec.tags:
-            yield repository.tagged(tag)
+        spec, repository = recipe.spec, world.settings.registry(registry).repository(recipe.spec.name)
+        for tag in expand(spec.tags, spec.labels, pins) if pins else spec.tags:
+            yield repository.tagged(PLACEHOLDER.sub(r"\1", tag))
 
 
 def _elsewhere(references: Iterator[Reference] | Sequence[Reference | None]) -> tuple[Reference, ...]:

@@ -8,13 +8,14 @@ from functools import partial
 
 from buildkit.copy_source import Source, converted, read_source
 from buildkit.destination import Destination, Wish, fits, open_destinations, served_gzips
-from buildkit.errors import InvalidInput, RegistryFailed
+from buildkit.errors import InvalidInput, Problem, RegistryFailed
 from buildkit.oci.copy import put_all
 from buildkit.oci.form import Form, form_of, index_in, is_index, manifest_in, needs_gzip
 from buildkit.oci.image import Blob
 from buildkit.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, Document, Index
-from buildkit.oci.reference import Digest
+from buildkit.oci.reference import Digest, is_tag
 from buildkit.oci.several import Several
+from buildkit.tags import with_digest
 from buildkit.tally import Tally
 from buildkit.world import World
 
@@ -42,6 +43,7 @@ class Copy:
 
 def copy(wanted: Copy, world: World) -> Copied:
     """Copies an image. Raises InvalidInput, and RegistryFailed where no registry took it."""
+    _check_tags(wanted.tags)
     source = read_source(wanted.source, wanted.name, world)
     wish = Wish(wanted.name or source.name, wanted.tags or ((source.tag,) if source.tag else ()), wanted.form)
     destinations = _destinations(wanted, wish, source, world)
@@ -62,6 +64,17 @@ def _destinations(wanted: Copy, wish: Wish, source: Source, world: World) -> lis
             kept = replace(one, store=world.repository(one.reference)) if one.form == own else one
             opened.setdefault(one.name, kept)
     return list(opened.values())
+
+
+def _check_tags(tags: Sequence[str]) -> None:
+    """Nothing is sent for a tag that no registry takes: of placeholders there is the digest alone, without a lock."""
+    problems = [
+        Problem(f"--tag {tag}", "is not a tag", "letters, digits, '.', '_' and '-', at most 128; or {digest}")
+        for tag, written in zip(tags, with_digest(tags, Digest.of(b"")), strict=True)
+        if not is_tag(written)
+    ]
+    if problems:
+        raise InvalidInput("the copy cannot be named so", problems)
 
 
 def _check_convertible(source: Source, destination: Destination) -> None:

@@ -31,15 +31,15 @@ def targets(recipe: Recipe, lock: Lock | None, settings: Settings, registries: S
 
 def missing(
     recipe: Recipe, lock: Lock, target: Target, world: World, digest: Digest
-) -> Iterator[tuple[str, Change | None]]:
-    """Every reference that must serve the image there, with what is wrong with it; raises RegistryFailed."""
+) -> Iterator[tuple[str, Digest | None, Change | None]]:
+    """Every reference that must serve the image there, what it serves, and what is wrong with it; raises RegistryFailed."""
     store = world.repository(target.repository)
     for tag in _tags(recipe, lock, target, digest):
         reference = f"{target.repository.name}:{tag}"
-        served = store.digest(tag)
+        served, pushed = store.digest(tag), lock.pushed.get(reference, digest)
         detail = "there is no such tag" if served is None else "it serves another image"
-        right = served == digest or (served == lock.pushed.get(reference) and same_configs(store, tag, lock))
-        yield reference, None if right else Change("missing", reference, digest, served or "", detail)
+        right = served == digest or (served == pushed and same_configs(store, tag, lock))
+        yield reference, served, None if right else Change("missing", reference, pushed, served or "", detail)
 
 
 def _tags(recipe: Recipe, lock: Lock, target: Target, digest: Digest) -> list[str]:

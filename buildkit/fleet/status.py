@@ -224,7 +224,7 @@ def _served(
     for place in places if digest else ():
         assert digest
         with unanswered:
-            for reference, change in missing(recipe, lock, place, world, digest):
+            for reference, there, change in missing(recipe, lock, place, world, digest):
                 found += [change] if change else []
-                served |= {} if change else {reference: digest}
+                served |= {reference: there} if there and not change else {}
     return found, served

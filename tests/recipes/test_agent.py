@@ -23,11 +23,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildkit import flow
+from buildkit import lock as locks
 from buildkit.build import Context
 from buildkit.engines.embedded import merged
 from buildkit.engines.made import made_layer
 from buildkit.errors import EngineFailed, InvalidInput
 from buildkit.events import Said
+from buildkit.fleet.asking import Questions
+from buildkit.fleet.state import Change
+from buildkit.fleet.status import state_of
 from buildkit.kinds import Kind, kind_named
 from buildkit.oci.manifest import Manifest
 from buildkit.oci.reference import Platform
@@ -251,14 +255,30 @@ def test_status_calls_moved_packages_python(placed: tuple[Place, Project], index
     project.lock(package, needs=["native"])
     recipe = project.recipe(entrypoint=["native"])
     flow.build(recipe, place.world(), flow.Wanted("embedded", registry=f"{place.registry.address}/agents"))
-    seen = []
-    for change in ("uv.lock", "main.py"):
-        project.write(change, (project.folder / change).read_text() + "\n")
-        command = [sys.executable, "-m", "buildkit", "status", "--json", str(recipe.path)]
-        seen.append(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
-    assert '"python"' in seen[0]
-    assert '"source"' not in seen[0]
-    assert '"source"' in seen[1]
+    assert drift(recipe, place) == {}
+    project.write("uv.lock", (project.folder / "uv.lock").read_text() + "\n")
+    old = locks.read(recipe.lock_path)
+    assert old is not None
+    (packages_moved,) = drift(project.recipe(entrypoint=["native"]), place).values()
+    assert (packages_moved.reason, packages_moved.what, packages_moved.detail) == ("python", "python", "uv.lock")
+    assert packages_moved.old == old.pins.sources["python"].fingerprint != packages_moved.new
+    project.write("main.py", "app = None\n\n")
+    put_base(place.registry, "library/python", b"the next patch of Python")
+    moved = drift(project.recipe(entrypoint=["native"]), place)
+    assert set(moved) == {"base", "source", "python"}
+    assert (moved["source"].what, moved["source"].detail) == ("project", "main.py")
+    assert (moved["source"].old, moved["python"].new) == (
+        old.pins.sources["project"].fingerprint,
+        packages_moved.new,
+    )
+    assert moved["base"].old == str(old.pins.images["base"].reference) != moved["base"].new
+
+
+def drift(recipe: Recipe, place: Place) -> dict[str, Change]:
+    """What status tells of an image, by the reasons."""
+    state = state_of(recipe, place.world(), Questions(), ())
+    assert not state.problems
+    return {change.reason: change for change in state.changes}
 
 
 def test_a_lock_that_changes_meanwhile_is_noticed(placed: tuple[Place, Project]) -> None:
