@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from buildkit.cli import completion
 from buildkit.cli.commands import Json, app
 from buildkit.cli.plain_help import PLATFORMS
 from buildkit.cli.session import session
@@ -25,7 +26,13 @@ if TYPE_CHECKING:
 
 Targets = Annotated[
     list[str] | None,
-    typer.Option("--target", "-t", help="A platform, with a mode after a colon; by default the recipe's.", metavar="T"),
+    typer.Option(
+        "--target",
+        "-t",
+        help="A platform, with a mode after a colon; by default the recipe's.",
+        metavar="T",
+        autocompletion=completion.targets,
+    ),
 ]
 OptionalRecipe = Annotated[
     Path | None,
@@ -33,7 +40,13 @@ OptionalRecipe = Annotated[
 ]
 
 RegistryName = Annotated[
-    str | None, typer.Option("--registry", help="A registry of modelpack.yaml, or HOST/PREFIX.", metavar="R")
+    str | None,
+    typer.Option(
+        "--registry",
+        help="A registry of modelpack.yaml, or HOST/PREFIX.",
+        metavar="R",
+        autocompletion=completion.registries,
+    ),
 ]
 
 
@@ -176,7 +189,12 @@ def _report(name: str, found: Sequence[Judged], file: str, sarif: Path | None, *
 @app.command(rich_help_panel=PLATFORMS)
 def targets(
     named: Annotated[
-        str | None, typer.Argument(help="A target, to list its rules; or a rule, to explain it.", metavar="TARGET|RULE")
+        str | None,
+        typer.Argument(
+            help="A target, to list its rules; or a rule, to explain it.",
+            metavar="TARGET|RULE",
+            autocompletion=completion.targets_and_rules,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildkit import __version__
+from buildkit.cli import completion
 from buildkit.cli.options import ManifestFormat, RegistryNames, form_named
 from buildkit.cli.plain_help import RECIPES, Command, Group
 from buildkit.cli.session import session
@@ -248,25 +249,33 @@ def inspect(
 
 @app.command(rich_help_panel=RECIPES)
 def init(
-    kind: Annotated[str, typer.Argument(help="The kind of recipe.", metavar="KIND")] = "modelcar",
-    folder: Annotated[Path, typer.Argument(help="Where to.", metavar="DIR")] = Path(),
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            help="The kind of recipe; by default modelcar.", metavar="KIND", autocompletion=completion.kinds
+        ),
+    ] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Where to; by default here.", metavar="DIR")] = None,
     name: Annotated[str | None, typer.Option(help="The image's name; by default the folder's.", metavar="NAME")] = None,
 ) -> None:
     """Write a recipe to start from.
 
-    Files that are there are never replaced.
+    Without a kind it asks, at a terminal. Files that are there are never replaced.
 
     Example: modelpack init modelcar models/granite
     """
+    from buildkit.cli.asking import begun
     from buildkit.start import start
 
-    for path in start(kind, folder, name):
+    for path in start(*begun(kind, folder, name)):
         print(path)
 
 
 @app.command(rich_help_panel=RECIPES)
 def schema(
-    kind: Annotated[str | None, typer.Argument(help="Only this kind.", metavar="KIND")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="Only this kind.", metavar="KIND", autocompletion=completion.kinds)
+    ] = None,
     lock: Annotated[bool, typer.Option("--lock", help="The schema of lockfiles instead.")] = False,
 ) -> None:
     """Print the JSON Schema of recipes, for editors.

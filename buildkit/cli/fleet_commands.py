@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from buildkit.cli import completion
 from buildkit.cli.commands import EngineName, Json, Quiet, app
 from buildkit.cli.plain_help import FLEETS
 from buildkit.cli.session import Session, session
@@ -30,7 +31,12 @@ Places = Annotated[
 ]
 Registries = Annotated[
     list[str] | None,
-    typer.Option("--registry", help="Instead of where each image was pushed to; may be given twice.", metavar="R"),
+    typer.Option(
+        "--registry",
+        help="Instead of where each image was pushed to; may be given twice.",
+        metavar="R",
+        autocompletion=completion.registries,
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Every image, whether anything moved or not.")]
 
@@ -114,7 +120,12 @@ def rebuild(
 
 @app.command(rich_help_panel=FLEETS)
 def ci(
-    system: Annotated[str, typer.Argument(help="github, gitlab, tekton, oci-devops or cron.", metavar="SYSTEM")],
+    system: Annotated[
+        str,
+        typer.Argument(
+            help="github, gitlab, tekton, oci-devops or cron.", metavar="SYSTEM", autocompletion=completion.pipelines
+        ),
+    ],
     folder: Annotated[Path, typer.Argument(help="The fleet's folder in its repository.", metavar="DIR")] = Path(),
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write it here instead of printing it.", metavar="FILE")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from buildkit.cli import completion
 from buildkit.cli.commands import Json, Quiet, app
 from buildkit.cli.plain_help import PLATFORMS
 from buildkit.cli.session import session
@@ -31,7 +32,10 @@ ImageArgument = Annotated[
     str, typer.Argument(help="A recipe, a reference, or oci:DIR.", metavar="RECIPE|REF|oci:DIR", show_default=False)
 ]
 Targets = Annotated[
-    list[str] | None, typer.Option("--target", help="The platform; by default those of the recipe.", metavar="T")
+    list[str] | None,
+    typer.Option(
+        "--target", help="The platform; by default those of the recipe.", metavar="T", autocompletion=completion.targets
+    ),
 ]
 ContainerEngineOption = Annotated[
     ContainerEngine | None, typer.Option("--engine", help="What runs it; by default the first that is here.")
@@ -100,7 +104,9 @@ def verify(
 @app.command(rich_help_panel=PLATFORMS)
 def run(
     image: ImageArgument,
-    target: Annotated[str | None, typer.Option("--target", help="The platform.", metavar="T")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="The platform.", metavar="T", autocompletion=completion.targets)
+    ] = None,
     port: Annotated[
         int,
         typer.Option(

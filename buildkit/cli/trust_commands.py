@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from buildkit.cli import completion
 from buildkit.cli.commands import Json, OneRecipe, Quiet, Recipes, app
 from buildkit.cli.plain_help import TRUST
 from buildkit.cli.session import session
@@ -115,7 +116,10 @@ def scan(
         str, typer.Option(help="trivy or grype; by default the one that is installed.", metavar="NAME")
     ] = "",
     fail_on: Annotated[
-        str, typer.Option(help="The mildest severity that is refused.", metavar="SEVERITY")
+        str,
+        typer.Option(
+            help="The mildest severity that is refused.", metavar="SEVERITY", autocompletion=completion.severities
+        ),
     ] = "critical",
     as_json: Json = False,
 ) -> None:
