@@ -23,7 +23,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildkit import flow
-from buildkit import lock as locks
 from buildkit.build import Context
 from buildkit.engines.embedded import merged
 from buildkit.engines.made import made_layer
@@ -33,6 +32,7 @@ from buildkit.fleet.asking import Questions
 from buildkit.fleet.state import Change
 from buildkit.fleet.status import state_of
 from buildkit.kinds import Kind, kind_named
+from buildkit.lockfile import lock as locks
 from buildkit.oci.manifest import Manifest
 from buildkit.oci.reference import Platform
 from buildkit.pin import Inventory
