@@ -296,7 +296,7 @@ def test_what_a_killed_run_left_is_swept_and_what_a_running_one_stages_is_not(tm
     left.write_text("half")
     script = "import sys; from buildkit.lockfile import lock; from tests.lockfile.test_lock import example; from pathlib import Path\n"
     script += f"staged = lock.Staged(Path({str(path)!r}), example()); print('staged', flush=True); sys.stdin.read()"
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, text=True
     ) as running:
