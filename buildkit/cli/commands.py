@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildkit import __version__
+from buildkit.cli import completion
 from buildkit.cli.options import ManifestFormat, RegistryNames, form_named
 from buildkit.cli.plain_help import RECIPES, Command, Group
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
+    from buildkit.delivery.push import Delivered
     from buildkit.flow import Wanted
     from buildkit.policy import Policy
-    from buildkit.push import Delivered
     from buildkit.recipe import Recipe
     from buildkit.world import World
 
@@ -110,7 +111,7 @@ def build(
     Example: modelpack build recipe.yaml --push --registry quay.io/me
     """
     from buildkit import flow
-    from buildkit.push import Output
+    from buildkit.delivery.push import Output
 
     if push != bool(registry):
         raise typer.BadParameter("--push and --registry go together: --push --registry R")
@@ -135,7 +136,7 @@ def build(
     if shard:
         _shards(recipes, shard, wanted, as_json, quiet)
     elif assemble:
-        from buildkit import distribute
+        from buildkit.delivery import distribute
 
         _each(recipes, as_json, quiet, lambda recipe, world: distribute.assemble(recipe, world, wanted))
     else:
@@ -248,25 +249,33 @@ def inspect(
 
 @app.command(rich_help_panel=RECIPES)
 def init(
-    kind: Annotated[str, typer.Argument(help="The kind of recipe.", metavar="KIND")] = "modelcar",
-    folder: Annotated[Path, typer.Argument(help="Where to.", metavar="DIR")] = Path(),
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            help="The kind of recipe; by default modelcar.", metavar="KIND", autocompletion=completion.kinds
+        ),
+    ] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Where to; by default here.", metavar="DIR")] = None,
     name: Annotated[str | None, typer.Option(help="The image's name; by default the folder's.", metavar="NAME")] = None,
 ) -> None:
     """Write a recipe to start from.
 
-    Files that are there are never replaced.
+    Without a kind it asks, at a terminal. Files that are there are never replaced.
 
     Example: modelpack init modelcar models/granite
     """
+    from buildkit.cli.asking import begun
     from buildkit.start import start
 
-    for path in start(kind, folder, name):
+    for path in start(*begun(kind, folder, name)):
         print(path)
 
 
 @app.command(rich_help_panel=RECIPES)
 def schema(
-    kind: Annotated[str | None, typer.Argument(help="Only this kind.", metavar="KIND")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="Only this kind.", metavar="KIND", autocompletion=completion.kinds)
+    ] = None,
     lock: Annotated[bool, typer.Option("--lock", help="The schema of lockfiles instead.")] = False,
 ) -> None:
     """Print the JSON Schema of recipes, for editors.
@@ -276,7 +285,7 @@ def schema(
     from buildkit.recipe import schema as recipe_schema
 
     if lock:
-        from buildkit.lock_form import schema as lock_schema
+        from buildkit.lockfile.form import schema as lock_schema
 
         print(json.dumps(lock_schema(), ensure_ascii=False, indent=2))
         return
@@ -306,8 +315,8 @@ def _shards(paths: Sequence[Path], text: str, wanted: Wanted, as_json: bool, qui
     """Pushes a shard of every recipe; what it prints are the layers' names, since no image is done yet."""
     import os
 
-    from buildkit import distribute
-    from buildkit.shard import Shard
+    from buildkit.delivery import distribute
+    from buildkit.delivery.shard import Shard
 
     shard = Shard.parse(text, os.environ)
     with session(as_json, quiet) as opened:

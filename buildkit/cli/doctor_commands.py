@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from buildkit.cli import completion
 from buildkit.cli.commands import Json, app
 from buildkit.cli.plain_help import PLACES
 from buildkit.cli.session import session
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 @app.command(rich_help_panel=PLACES)
 def doctor(
     registry: Annotated[
-        list[str] | None, typer.Option("--registry", help="A registry besides those of modelpack.yaml.", metavar="R")
+        list[str] | None,
+        typer.Option(
+            "--registry",
+            help="A registry besides those of modelpack.yaml.",
+            metavar="R",
+            autocompletion=completion.registries,
+        ),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask nobody on the network.")] = False,
     as_json: Json = False,
@@ -51,11 +58,11 @@ def _alike(found: list[Finding]) -> Iterator[list[Finding]]:
 
 
 def _show(found: list[Finding]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from buildkit.cli.render import printable
+    from buildkit.cli.terminal import console
 
     colours = {"ok": "green", "missing": "yellow", "broken": "bold red"}
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
@@ -69,4 +76,4 @@ def _show(found: list[Finding]) -> None:
             told.append(f"\n→ {printable(one.mend)}", style="dim")
         table.add_row("" if one.part == part else one.part, printable(name), Text(one.state, colours[one.state]), told)
         part = one.part
-    Console(highlight=False).print(table)
+    console().print(table)

@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from buildkit.cli import completion
 from buildkit.cli.commands import Json, Quiet, app
 from buildkit.cli.options import ManifestFormat, form_named
 from buildkit.cli.plain_help import PLACES
 from buildkit.cli.session import session
+from buildkit.cli.terminal import may_ask
 
 if TYPE_CHECKING:
-    from buildkit.copying import Copied
+    from buildkit.delivery.copying import Copied
     from buildkit.registries.credentials import Credentials
 
 _Registry = Annotated[
-    str, typer.Argument(help="A registry of modelpack.yaml, or its host.", metavar="REGISTRY", show_default=False)
+    str,
+    typer.Argument(
+        help="A registry of modelpack.yaml, or its host.",
+        metavar="REGISTRY",
+        show_default=False,
+        autocompletion=completion.registries,
+    ),
 ]
 
 
@@ -63,7 +71,10 @@ def copy(
     registries: Annotated[
         list[str],
         typer.Argument(
-            help="Where to: registries of modelpack.yaml, or HOST/PREFIX.", metavar="REGISTRY", show_default=False
+            help="Where to: registries of modelpack.yaml, or HOST/PREFIX.",
+            metavar="REGISTRY",
+            show_default=False,
+            autocompletion=completion.registries,
         ),
     ],
     name: Annotated[
@@ -84,8 +95,8 @@ def copy(
     Example: modelpack copy quay.io/me/granite:v1 ghcr.io/me ocir
     """
     from buildkit.cli.render import show_error
-    from buildkit.copying import Copy
-    from buildkit.copying import copy as copy_image
+    from buildkit.delivery.copying import Copy
+    from buildkit.delivery.copying import copy as copy_image
 
     form = form_named(manifest_format)
     wanted = Copy(image, tuple(registries), name, tuple(tag or ()), form, immutable)
@@ -117,7 +128,7 @@ def _credentials(username: str | None, password_stdin: bool) -> Credentials:
     """As whom to log in: from the options and stdin, or asked for where a person sits at a terminal."""
     from buildkit.registries.credentials import Credentials
 
-    interactive = sys.stdin is not None and sys.stdin.isatty()
+    interactive = may_ask()
     if not username and (password_stdin or not interactive):
         raise typer.BadParameter("say as whom: -u USER")
     if not password_stdin and not interactive:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from buildkit.cli import completion
 from buildkit.cli.commands import Json, OneRecipe, Quiet, Recipes, app
 from buildkit.cli.plain_help import TRUST
 from buildkit.cli.session import session
@@ -62,6 +63,7 @@ def attest(
 
     Example: modelpack attest recipe.yaml --sign --key cosign.key
     """
+    from buildkit.errors import InvalidInput
     from buildkit.trust.attestation import attest as attached
     from buildkit.trust.signature import Signer
 
@@ -70,6 +72,8 @@ def attest(
     signer = Signer(key, transparency=not no_log) if sign else None
     with session(as_json, quiet) as opened:
         done = [one for path in recipes for one in attached(*opened.recipe(path), signer)]
+        if not done:
+            raise InvalidInput("nothing was attached: no registry that holds the image can take it")
     if as_json:
         print(json.dumps([one.document() for one in done], ensure_ascii=False, indent=2))
     else:
@@ -112,7 +116,10 @@ def scan(
         str, typer.Option(help="trivy or grype; by default the one that is installed.", metavar="NAME")
     ] = "",
     fail_on: Annotated[
-        str, typer.Option(help="The mildest severity that is refused.", metavar="SEVERITY")
+        str,
+        typer.Option(
+            help="The mildest severity that is refused.", metavar="SEVERITY", autocompletion=completion.severities
+        ),
     ] = "critical",
     as_json: Json = False,
 ) -> None:

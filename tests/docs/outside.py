@@ -6,7 +6,9 @@ very name. So a guide's commands are run as they stand there: nothing in them is
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import http.client
 import http.server
 import socket
 import socketserver
@@ -64,11 +66,12 @@ class Outside:
 
 
 @contextmanager
-def outside(folder: Path, beyond: Sequence[str] = (), strict: bool = False) -> Iterator[Outside]:
+def outside(folder: Path, beyond: Sequence[str] = (), strict: bool = False, login: str = "") -> Iterator[Outside]:
     """Everything outside, with the bases that recipes name by default; ``folder`` is for certificates.
 
     ``beyond`` are hosts that are really asked: where a live test needs the packages that a lock names. With ``strict``
-    nobody reads or writes without a login where ``ACCOUNTS`` has one.
+    nobody reads or writes without a login where ``ACCOUNTS`` has one. ``login`` is the
+    USER:PASSWORD that the proxy asks for.
     """
     files = write_server_files(folder, (HUB, INDEX, *REGISTRIES))
     trusted = folder / "trusted.crt"
@@ -87,7 +90,7 @@ def outside(folder: Path, beyond: Sequence[str] = (), strict: bool = False) -> I
         places = {host: registry.address for host, registry in registries.items()}
         places |= {HUB: hub.endpoint.partition("://")[2], INDEX: opened.enter_context(_index(wheels, tls))}
         places |= {host: f"{host}:443" for host in beyond}
-        proxy = opened.enter_context(_proxy(places))
+        proxy = opened.enter_context(_proxy(places, login))
         environment = {"HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1", "SSL_CERT_FILE": str(trusted)}
         yield Outside(hub, registries, environment, wheels)
 
@@ -129,14 +132,17 @@ def _bases(registries: Mapping[str, Registry]) -> None:
 
 
 @contextmanager
-def _proxy(places: Mapping[str, str]) -> Iterator[str]:
-    """A proxy that knows CONNECT and these hosts: its URL."""
+def _proxy(places: Mapping[str, str], login: str = "") -> Iterator[str]:
+    """A proxy that knows CONNECT and these hosts: its URL, without the login that it asks for."""
+    wanted = f"Basic {base64.b64encode(login.encode()).decode()}" if login else ""
 
     class Connection(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             line = self.rfile.readline().decode("latin-1").split()
-            while self.rfile.readline().strip():
-                pass
+            headers = http.client.parse_headers(self.rfile)
+            if wanted and headers.get("Proxy-Authorization") != wanted:
+                self.wfile.write(b"HTTP/1.1 407 Who are you\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n")
+                return
             host = line[1].partition(":")[0] if len(line) > 1 and line[0] == "CONNECT" else ""
             if host not in places:
                 unknown.append(host)
