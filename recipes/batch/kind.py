@@ -146,10 +146,10 @@ class Batch:
         if not is_repository(name):
             hint = "lower-case letters and digits, with . _ - and / between them"
             raise InvalidInput("nothing was written", [Problem(shown(name), "is not an image's name", hint)])
-        from recipes.batch.starter import PROGRAM, RECIPE, SCRIPT
+        from recipes.batch.starter import IGNORED, PROGRAM, RECIPE, SCRIPT
 
         recipe = RECIPE.replace("NAME", name).replace("BASE", BASE)
-        return {"recipe.yaml": recipe, "run.sh": SCRIPT, "predict.py": PROGRAM}
+        return {"recipe.yaml": recipe, "run.sh": SCRIPT, "predict.py": PROGRAM, ".containerignore": IGNORED}
 
 
 def _layers(spec: BatchSpec, pins: Pins) -> Iterator[PlannedLayer]:
