@@ -30,8 +30,8 @@ PAGES = (
 LOGGED_IN = frozenset({"azure-ml", "kserve", "modelarts", "oci-data-science", "oci-generative-ai"})
 """Guides that say how to log in: there the registries want it. The others go on from them."""
 HERE = frozenset({"account", "kubectl", "oci", "az", "scanner", "packages"})
-ENGINE = frozenset({"engine", "index"})
-"""What an engine does, see tests/live/test_guides.py; and builds that install packages in it, which the kinds' own tests do."""
+ENGINE = frozenset({"engine", "index", "conda"})
+"""What needs an engine, and archives of packages behind it: see tests/live/test_guides.py. With conda: tests/live/test_azureml.py."""
 SECRETS = dict.fromkeys(("TOKEN", "OCI_AUTH_TOKEN", "SWR_PASSWORD"), PASSWORD)
 
 GRANITE = {
