@@ -53,8 +53,6 @@ _THEME = TerminalTheme(
     [(110, 118, 129), (255, 161, 152), (86, 211, 100), (227, 179, 65), (121, 192, 255), (210, 168, 255), (86, 212, 221), (255, 255, 255)],
 )  # fmt: skip
 _LAYER = re.compile(r"  .*: (sent|mounted|exists) \(")
-_COLOURS = {"brown": "yellow"}
-"""What pyte calls otherwise than rich."""
 _FONT = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
@@ -120,10 +118,16 @@ def _line(cells: Mapping[int, Any]) -> Text:
     """A line of the terminal with its colours."""
     text = Text()
     for (colour, bold), run in groupby((cells[column] for column in range(COLUMNS)), lambda cell: (cell.fg, cell.bold)):
-        style = Style(color=None if colour == "default" else _COLOURS.get(colour, colour), bold=bold)
-        text.append("".join(cell.data for cell in run), style)
+        text.append("".join(cell.data for cell in run), Style(color=_colour(colour), bold=bold))
     text.rstrip()
     return text
+
+
+def _colour(name: str) -> str | None:
+    """A colour of pyte's as rich calls it."""
+    if re.fullmatch("[0-9a-f]{6}", name):
+        return f"#{name}"
+    return None if name == "default" else re.sub("^bright", "bright_", name.replace("brown", "yellow"))
 
 
 def main() -> int:

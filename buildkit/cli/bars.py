@@ -36,6 +36,7 @@ class _Work:
     label: str
     total: int | None
     bar: TaskID | None
+    done: int = 0
 
 
 @dataclass
@@ -85,6 +86,7 @@ class Bars:
             self._works[key] = _Work(label, total, self._open(_short(label), total))
 
     def _moved(self, work: _Work, amount: int) -> None:
+        work.done += amount
         bar = self._small.bar if work.bar is None else work.bar
         if bar is not None:
             self.region.advance(bar, amount)
@@ -93,6 +95,8 @@ class Bars:
         if work.bar is not None:
             self._free[work.bar] = self.clock()
         else:
+            # What is mounted, or there already, moves nothing: it is done all the same.
+            self._moved(work, (work.total or 0) - work.done)
             self._small.ended += 1
             self._tell_small()
         if outcome != "read" or (work.total or 0) >= WORTH_A_LINE:
@@ -116,8 +120,8 @@ class Bars:
     def _tell_small(self) -> None:
         small = self._small
         if small.bar is None:
-            small.bar = self._open("small files", small.total)
-        self.region.update(small.bar, total=small.total, description=f"{small.ended} of {small.begun} small files")
+            small.bar = self._open("small ones", small.total)
+        self.region.update(small.bar, total=small.total, description=f"{small.ended} of {small.begun} small ones")
         if small.ended == small.begun:
             self._free[small.bar] = self.clock()
             self._small = _Small()

@@ -115,7 +115,7 @@ def test_small_files_share_one_bar() -> None:
     seen = drawn(events, redraw=False)
     assert max(height(screen) for screen in seen.screens) == 1
     assert len(seen.screens) < 50, "it draws for every file"
-    assert any("small files" in line for screen in seen.screens for line in screen)
+    assert any("small ones" in line for screen in seen.screens for line in screen)
     assert seen.screens[-1][-1:] == ["half of it"]
 
 
