@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from buildkit.amounts import human
 from buildkit.cli.render import WORTH_A_LINE, printable
 from buildkit.cli.terminal import console
 from buildkit.events import Began, Emit, Ended, Event, Forecast, Moved, Said, Summary, Warned
-from buildkit.tally import human
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +16,13 @@ from buildkit.cli.plain_help import PLATFORMS
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
-    from buildkit.check import Judged
+    from buildkit.checks.examine import Examined
+    from buildkit.checks.rule import Judged
     from buildkit.cli.session import Session
     from buildkit.oci.reference import Platform
     from buildkit.recipe import Recipe
+    from buildkit.trust.scan import Scanned
+    from buildkit.world import World
 
 Targets = Annotated[
     list[str] | None,
@@ -31,7 +35,8 @@ Targets = Annotated[
     ),
 ]
 OptionalRecipe = Annotated[
-    Path | None, typer.Argument(help="A recipe, or a folder that holds a recipe.yaml.", metavar="RECIPE")
+    Path | None,
+    typer.Argument(help="A recipe, or a folder that holds a recipe.yaml; by default here.", metavar="RECIPE"),
 ]
 
 RegistryName = Annotated[
@@ -66,6 +71,13 @@ def check(
         str | None, typer.Option(help="Of an index, judge the image for this platform.", metavar="OS/ARCH")
     ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Read compressed layers however large they are.")] = False,
+    scan: Annotated[
+        bool, typer.Option("--scan", help="Have trivy or grype scan the image of a registry first.")
+    ] = False,
+    scan_report: Annotated[
+        Path | None,
+        typer.Option(help="What 'modelpack scan --json', trivy or grype found before, as JSON.", metavar="FILE"),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 on warnings, too.")] = False,
     github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
     sarif: Annotated[Path | None, typer.Option(help="Also write SARIF 2.1.0.", metavar="FILE")] = None,
@@ -79,17 +91,18 @@ def check(
 
     Example: modelpack check --image quay.io/me/granite:v1 --target kserve
     """
+    from buildkit.checks.report import failed
     from buildkit.oci.reference import Platform as Chosen
-    from buildkit.report import failed
 
-    if recipe is None and image is None and deployment is None:
-        raise typer.BadParameter("name a recipe, or an image with --image")
+    if (scan or scan_report) and image is None:
+        raise typer.BadParameter("--scan and --scan-report tell of an image: name it with --image")
     chosen = Chosen.parse(platform) if platform else None
     with session(as_json, False) as opened:
         if deployment is not None:
             name, found = _deployment(opened, recipe, deployment, target or [])
         elif image is not None:
-            name, found = _image(opened, recipe, image, target or [], known_as, chosen, whole)
+            told = partial(_scanned, opened.world(Path.cwd()), scan, scan_report)
+            name, found = _image(opened, recipe, image, target or [], known_as, chosen, whole, told)
         else:
             name, found = _recipe(opened, recipe or Path(), target or [], registry)
     file = str(deployment or recipe or image)
@@ -99,7 +112,7 @@ def check(
 
 
 def _recipe(opened: Session, path: Path, targets: Sequence[str], registry: str | None) -> tuple[str, Sequence[Judged]]:
-    from buildkit.checking import check_recipe
+    from buildkit.checks.checking import check_recipe
 
     recipe, world = opened.recipe(path)
     return recipe.spec.name, check_recipe(recipe, world, targets, registry)
@@ -113,23 +126,43 @@ def _image(
     known_as: str | None,
     platform: Platform | None,
     whole: bool,
+    scanned: Callable[[Examined], Scanned | None],
 ) -> tuple[str, Sequence[Judged]]:
-    from buildkit.checking import check_image
+    from buildkit.amounts import human
+    from buildkit.checks.checking import check_image
     from buildkit.events import Said
-    from buildkit.tally import human
 
     recipe = opened.recipe(path)[0] if path else None
     world = opened.world(recipe.folder if recipe else Path.cwd())
     found, examined = check_image(
-        image, world, targets, recipe=recipe, known_as=known_as, platform=platform, whole=whole
+        image, world, targets, recipe=recipe, known_as=known_as, platform=platform, whole=whole, scanned=scanned
     )
     world.emit(Said(f"read {human(examined.read())} of {human(examined.size)}"))
     return image, found
 
 
+def _scanned(world: World, scan: bool, report: Path | None, examined: Examined) -> Scanned | None:
+    """What a scanner found in the image that was looked at: before, or now."""
+    from buildkit.errors import InvalidInput
+    from buildkit.trust.scan import read
+    from buildkit.trust.scan import scan as run
+
+    if report is not None:
+        top, inner = examined.pushed.top.digest, examined.pushed.manifest.document.digest
+        return read(report, (top, inner) if examined.reference else ())
+    if not scan:
+        return None
+    if examined.reference is None:
+        raise InvalidInput(
+            "only an image in a registry is scanned", hint="scan it yourself, and give --scan-report FILE"
+        )
+    where = examined.reference.at(examined.pushed.manifest.document.digest)
+    return run(where, plain_http=world.settings.plain_http(where.host))
+
+
 def _deployment(opened: Session, path: Path | None, file: Path, targets: Sequence[str]) -> tuple[str, Sequence[Judged]]:
-    from buildkit.checking import check_deployment, chosen_targets
-    from buildkit.written import read
+    from buildkit.checks.checking import check_deployment, chosen_targets
+    from buildkit.reading.written import read
 
     recipe: Recipe | None = opened.recipe(path)[0] if path else None
     content = read(file, empty_hint="name the manifest that deploys it").content
@@ -137,7 +170,7 @@ def _deployment(opened: Session, path: Path | None, file: Path, targets: Sequenc
 
 
 def _report(name: str, found: Sequence[Judged], file: str, sarif: Path | None, *, github: bool, as_json: bool) -> None:
-    from buildkit import report
+    from buildkit.checks import report
 
     if sarif is not None:
         text = json.dumps(report.sarif(name, found, file), ensure_ascii=False, indent=2)
@@ -231,6 +264,10 @@ def deploy(
         for one in write(read, world, target or [], output, wish):
             for path in one.files:
                 print(path)
-            told = [f"warning: {found.rule.id} {found.where} {found.what} ({found.do})" for found in one.warnings]
+            told = [
+                f"{found.severity.value}: {found.rule.id} {found.where} {found.what}"
+                + (f" ({found.do})" if found.do else "")
+                for found in one.warnings
+            ]
             for line in () if quiet else (*told, *(f"next ({one.target}): {note}" for note in one.notes)):
                 print(printable(line), file=sys.stderr)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +21,7 @@ from buildkit.cli.session import Session, session
 from buildkit.errors import ModelpackError
 
 if TYPE_CHECKING:
-    from buildkit.fleet.rebuild import Rebuilt
+    from buildkit.fleet.rebuild import Rebuilt, Wish
     from buildkit.fleet.state import State
     from buildkit.world import World
 
@@ -83,7 +85,11 @@ def rebuild(
     force: Force = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be rebuilt.")] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Ask the registries for every blob when an image is pushed.")
+        bool,
+        typer.Option(
+            "--verify",
+            help="Check and run each image as its targets would before it gets its tags; ask for every blob.",
+        ),
     ] = False,
     summary: Annotated[
         Path | None, typer.Option(help="Append what became of the images to this file, as Markdown.", metavar="FILE")
@@ -105,7 +111,8 @@ def rebuild(
         if dry_run:
             _print_states(states, None, as_json)
             raise typer.Exit(1 if any(state.problems for state in states) else 0)
-        done = _rebuilt(states, worlds, wish, as_json)
+        with _looking(wish) as looked:
+            done = _rebuilt(states, worlds, looked, as_json)
     _print_rebuilt(done, summary, as_json, quiet)
     if any(one.outcome == "failed" for one in done):
         raise typer.Exit(1)
@@ -133,8 +140,8 @@ def ci(
 
     Example: modelpack ci github -o .github/workflows/images.yml
     """
-    from buildkit.atomic import AtomicFile
     from buildkit.fleet.hosts import hosts_of
+    from buildkit.machine.atomic import AtomicFile
     from buildkit.pipelines import Wanted, pipeline
 
     text = pipeline(system, Wanted(folder.as_posix(), schedule, commit, jobs), hosts_of(folder))
@@ -216,12 +223,23 @@ def _code(states: Sequence[State]) -> int:
     return 3 if any(state.changes for state in states) else 0
 
 
-def _rebuilt(states: Sequence[State], worlds: dict[str, World], wish: object, as_json: bool) -> list[Rebuilt]:
+@contextmanager
+def _looking(wish: Wish) -> Iterator[Wish]:
+    """The wish with somebody who looks at the images, where that is wanted."""
+    if not wish.verify:
+        yield wish
+        return
+    from buildkit.fleet.looking import looking
+
+    with looking() as look:
+        yield replace(wish, look=look)
+
+
+def _rebuilt(states: Sequence[State], worlds: dict[str, World], wish: Wish, as_json: bool) -> list[Rebuilt]:
     from buildkit.cli.main import Interrupted
     from buildkit.cli.render import show_error
-    from buildkit.fleet.rebuild import Wish, rebuild
+    from buildkit.fleet.rebuild import rebuild
 
-    assert isinstance(wish, Wish)
     over: list[Rebuilt] = []
     one_at_a_time = threading.Lock()
 

@@ -63,6 +63,7 @@ def attest(
 
     Example: modelpack attest recipe.yaml --sign --key cosign.key
     """
+    from buildkit.errors import InvalidInput
     from buildkit.trust.attestation import attest as attached
     from buildkit.trust.signature import Signer
 
@@ -71,6 +72,8 @@ def attest(
     signer = Signer(key, transparency=not no_log) if sign else None
     with session(as_json, quiet) as opened:
         done = [one for path in recipes for one in attached(*opened.recipe(path), signer)]
+        if not done:
+            raise InvalidInput("nothing was attached: no registry that holds the image can take it")
     if as_json:
         print(json.dumps([one.document() for one in done], ensure_ascii=False, indent=2))
     else:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from buildkit import flow
-from buildkit import lock as locks
+from buildkit.containerfiles.image_places import relocated
 from buildkit.errors import InvalidInput, ModelpackError
 from buildkit.fleet.places import targets
-from buildkit.image_places import relocated
+from buildkit.lockfile import lock as locks
 from buildkit.recipe import Recipe
 from buildkit.settings_file import ENDPOINT
+from buildkit.tags import expand
 from buildkit.world import World
 
 
@@ -68,9 +69,10 @@ def _target(recipe: Recipe, world: World, folder: Path | None, registries: Seque
 
 
 def _names(recipe: Recipe, world: World, registries: Sequence[str]) -> list[str]:
-    places = targets(recipe, locks.read(recipe.lock_path), world.settings, registries)
-    names = [place.repository.name for place in places] or [recipe.spec.name]
-    return [f"{name}:{tag}" for name in names for tag in recipe.spec.tags if "{" not in tag]
+    spec, lock = recipe.spec, locks.read(recipe.lock_path)
+    names = [place.repository.name for place in targets(recipe, lock, world.settings, registries)] or [spec.name]
+    tags = expand(spec.tags, spec.labels, lock.pins) if lock else spec.tags
+    return [f"{name}:{tag}" for name in names for tag in tags if "{" not in tag]
 
 
 def _literal(value: Any) -> Any:

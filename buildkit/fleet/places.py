@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from buildkit.errors import InvalidInput
 from buildkit.fleet.state import Change, Target
-from buildkit.lock import Lock
+from buildkit.lockfile.lock import Lock
+from buildkit.lockfile.served import same_configs
 from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
-from buildkit.served import same_configs
 from buildkit.settings import Settings
 from buildkit.tags import expand, with_digest
 from buildkit.world import World
@@ -31,15 +31,15 @@ def targets(recipe: Recipe, lock: Lock | None, settings: Settings, registries: S
 
 def missing(
     recipe: Recipe, lock: Lock, target: Target, world: World, digest: Digest
-) -> Iterator[tuple[str, Change | None]]:
-    """Every reference that must serve the image there, with what is wrong with it; raises RegistryFailed."""
+) -> Iterator[tuple[str, Digest | None, Change | None]]:
+    """Every reference that must serve the image there, what it serves, and what is wrong with it; raises RegistryFailed."""
     store = world.repository(target.repository)
     for tag in _tags(recipe, lock, target, digest):
         reference = f"{target.repository.name}:{tag}"
-        served = store.digest(tag)
+        served, pushed = store.digest(tag), lock.pushed.get(reference, digest)
         detail = "there is no such tag" if served is None else "it serves another image"
-        right = served == digest or (served == lock.pushed.get(reference) and same_configs(store, tag, lock))
-        yield reference, None if right else Change("missing", reference, digest, served or "", detail)
+        right = served == digest or (served == pushed and same_configs(store, tag, lock))
+        yield reference, served, None if right else Change("missing", reference, pushed, served or "", detail)
 
 
 def _tags(recipe: Recipe, lock: Lock, target: Target, digest: Digest) -> list[str]:

@@ -13,10 +13,10 @@ from typing import cast
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
+from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLError
 
-from buildkit import connections
 from buildkit.errors import ModelpackError, RegistryFailed
+from buildkit.machine import connections
 from buildkit.registries import refusals
 from buildkit.registries.auth import find
 from buildkit.registries.credentials import Credentials
@@ -240,9 +240,19 @@ class Connection:
                 f"the certificate of {urlsplit(url).netloc} is not trusted: {reason(error)}",
                 hint="name the certificate authority's file in SSL_CERT_FILE",
             ) from None
+        except ProxyError as error:
+            raise self._stopped_by_proxy(reason(error), urlsplit(url).netloc) from None
         except (HTTPError, OSError) as error:
             absent = isinstance(error, NewConnectionError)
             raise Lost(reason(error), absent=absent) from None
+
+    def _stopped_by_proxy(self, told: str, netloc: str) -> Exception:
+        """Its refusal (RFC 9110, 9.3.6: another answer to CONNECT than 2xx) stays one; what else it lacks may pass."""
+        what = f"the proxy on the way to {netloc} does not let us through: {told}"
+        if re.search(r"\b(403|407)\b", told):
+            hint = f"check the address and the login in HTTPS_PROXY; or let {netloc} be reached without it: NO_PROXY"
+            return RegistryFailed(what, hint=hint)
+        return Lost(what)
 
     def _is_tls_after_all(self, url: str) -> bool:
         """Whether a registry that may be spoken to in clear text does not listen to it: then TLS is spoken from now on.

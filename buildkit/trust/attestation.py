@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from buildkit.events import Said
+from buildkit.events import Said, Warned
 from buildkit.oci.manifest import canonical
 from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
@@ -35,7 +35,10 @@ class Attached:
 
 
 def attest(recipe: Recipe, world: World, signer: Signer | None = None) -> list[Attached]:
-    """Attaches the bill of materials and the provenance, and signs where asked; raises what each of them raises."""
+    """Attaches the bill of materials and the provenance, and signs where asked; raises what each of them raises.
+
+    A registry that takes Docker's manifests alone can hold nothing beside an image: that is a warning.
+    """
     subject = subject_of(recipe, world)
     _tell(subject, world)
     return [one for form in subject.forms for one in _attached(form, world, signer)]
@@ -44,6 +47,11 @@ def attest(recipe: Recipe, world: World, signer: Signer | None = None) -> list[A
 def _attached(subject: Subject, world: World, signer: Signer | None) -> Iterator[Attached]:
     artifacts = (bill(subject), provenance(subject))
     for store, descriptor in places(subject, world):
+        profile = world.profile(store.reference.host)
+        if "oci" not in profile.forms:
+            what = f"nothing can be attached in {store.reference.name}: {profile.name} takes no OCI manifests"
+            world.emit(Warned(what, "push to another registry as well, and look for the bill of materials there"))
+            continue
         image = Reference(store.reference.host, store.reference.repository, digest=descriptor.digest)
         for artifact in artifacts:
             yield Attached(str(image), artifact.type, attach(store, descriptor, artifact))

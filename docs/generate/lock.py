@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit.lock_form import SECTIONS, VERSION, schema
+from buildkit.lockfile.form import SECTIONS, VERSION, schema
 from docs.generate.markdown import code, plain
 from docs.generate.schemas import keys
 

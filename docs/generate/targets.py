@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from buildkit.check import KINDS, Rule
+from buildkit.checks.rule import KINDS, Rule
 from buildkit.recipe import schema
 from buildkit.target_settings import SETTINGS, TargetSettings
 from buildkit.targets import TARGETS, Target, targets_of

@@ -185,7 +185,7 @@ class Registry:
         return self._answer_routes(request)
 
     def _realm(self) -> str:
-        return self._listeners[1 if self.auth.token_server == "other" else 0].url + "/token"
+        return self.auth.realm or self._listeners[1 if self.auth.token_server == "other" else 0].url + "/token"
 
     def _upload_base(self) -> str:
         known = {"relative": "", "absolute": self.url, "other": self._listeners[2].url}

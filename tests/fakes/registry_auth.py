@@ -66,7 +66,7 @@ class Auth:
     `anonymous` is what a visitor without credentials may do. Tokens live for `token_seconds` and, if set,
     `token_uses` requests. `reported_seconds` is what `expires_in` says (None: it is left out). `refuse_with`
     is the answer to a known visitor without permission: 403 DENIED, 401 (insufficient_scope) or 404
-    NAME_UNKNOWN.
+    NAME_UNKNOWN. `realm` is the URL that clients are sent to for a token, where it is not simply our own.
     """
 
     mode: Literal["none", "basic", "token"] = "none"
@@ -79,6 +79,7 @@ class Auth:
     oauth2: bool = True
     refuse_with: Literal[401, 403, 404] = 403
     service: str = "fake-registry"
+    realm: str = ""
 
 
 class Guard:

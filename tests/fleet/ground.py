@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import io
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from buildkit.cli.main import main
 from tests.fakes.hub import Hub
 from tests.fakes.registry import Account, Auth, Registry
 from tests.place import put_base
@@ -105,21 +113,31 @@ class Fleet:
         return [sys.executable, "-m", "buildkit", *arguments]
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            timeout=300,
-        )
+        """Runs a command to its end, in this process: a new one takes longer to start than most commands to run."""
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        terminated = signal.getsignal(signal.SIGTERM)
+        with (
+            pytest.MonkeyPatch.context() as here,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            here.chdir(self.folder)
+            here.setattr(sys, "argv", ["modelpack", *arguments])
+            here.setattr(sys, "stdin", None)
+            for name, value in environment.items():
+                here.setenv(name, value)
+            try:
+                main()
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+            finally:
+                signal.signal(signal.SIGTERM, terminated)
+        assert code in (0, 1, 2, 3), err.getvalue()
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
     def status(self, *arguments: str) -> dict[str, dict[str, Any]]:
         """What ``status --json`` says, by the image's name."""
         done = self.run("status", "--json", *arguments)
-        assert "Traceback" not in done.stderr
         return {image["name"]: image for image in json.loads(done.stdout)["images"]}
 
     def build_all(self) -> None:
@@ -129,6 +147,45 @@ class Fleet:
         both = [str(self.recipe(name)) for name in self.names[::5]]
         done = self.run("rebuild", *both, "--registry", "second", "--jobs", "4")
         assert done.returncode == 0, done.stderr
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A fleet as it stood at one moment: what the hub and the registries had, the folder, and the machine's cache."""
+
+    fleet: Fleet
+    models: dict[str, Any]
+    stored: tuple[tuple[dict[str, Any], dict[str, Any]], ...]
+    cache: Path
+
+    def restored(self, folder: Path, cache: Path) -> Fleet:
+        """The fleet as it stood, in a folder of its own; hub and registries are the same, and forget what was since."""
+        fleet = self.fleet
+        shutil.copytree(fleet.folder, folder)
+        shutil.copytree(self.cache, cache)
+        fleet.hub.repositories.clear()
+        fleet.hub.repositories.update(copy.deepcopy(self.models))
+        for server in (fleet.hub, fleet.first, fleet.second):
+            server.faults.clear()
+            server.throttle(None)
+        for registry, (blobs, repositories) in zip((fleet.first, fleet.second), self.stored, strict=True):
+            storage = registry.storage
+            with storage.lock:
+                storage.sessions.clear()
+                storage.blobs.clear()
+                storage.blobs.update(blobs)
+                storage.repositories.clear()
+                storage.repositories.update(copy.deepcopy(repositories))
+        fleet.clear()
+        return replace(fleet, folder=folder, names=list(fleet.names), weights=dict(fleet.weights))
+
+
+def grown(fleet: Fleet, cache: Path) -> Grown:
+    """Keeps a fleet as it stands. Its folder and cache must not be worked in any more."""
+    stored = tuple(
+        (dict(one.storage.blobs), copy.deepcopy(one.storage.repositories)) for one in (fleet.first, fleet.second)
+    )
+    return Grown(fleet, copy.deepcopy(fleet.hub.repositories), stored, cache)
 
 
 def accounts(registry: Registry, user: str) -> dict[str, str]:
