@@ -50,6 +50,14 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The site, with warnings as errors, into build/site; its reference must be what the code says."""
+    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, "docs"))
+    session.run("python", "-m", "docs.generate", "--check")
+    session.run("mkdocs", "build", "--strict", "--quiet")
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """The wheel and the source distribution, installed once into a fresh environment."""
     session.install("build")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildkit import lock as locks
 from buildkit.adapting import planned
-from buildkit.atomic import AtomicFile
-from buildkit.check import Finding, Judged
-from buildkit.checking import check_deployment, chosen_targets, refuse
+from buildkit.checks.checking import check_deployment, chosen_targets, refuse
+from buildkit.checks.rule import Finding, Judged
 from buildkit.deployment import Order, Piece, Version
 from buildkit.errors import InvalidInput, Problem
+from buildkit.lockfile import lock as locks
+from buildkit.machine.atomic import AtomicFile
 from buildkit.oci.reference import Reference
 from buildkit.pin import proven
 from buildkit.plan import PlannedLayer
@@ -156,8 +157,17 @@ def _written(
         path, paths = write_artifact(recipe, world, said.artifact, folder / "artifact.zip")
         files.append(path)
         notes += [f"save artifact.zip in the model catalog; the container sees {MOUNT}/{one}" for one in paths[:5]]
+    notes = [_with_paths(note, files) for note in notes]
     warnings = tuple(one for each in found for one in each.findings)
     return Deployed(target.name, tuple(files), tuple(notes), warnings)
+
+
+def _with_paths(note: str, files: Sequence[Path]) -> str:
+    """A step as it is typed where modelpack was: the files that it names are in the folder that they were written to."""
+    for path in files:
+        written = str(path).replace("\\", r"\\")
+        note = re.sub(rf"(^|\s|file://){re.escape(path.name)}(?=[\s;,]|$)", rf"\g<1>{written}", note)
+    return note
 
 
 def _write(path: Path, content: bytes) -> Path:

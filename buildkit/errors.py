@@ -12,6 +12,16 @@ DRIFTED = 3
 OUR_BUG = 70
 INTERRUPTED = 130
 TERMINATED = 143
+EXIT_CODES = {
+    DONE: "Done.",
+    FAILED: "An explained failure: what is wrong, where, and what to do about it is on stderr.",
+    USAGE: "The command was used wrongly: an option or argument that there is not, or two that contradict each other.",
+    DRIFTED: "Something moved, and it was asked: status, lock --check, and --locked of lock and build.",
+    OUR_BUG: "A fault of modelpack itself; MODELPACK_TRACEBACK=1 shows what a report of it needs.",
+    INTERRUPTED: "Interrupted (Ctrl-C): nothing was tagged, the lock is unchanged.",
+    TERMINATED: "Told to end (SIGTERM), as tidily as by Ctrl-C.",
+}
+"""What each exit code of the command means."""
 
 
 @dataclass(frozen=True)

@@ -12,24 +12,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from buildkit import checking
-from buildkit import lock as locks
 from buildkit.adapting import form_for, planned
 from buildkit.build import Context, Engine
+from buildkit.checks import checking
+from buildkit.delivery.push import Delivered, Going, Output, Wish, deliver
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import lay_out, write_archive
 from buildkit.errors import InvalidInput, Problem
 from buildkit.events import Warned
 from buildkit.kinds import Judge, template_of
-from buildkit.lock import Lock
+from buildkit.lockfile import lock as locks
+from buildkit.lockfile.lock import Lock
+from buildkit.lockfile.record import Approve, Approved, Record, recall
 from buildkit.oci.form import Form
 from buildkit.oci.image import Image
 from buildkit.pin import Pins, Source, proven
 from buildkit.plan import Plan
 from buildkit.policy import Policy, asked, pin
-from buildkit.push import Delivered, Going, Output, Wish, deliver
 from buildkit.recipe import Recipe
-from buildkit.record import Record, recall
 from buildkit.spec import FolderRef, ProjectRef
 from buildkit.tags import expand, fixed
 from buildkit.trust import licenses
@@ -121,13 +121,17 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     return Made(plan, engine, images, _draft(recipe, previous, pins))
 
 
-def build(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
-    """Builds the image and brings it where it is wanted; the lock is moved into place last."""
+def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None = None) -> Delivered:
+    """Builds the image and brings it where it is wanted; the lock is moved into place last.
+
+    ``approve`` is shown what every name will be on when all but the tags is in place; what it raises leaves the tags alone.
+    """
     _refuse_output_in_model(recipe, wanted.output)
     _refuse_wrong_registries(recipe, world, wanted.registries)
     made = make(recipe, world, wanted)
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
-        delivered = deliver(made.images, going(recipe, made.drafted.pins, wanted), world, record)
+        recorder = Approved(record, approve) if approve else record
+        delivered = deliver(made.images, going(recipe, made.drafted.pins, wanted), world, recorder)
         if wanted.registries:
             _attest(recipe, world, delivered, record.staged)
         record.commit()

@@ -68,7 +68,7 @@ def look(image: str, world: World) -> Seen:
     store, name = open_image(image, world)
     document = store.resolve(name)
     if document is None:
-        raise InvalidInput(f"there is no image {image}", hint="check the name, and that you may pull it")
+        raise absent(image, world)
     if document.media_type in INDEXES:
         entries = [
             entry for entry in Index.read(document).manifests if not entry.platform or entry.platform.os != "unknown"
@@ -93,6 +93,17 @@ def open_image(image: str, world: World) -> tuple[Store, str]:
         )
     reference = Reference.parse(image)
     return world.base(reference), reference.digest or reference.tag or "latest"
+
+
+def absent(image: str, world: World) -> InvalidInput:
+    """What to say of an image that is not there: it may be the mirror that lacks it."""
+    if not image.startswith("oci:"):
+        reference = Reference.parse(image)
+        asked = world.settings.located(reference)
+        if asked != reference:
+            hint = "copy it to the mirror from where modelpack.yaml does not name that mirror"
+            return InvalidInput(f"there is no image {image}: its mirror has no {asked}", hint=hint)
+    return InvalidInput(f"there is no image {image}", hint="check the name, and that you may pull it")
 
 
 def _seen(document: Document, store: Store) -> SeenImage:

@@ -49,6 +49,14 @@ class Judge(Protocol):
         """Raises InvalidInput with everything that is wrong with what the inputs hold."""
 
 
+@runtime_checkable
+class Meant(Protocol):
+    """A kind that is made for a platform: it is judged for that one where neither recipe nor command names another."""
+
+    def meant_for(self, spec: Spec) -> str | None:
+        """The target's name, such as ``modelarts:batch``; None where this recipe is for any platform."""
+
+
 def kinds() -> dict[str, Kind]:
     """Every kind that is installed, by its name."""
     return {entry.name: entry.load() for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}

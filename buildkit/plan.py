@@ -62,8 +62,21 @@ class PlannedLayer:
         return Digest.of(canonical([tar.PACKING, listed]))
 
 
-Make = Callable[[Path, Platform, Mapping[str, Source]], None]
-"""Fills an empty folder with a layer's files, for a platform, from the recipe's sources by key."""
+Make = Callable[[Path, Platform, Mapping[str, Source], Mapping[str, str]], None]
+"""Fills an empty folder with a layer's files, for a platform, from the recipe's sources by key, for a base's variables."""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What of this machine decides a made layer's bytes, such as a program's version, and what is to be said of it."""
+
+    version: str = ""
+    remark: Problem | None = None
+
+
+def _anyone(base: Mapping[str, str]) -> Maker:
+    """Any machine makes the same."""
+    return Maker()
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,7 @@ class MadeLayer:
 
     ``key`` is what decides its files; they lie under ``root`` in the image, owned by root, readable by all, without
     times. ``lacks`` says what this machine does not have for making it, ``by`` what of this machine decides the bytes as
-    well, in words: the version of a program, for example. In a Containerfile it is a stage of its own.
+    well, above a base with these variables. In a Containerfile it is a stage of its own.
     """
 
     title: str
@@ -80,7 +93,7 @@ class MadeLayer:
     root: str
     make: Make
     lacks: Callable[[], Sequence[Problem]] = tuple
-    by: Callable[[], str] = str
+    by: Callable[[Mapping[str, str]], Maker] = _anyone
 
     @property
     def files(self) -> tuple[PlannedFile, ...]:

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from buildkit.checked import choice
-from buildkit.connections import is_loopback
 from buildkit.errors import InvalidInput
 from buildkit.inputs import Part, Patterns, Plain
+from buildkit.machine.connections import is_loopback
 from buildkit.oci.reference import is_host, is_repository
-from buildkit.plain import Refusal, plain, shown
+from buildkit.reading.checked import choice
+from buildkit.reading.plain import Refusal, plain, shown
 from buildkit.registries.ocir import key_of
 from buildkit.registries.profiles import TYPES
 
@@ -158,7 +158,9 @@ class RegistryEntry(Part):
 class HubEntry(Part):
     """The hub that models come from."""
 
-    endpoint: Annotated[str, AfterValidator(hub_endpoint)] | None = Field(default=None, description="Its URL.")
+    endpoint: Annotated[str, AfterValidator(hub_endpoint)] | None = Field(
+        default=None, description="Its URL; else HF_ENDPOINT, else huggingface.co."
+    )
 
 
 class LicensesEntry(Part):
@@ -195,6 +197,6 @@ class SettingsFile(Part):
     mirrors: dict[_Mirrored, _Location] = Field(
         default_factory=dict, description="Host or prefix -> where it really is."
     )
-    hub: HubEntry = HubEntry()
-    licenses: LicensesEntry = LicensesEntry()
+    hub: HubEntry = Field(default=HubEntry(), description="The hub that models come from.")
+    licenses: LicensesEntry = Field(default=LicensesEntry(), description="Which licenses models may have.")
     attest: AttestEntry | None = Field(default=None, description="Attach what is known of an image after every push.")

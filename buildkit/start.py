@@ -11,7 +11,7 @@ from buildkit.kinds import kind_named
 
 def start(kind: str, folder: Path, name: str | None = None) -> list[Path]:
     """Writes a kind's first files into a folder; raises InvalidInput, having written nothing, where one is there already."""
-    files = {folder / path: text for path, text in kind_named(kind).starter(name or _name_of(folder)).items()}
+    files = {folder / path: text for path, text in kind_named(kind).starter(name or name_of(folder)).items()}
     there = [Problem(str(path), "is there already") for path in files if path.exists()]
     if there:
         raise InvalidInput("nothing was written", there, hint="choose another folder")
@@ -21,7 +21,7 @@ def start(kind: str, folder: Path, name: str | None = None) -> list[Path]:
     return list(files)
 
 
-def _name_of(folder: Path) -> str:
+def name_of(folder: Path) -> str:
     """A folder's name as an image may be called."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
     return name or "model"

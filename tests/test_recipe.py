@@ -131,6 +131,17 @@ def test_everything_is_told_at_once(write: Write) -> None:
     assert hints["layers: must be 'squashed' or 'per-file'"] == "did you mean 'per-file'?"
 
 
+def test_a_target_is_offered_its_own_keys(tmp_path: Path) -> None:
+    """A key of another target is told to be wrong, and the very same key is offered."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "kind: modelcar\nname: a\nmodel: ./models\ntargets:\n  - {name: kubernetes, gpus: 1}\n  - {name: kserve, gpu: 1}\n"
+    )
+    first, second = refused(path).problems
+    assert "the keys are: name, mount_path" in first.hint
+    assert second.hint == "did you mean 'gpus'?"
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from buildkit import flow
-from buildkit import lock as locks
+from buildkit.delivery.push import Delivered
 from buildkit.deploying import Wish, deploy
 from buildkit.events import Warned
 from buildkit.fleet import rebuild as rebuilds
@@ -20,23 +20,23 @@ from buildkit.fleet.rebuild import rebuild
 from buildkit.fleet.state import State
 from buildkit.fleet.status import state_of
 from buildkit.inspect import look
+from buildkit.lockfile import lock as locks
+from buildkit.lockfile.served import current
 from buildkit.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST
 from buildkit.oci.reference import Digest, Reference
 from buildkit.policy import Policy
-from buildkit.push import Delivered
+from buildkit.probe.verify import pushed_reference
 from buildkit.recipe import Recipe
-from buildkit.served import current
 from buildkit.trust import referrers
 from buildkit.trust.attestation import attest
 from buildkit.trust.provenance import TYPE as PROVENANCE
 from buildkit.trust.sbom import TYPE as SBOM
 from buildkit.trust.signature import Signer
 from buildkit.trust.subject import subject_of
-from buildkit.verify import pushed_reference
+from tests.delivery.test_several_registries import docker_layers, downloads
 from tests.fakes.faults import Status
 from tests.fakes.registry import OCI_INDEX, OCI_MANIFEST, Registry
 from tests.place import FILES, Place, put_base
-from tests.test_several_registries import docker_layers, downloads
 
 WEIGHTS = "model-00001-of-00002.safetensors"
 TOTAL = sum(map(len, FILES.values()))

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from buildkit.cli.commands import Quiet, app
+from buildkit.cli.plain_help import FLEETS
 from buildkit.cli.session import session
 
 
-@app.command()
+@app.command(rich_help_panel=FLEETS)
 def catalog(
     places: Annotated[
         list[Path] | None,
@@ -22,7 +23,7 @@ def catalog(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder that the page is written into.", metavar="DIR")
     ] = Path("site"),
-    title: Annotated[str, typer.Option(help="What the page is called.")] = "Model images",
+    title: Annotated[str, typer.Option(help="What the page is called.", metavar="TEXT")] = "Model images",
     offline: Annotated[
         bool, typer.Option("--offline", help="Ask no hub and no registry: no licenses, checks or drift.")
     ] = False,
@@ -30,7 +31,9 @@ def catalog(
 ) -> None:
     """Write one page about every image of a fleet.
 
-    It needs no server and no network. Example: modelpack catalog models/ -o site/
+    It needs no server and no network.
+
+    Example: modelpack catalog models/ -o site/
     """
     from buildkit.catalogue.gather import gather
     from buildkit.catalogue.page import page, write

@@ -3,42 +3,61 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from buildkit.cli import completion
 from buildkit.cli.commands import Json, app
+from buildkit.cli.plain_help import PLATFORMS
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
-    from buildkit.check import Judged
+    from buildkit.checks.examine import Examined
+    from buildkit.checks.rule import Judged
     from buildkit.cli.session import Session
     from buildkit.oci.reference import Platform
     from buildkit.recipe import Recipe
+    from buildkit.trust.scan import Scanned
+    from buildkit.world import World
 
 Targets = Annotated[
     list[str] | None,
-    typer.Option("--target", "-t", help="A platform, with a mode after a colon; by default the recipe's.", metavar="T"),
+    typer.Option(
+        "--target",
+        "-t",
+        help="A platform, with a mode after a colon; by default the recipe's.",
+        metavar="T",
+        autocompletion=completion.targets,
+    ),
 ]
 OptionalRecipe = Annotated[
-    Path | None, typer.Argument(help="A recipe, or a folder that holds a recipe.yaml.", metavar="RECIPE")
+    Path | None,
+    typer.Argument(help="A recipe, or a folder that holds a recipe.yaml; by default here.", metavar="RECIPE"),
 ]
 
 RegistryName = Annotated[
-    str | None, typer.Option("--registry", help="A registry of modelpack.yaml, or HOST/PREFIX.", metavar="R")
+    str | None,
+    typer.Option(
+        "--registry",
+        help="A registry of modelpack.yaml, or HOST/PREFIX.",
+        metavar="R",
+        autocompletion=completion.registries,
+    ),
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=PLATFORMS)
 def check(
     recipe: OptionalRecipe = None,
     target: Targets = None,
     image: Annotated[
         str | None,
         typer.Option(
-            help="Judge this image, as it was pushed.", metavar="REF|oci:DIR|oci-archive:FILE|docker-archive:FILE"
+            help="Judge this image: a reference, oci:DIR, oci-archive:FILE or docker-archive:FILE.", metavar="IMAGE"
         ),
     ] = None,
     deployment: Annotated[
@@ -48,28 +67,42 @@ def check(
     known_as: Annotated[
         str | None, typer.Option("--as", help="Where an image on this disk will be pushed to.", metavar="REF")
     ] = None,
-    platform: Annotated[str | None, typer.Option(help="Of an index, judge the image for this platform.")] = None,
+    platform: Annotated[
+        str | None, typer.Option(help="Of an index, judge the image for this platform.", metavar="OS/ARCH")
+    ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Read compressed layers however large they are.")] = False,
+    scan: Annotated[
+        bool, typer.Option("--scan", help="Have trivy or grype scan the image of a registry first.")
+    ] = False,
+    scan_report: Annotated[
+        Path | None,
+        typer.Option(help="What 'modelpack scan --json', trivy or grype found before, as JSON.", metavar="FILE"),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 on warnings, too.")] = False,
     github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
     sarif: Annotated[Path | None, typer.Option(help="Also write SARIF 2.1.0.", metavar="FILE")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check the rules of the platforms that an image is meant for.
+    """Judge an image by the rules of its platforms.
 
-    Example: modelpack check recipe.yaml, or modelpack check --image quay.io/me/granite:v1 --target kserve
+    A recipe is judged before it is built, and an image as it was pushed.
+
+    Example: modelpack check recipe.yaml
+
+    Example: modelpack check --image quay.io/me/granite:v1 --target kserve
     """
+    from buildkit.checks.report import failed
     from buildkit.oci.reference import Platform as Chosen
-    from buildkit.report import failed
 
-    if recipe is None and image is None and deployment is None:
-        raise typer.BadParameter("name a recipe, or an image with --image")
+    if (scan or scan_report) and image is None:
+        raise typer.BadParameter("--scan and --scan-report tell of an image: name it with --image")
     chosen = Chosen.parse(platform) if platform else None
     with session(as_json, False) as opened:
         if deployment is not None:
             name, found = _deployment(opened, recipe, deployment, target or [])
         elif image is not None:
-            name, found = _image(opened, recipe, image, target or [], known_as, chosen, whole)
+            told = partial(_scanned, opened.world(Path.cwd()), scan, scan_report)
+            name, found = _image(opened, recipe, image, target or [], known_as, chosen, whole, told)
         else:
             name, found = _recipe(opened, recipe or Path(), target or [], registry)
     file = str(deployment or recipe or image)
@@ -79,7 +112,7 @@ def check(
 
 
 def _recipe(opened: Session, path: Path, targets: Sequence[str], registry: str | None) -> tuple[str, Sequence[Judged]]:
-    from buildkit.checking import check_recipe
+    from buildkit.checks.checking import check_recipe
 
     recipe, world = opened.recipe(path)
     return recipe.spec.name, check_recipe(recipe, world, targets, registry)
@@ -93,23 +126,43 @@ def _image(
     known_as: str | None,
     platform: Platform | None,
     whole: bool,
+    scanned: Callable[[Examined], Scanned | None],
 ) -> tuple[str, Sequence[Judged]]:
-    from buildkit.checking import check_image
+    from buildkit.amounts import human
+    from buildkit.checks.checking import check_image
     from buildkit.events import Said
-    from buildkit.tally import human
 
     recipe = opened.recipe(path)[0] if path else None
     world = opened.world(recipe.folder if recipe else Path.cwd())
     found, examined = check_image(
-        image, world, targets, recipe=recipe, known_as=known_as, platform=platform, whole=whole
+        image, world, targets, recipe=recipe, known_as=known_as, platform=platform, whole=whole, scanned=scanned
     )
     world.emit(Said(f"read {human(examined.read())} of {human(examined.size)}"))
     return image, found
 
 
+def _scanned(world: World, scan: bool, report: Path | None, examined: Examined) -> Scanned | None:
+    """What a scanner found in the image that was looked at: before, or now."""
+    from buildkit.errors import InvalidInput
+    from buildkit.trust.scan import read
+    from buildkit.trust.scan import scan as run
+
+    if report is not None:
+        top, inner = examined.pushed.top.digest, examined.pushed.manifest.document.digest
+        return read(report, (top, inner) if examined.reference else ())
+    if not scan:
+        return None
+    if examined.reference is None:
+        raise InvalidInput(
+            "only an image in a registry is scanned", hint="scan it yourself, and give --scan-report FILE"
+        )
+    where = examined.reference.at(examined.pushed.manifest.document.digest)
+    return run(where, plain_http=world.settings.plain_http(where.host))
+
+
 def _deployment(opened: Session, path: Path | None, file: Path, targets: Sequence[str]) -> tuple[str, Sequence[Judged]]:
-    from buildkit.checking import check_deployment, chosen_targets
-    from buildkit.written import read
+    from buildkit.checks.checking import check_deployment, chosen_targets
+    from buildkit.reading.written import read
 
     recipe: Recipe | None = opened.recipe(path)[0] if path else None
     content = read(file, empty_hint="name the manifest that deploys it").content
@@ -117,7 +170,7 @@ def _deployment(opened: Session, path: Path | None, file: Path, targets: Sequenc
 
 
 def _report(name: str, found: Sequence[Judged], file: str, sarif: Path | None, *, github: bool, as_json: bool) -> None:
-    from buildkit import report
+    from buildkit.checks import report
 
     if sarif is not None:
         text = json.dumps(report.sarif(name, found, file), ensure_ascii=False, indent=2)
@@ -133,16 +186,23 @@ def _report(name: str, found: Sequence[Judged], file: str, sarif: Path | None, *
         show_judged(name, found)
 
 
-@app.command()
+@app.command(rich_help_panel=PLATFORMS)
 def targets(
     named: Annotated[
-        str | None, typer.Argument(help="A target, to list its rules; or a rule, to explain it.", metavar="TARGET|RULE")
+        str | None,
+        typer.Argument(
+            help="A target, to list its rules; or a rule, to explain it.",
+            metavar="TARGET|RULE",
+            autocompletion=completion.targets_and_rules,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """List the platforms and their rules.
 
-    Example: modelpack targets kserve, or modelpack targets KS-05
+    Example: modelpack targets kserve
+
+    Example: modelpack targets KS-05
     """
     from buildkit.cli import check_tables
     from buildkit.targets import TARGETS, rules_named, target_named, targets_of
@@ -161,7 +221,7 @@ def targets(
         check_tables.show_targets([target_named(named)], rules=True)
 
 
-@app.command()
+@app.command(rich_help_panel=PLATFORMS)
 def deploy(
     recipe: Annotated[Path, typer.Argument(help="A recipe that was pushed.", metavar="RECIPE")],
     target: Targets = None,
@@ -170,12 +230,18 @@ def deploy(
     image: Annotated[
         str | None, typer.Option(help="Deploy this image instead of the pushed one.", metavar="REF")
     ] = None,
-    kubernetes_version: Annotated[str | None, typer.Option(help="The cluster's Kubernetes, as in 1.33.")] = None,
-    kserve_version: Annotated[str | None, typer.Option(help="The cluster's KServe, as in 0.20.")] = None,
+    kubernetes_version: Annotated[
+        str | None, typer.Option(help="The cluster's Kubernetes, as in 1.33.", metavar="VERSION")
+    ] = None,
+    kserve_version: Annotated[
+        str | None, typer.Option(help="The cluster's KServe, as in 0.20.", metavar="VERSION")
+    ] = None,
     terraform: Annotated[bool, typer.Option("--terraform", help="Also write Terraform, where there is any.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the files.")] = False,
 ) -> None:
-    """Write what is applied next: the manifests of a platform, with the digest that was pushed.
+    """Write the manifests that deploy what was pushed.
+
+    They name the image by the digest that is in its lock, and what has to be done next is told.
 
     Example: modelpack deploy recipe.yaml --target kserve -o deploy
     """
@@ -198,6 +264,10 @@ def deploy(
         for one in write(read, world, target or [], output, wish):
             for path in one.files:
                 print(path)
-            told = [f"warning: {found.rule.id} {found.where} {found.what} ({found.do})" for found in one.warnings]
+            told = [
+                f"{found.severity.value}: {found.rule.id} {found.where} {found.what}"
+                + (f" ({found.do})" if found.do else "")
+                for found in one.warnings
+            ]
             for line in () if quiet else (*told, *(f"next ({one.target}): {note}" for note in one.notes)):
                 print(printable(line), file=sys.stderr)

@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from buildkit.check import KINDS, Finding, Judged, Rule, Severity
+from buildkit.checks.rule import KINDS, Finding, Judged, Rule, Severity
 from buildkit.cli.render import printable
+from buildkit.cli.terminal import console as stdout_console
 from buildkit.targets import Target
 
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
@@ -18,7 +19,7 @@ _STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE:
 
 def show_judged(name: str, found: Sequence[Judged]) -> None:
     """Prints what was found for every target, what held, and what could not be judged."""
-    console = Console(highlight=False)
+    console = stdout_console()
     for each in found:
         console.print(f"[bold]{escape(printable(name))}[/] for [bold]{each.target}[/]: {_summary(each)}")
         if each.findings:
@@ -77,7 +78,7 @@ def _show_unjudged(console: Console, each: Judged) -> None:
 
 def show_targets(targets: Sequence[Target], *, rules: bool) -> None:
     """Prints the targets, with their rules where they were asked for."""
-    console = Console(highlight=False)
+    console = stdout_console()
     if not rules:
         table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
         table.add_column("target", no_wrap=True)
@@ -105,7 +106,7 @@ def _rules(target: Target) -> Table:
 
 def show_rule(rule: Rule, targets: Sequence[Target]) -> None:
     """Prints everything about one rule."""
-    console = Console(highlight=False)
+    console = stdout_console()
     console.print(f"[bold]{rule.id}[/] ({rule.severity.value}): {escape(rule.title)}")
     where = ", ".join(KINDS[letter] for letter in rule.kinds.split(","))
     console.print(f"  looks at: {where}")

@@ -12,24 +12,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildkit import __version__
+from buildkit.cli import completion
 from buildkit.cli.options import ManifestFormat, RegistryNames, form_named
+from buildkit.cli.plain_help import RECIPES, Command, Group
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
+    from buildkit.delivery.push import Delivered
     from buildkit.flow import Wanted
     from buildkit.policy import Policy
-    from buildkit.push import Delivered
     from buildkit.recipe import Recipe
     from buildkit.world import World
 
 app = typer.Typer(
     name="modelpack",
+    cls=Group,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Turns a recipe into a locked, pushed container image of a model.\n\nBegin with: modelpack init modelcar",
+    help="Turns a recipe into a locked, pushed container image of a model.\n\nExample: modelpack init modelcar",
 )
 
 Recipes = Annotated[
@@ -75,7 +78,7 @@ def modelpack(
     """Everything that all commands share."""
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def build(
     recipes: Recipes,
     engine: Annotated[EngineName, typer.Option(help="What builds; auto takes the first that can.")] = EngineName.auto,
@@ -108,7 +111,7 @@ def build(
     Example: modelpack build recipe.yaml --push --registry quay.io/me
     """
     from buildkit import flow
-    from buildkit.push import Output
+    from buildkit.delivery.push import Output
 
     if push != bool(registry):
         raise typer.BadParameter("--push and --registry go together: --push --registry R")
@@ -133,14 +136,14 @@ def build(
     if shard:
         _shards(recipes, shard, wanted, as_json, quiet)
     elif assemble:
-        from buildkit import distribute
+        from buildkit.delivery import distribute
 
         _each(recipes, as_json, quiet, lambda recipe, world: distribute.assemble(recipe, world, wanted))
     else:
         _each(recipes, as_json, quiet, lambda recipe, world: flow.build(recipe, world, wanted))
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def push(
     recipes: OptionalRecipes = None,
     registry: RegistryNames = None,
@@ -162,7 +165,7 @@ def push(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def lock(
     recipes: Recipes,
     locked: Locked = False,
@@ -175,7 +178,9 @@ def lock(
     """Pin what recipes name: commits, files, digests.
 
     Without options what is locked stays, and what moved meanwhile is told; --check asks the network only with --locked or
-    --upgrade. Example: modelpack lock recipe.yaml --upgrade
+    --upgrade.
+
+    Example: modelpack lock recipe.yaml --upgrade
     """
     from buildkit import flow
     from buildkit.policy import Policy
@@ -193,7 +198,7 @@ def lock(
     return None
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def render(
     recipe: OneRecipe,
     output: Annotated[
@@ -221,7 +226,7 @@ def render(
             print(flow.render_into(read, world, output))
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def inspect(
     image: Annotated[str, typer.Argument(help="A reference, or oci:DIR.", metavar="REF|oci:DIR", show_default=False)],
     as_json: Json = False,
@@ -242,25 +247,35 @@ def inspect(
         show_image(seen)
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def init(
-    kind: Annotated[str, typer.Argument(help="The kind of recipe.")] = "modelcar",
-    folder: Annotated[Path, typer.Argument(help="Where to.")] = Path(),
-    name: Annotated[str | None, typer.Option(help="The image's name; by default the folder's.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            help="The kind of recipe; by default modelcar.", metavar="KIND", autocompletion=completion.kinds
+        ),
+    ] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Where to; by default here.", metavar="DIR")] = None,
+    name: Annotated[str | None, typer.Option(help="The image's name; by default the folder's.", metavar="NAME")] = None,
 ) -> None:
-    """Write a recipe to start from. Files that are there are never replaced.
+    """Write a recipe to start from.
+
+    Without a kind it asks, at a terminal. Files that are there are never replaced.
 
     Example: modelpack init modelcar models/granite
     """
+    from buildkit.cli.asking import begun
     from buildkit.start import start
 
-    for path in start(kind, folder, name):
+    for path in start(*begun(kind, folder, name)):
         print(path)
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES)
 def schema(
-    kind: Annotated[str | None, typer.Argument(help="Only this kind.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="Only this kind.", metavar="KIND", autocompletion=completion.kinds)
+    ] = None,
     lock: Annotated[bool, typer.Option("--lock", help="The schema of lockfiles instead.")] = False,
 ) -> None:
     """Print the JSON Schema of recipes, for editors.
@@ -270,7 +285,7 @@ def schema(
     from buildkit.recipe import schema as recipe_schema
 
     if lock:
-        from buildkit.lock_form import schema as lock_schema
+        from buildkit.lockfile.form import schema as lock_schema
 
         print(json.dumps(lock_schema(), ensure_ascii=False, indent=2))
         return
@@ -300,8 +315,8 @@ def _shards(paths: Sequence[Path], text: str, wanted: Wanted, as_json: bool, qui
     """Pushes a shard of every recipe; what it prints are the layers' names, since no image is done yet."""
     import os
 
-    from buildkit import distribute
-    from buildkit.shard import Shard
+    from buildkit.delivery import distribute
+    from buildkit.delivery.shard import Shard
 
     shard = Shard.parse(text, os.environ)
     with session(as_json, quiet) as opened:
@@ -376,3 +391,6 @@ from buildkit.cli import (  # noqa: E402, F401
     registry_commands,
     trust_commands,
 )
+
+for _command in app.registered_commands:
+    _command.cls = Command

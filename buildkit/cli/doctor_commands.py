@@ -10,22 +10,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from buildkit.cli import completion
 from buildkit.cli.commands import Json, app
+from buildkit.cli.plain_help import PLACES
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
     from buildkit.doctor import Finding
 
 
-@app.command()
+@app.command(rich_help_panel=PLACES)
 def doctor(
     registry: Annotated[
-        list[str] | None, typer.Option("--registry", help="A registry besides those of modelpack.yaml.", metavar="R")
+        list[str] | None,
+        typer.Option(
+            "--registry",
+            help="A registry besides those of modelpack.yaml.",
+            metavar="R",
+            autocompletion=completion.registries,
+        ),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask nobody on the network.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Tell what this machine has and lacks, and how to mend it; 1 where something is broken.
+    """Tell what this machine lacks, and how to mend it.
+
+    Exit code 1: something is broken.
 
     Example: modelpack doctor --registry quay.io/me
     """
@@ -48,11 +58,11 @@ def _alike(found: list[Finding]) -> Iterator[list[Finding]]:
 
 
 def _show(found: list[Finding]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from buildkit.cli.render import printable
+    from buildkit.cli.terminal import console
 
     colours = {"ok": "green", "missing": "yellow", "broken": "bold red"}
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
@@ -66,4 +76,4 @@ def _show(found: list[Finding]) -> None:
             told.append(f"\n→ {printable(one.mend)}", style="dim")
         table.add_row("" if one.part == part else one.part, printable(name), Text(one.state, colours[one.state]), told)
         part = one.part
-    Console(highlight=False).print(table)
+    console().print(table)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from buildkit.cli import completion
 from buildkit.cli.commands import EngineName, Json, Quiet, app
+from buildkit.cli.plain_help import FLEETS
 from buildkit.cli.session import Session, session
 from buildkit.errors import ModelpackError
 
 if TYPE_CHECKING:
-    from buildkit.fleet.rebuild import Rebuilt
+    from buildkit.fleet.rebuild import Rebuilt, Wish
     from buildkit.fleet.state import State
     from buildkit.world import World
 
@@ -27,7 +31,12 @@ Places = Annotated[
 ]
 Registries = Annotated[
     list[str] | None,
-    typer.Option("--registry", help="Instead of where each image was pushed to; may be given twice.", metavar="R"),
+    typer.Option(
+        "--registry",
+        help="Instead of where each image was pushed to; may be given twice.",
+        metavar="R",
+        autocompletion=completion.registries,
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Every image, whether anything moved or not.")]
 
@@ -39,7 +48,7 @@ class Matrix(StrEnum):
     gitlab = "gitlab"
 
 
-@app.command()
+@app.command(rich_help_panel=FLEETS)
 def status(
     places: Places = None,
     registry: Registries = None,
@@ -47,13 +56,15 @@ def status(
         Matrix | None, typer.Option(help="Print only the jobs that a CI system has to run, as its matrix.")
     ] = None,
     force: Force = False,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are asked for at a time.")] = 16,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are asked for at a time.", metavar="N")] = 16,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Tell what moved under every image, and change nothing.
 
-    Exit code 3: something moved; 1: something could not be asked. Example: modelpack status models/
+    Exit code 3: something moved; 1: something could not be asked.
+
+    Example: modelpack status models/
     """
     with session(as_json, quiet) as opened:
         states = _states(opened, places, registry or [], force, jobs)[0]
@@ -62,7 +73,7 @@ def status(
         raise typer.Exit(code)
 
 
-@app.command()
+@app.command(rich_help_panel=FLEETS)
 def rebuild(
     places: Places = None,
     registry: Registries = None,
@@ -70,11 +81,15 @@ def rebuild(
     builder: Annotated[
         str, typer.Option(help="A builder of docker buildx, for what buildx builds.", metavar="NAME")
     ] = "",
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are built at a time.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are built at a time.", metavar="N")] = 2,
     force: Force = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be rebuilt.")] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Ask the registries for every blob when an image is pushed.")
+        bool,
+        typer.Option(
+            "--verify",
+            help="Check and run each image as its targets would before it gets its tags; ask for every blob.",
+        ),
     ] = False,
     summary: Annotated[
         Path | None, typer.Option(help="Append what became of the images to this file, as Markdown.", metavar="FILE")
@@ -82,9 +97,11 @@ def rebuild(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bring every image up to date: what moved is locked, built and pushed.
+    """Bring every image up to date.
 
-    It may be killed and run again. Example: modelpack rebuild models/
+    What moved is locked, built and pushed, to where the image was pushed before. It may be killed and run again.
+
+    Example: modelpack rebuild models/
     """
     from buildkit.fleet.rebuild import Wish
 
@@ -94,29 +111,37 @@ def rebuild(
         if dry_run:
             _print_states(states, None, as_json)
             raise typer.Exit(1 if any(state.problems for state in states) else 0)
-        done = _rebuilt(states, worlds, wish, as_json)
+        with _looking(wish) as looked:
+            done = _rebuilt(states, worlds, looked, as_json)
     _print_rebuilt(done, summary, as_json, quiet)
     if any(one.outcome == "failed" for one in done):
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=FLEETS)
 def ci(
-    system: Annotated[str, typer.Argument(help="github, gitlab, tekton, oci-devops or cron.", metavar="SYSTEM")],
+    system: Annotated[
+        str,
+        typer.Argument(
+            help="github, gitlab, tekton, oci-devops or cron.", metavar="SYSTEM", autocompletion=completion.pipelines
+        ),
+    ],
     folder: Annotated[Path, typer.Argument(help="The fleet's folder in its repository.", metavar="DIR")] = Path(),
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write it here instead of printing it.", metavar="FILE")
     ] = None,
-    schedule: Annotated[str, typer.Option(help="When it runs: cron's five fields.")] = "17 3 * * *",
+    schedule: Annotated[str, typer.Option(help="When it runs: cron's five fields.", metavar="CRON")] = "17 3 * * *",
     commit: Annotated[bool, typer.Option("--commit", help="Commit new locks at once, and propose none.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are built at a time.")] = 4,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Images that are built at a time.", metavar="N")] = 4,
 ) -> None:
-    """Write a scheduled pipeline that keeps the images current.
+    """Write a pipeline that keeps the images current.
 
-    It knows the registries of modelpack.yaml and of the locks. Example: modelpack ci github -o .github/workflows/images.yml
+    It runs every night, and knows the registries of modelpack.yaml and of the locks.
+
+    Example: modelpack ci github -o .github/workflows/images.yml
     """
-    from buildkit.atomic import AtomicFile
     from buildkit.fleet.hosts import hosts_of
+    from buildkit.machine.atomic import AtomicFile
     from buildkit.pipelines import Wanted, pipeline
 
     text = pipeline(system, Wanted(folder.as_posix(), schedule, commit, jobs), hosts_of(folder))
@@ -198,12 +223,23 @@ def _code(states: Sequence[State]) -> int:
     return 3 if any(state.changes for state in states) else 0
 
 
-def _rebuilt(states: Sequence[State], worlds: dict[str, World], wish: object, as_json: bool) -> list[Rebuilt]:
+@contextmanager
+def _looking(wish: Wish) -> Iterator[Wish]:
+    """The wish with somebody who looks at the images, where that is wanted."""
+    if not wish.verify:
+        yield wish
+        return
+    from buildkit.fleet.looking import looking
+
+    with looking() as look:
+        yield replace(wish, look=look)
+
+
+def _rebuilt(states: Sequence[State], worlds: dict[str, World], wish: Wish, as_json: bool) -> list[Rebuilt]:
     from buildkit.cli.main import Interrupted
     from buildkit.cli.render import show_error
-    from buildkit.fleet.rebuild import Wish, rebuild
+    from buildkit.fleet.rebuild import rebuild
 
-    assert isinstance(wish, Wish)
     over: list[Rebuilt] = []
     one_at_a_time = threading.Lock()
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from buildkit.cli.render import printable
+from buildkit.cli.terminal import console as stdout_console
 from buildkit.fleet.documents import moves
 from buildkit.fleet.state import Change, State
 
@@ -20,7 +21,7 @@ _DIGEST = re.compile(r"(sha256:)?([0-9a-f]{12})[0-9a-f]{28,52}")
 
 def show_states(states: Sequence[State], console: Console | None = None) -> None:
     """Prints a row for every image that moved or could not be asked, and counts the rest."""
-    console = console or Console(highlight=False)
+    console = console or stdout_console()
     told = [state for state in states if state.word != "current"]
     table = Table(box=None, pad_edge=False, show_edge=False, expand=False)
     table.add_column("image", overflow="fold", max_width=40 if console.width >= _WIDE else 24)

@@ -50,8 +50,10 @@ def _terminated(number: int, frame: object) -> None:
 def _run() -> int:
     try:
         from buildkit.cli.commands import app
+        from buildkit.cli.completion import asked
 
-        return int(app(standalone_mode=True) or 0)
+        with asked():
+            return int(app(standalone_mode=True, prog_name="modelpack") or 0)
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else FAILED
     except Interrupted as interrupted:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from buildkit.cli import completion
+
 if TYPE_CHECKING:
     from buildkit.oci.form import Form
 
@@ -16,6 +18,7 @@ RegistryNames = Annotated[
         "--registry",
         help="A registry of modelpack.yaml, 'ocir', or HOST/PREFIX; several times for several.",
         metavar="R",
+        autocompletion=completion.registries,
     ),
 ]
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from buildkit.cli import completion
 from buildkit.cli.commands import Json, Quiet, app
+from buildkit.cli.plain_help import PLATFORMS
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ ImageArgument = Annotated[
     str, typer.Argument(help="A recipe, a reference, or oci:DIR.", metavar="RECIPE|REF|oci:DIR", show_default=False)
 ]
 Targets = Annotated[
-    list[str] | None, typer.Option("--target", help="The platform; by default those of the recipe.", metavar="T")
+    list[str] | None,
+    typer.Option(
+        "--target", help="The platform; by default those of the recipe.", metavar="T", autocompletion=completion.targets
+    ),
 ]
 ContainerEngineOption = Annotated[
     ContainerEngine | None, typer.Option("--engine", help="What runs it; by default the first that is here.")
@@ -54,7 +59,7 @@ Passed = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=PLATFORMS)
 def verify(
     image: ImageArgument,
     target: Targets = None,
@@ -72,16 +77,16 @@ def verify(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run an image as its platform would, and ask it what the platform asks.
+    """Run an image, and ask it what its platform asks.
 
     Example: modelpack verify quay.io/me/model:v1 --target oci-data-science
     """
-    from buildkit import report as machines
+    from buildkit.checks import report as machines
     from buildkit.cli.verified import tell
     from buildkit.probe.command_line import engine_named
     from buildkit.probe.session import Patience
-    from buildkit.verify import Chosen
-    from buildkit.verify import verify as run_probes
+    from buildkit.probe.verify import Chosen
+    from buildkit.probe.verify import verify as run_probes
 
     choice = Chosen(tuple(target or ()), artifact, _changes(settings, sample), _passed(env), Patience(fast))
     with session(as_json, quiet) as opened:
@@ -96,12 +101,17 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=PLATFORMS)
 def run(
     image: ImageArgument,
-    target: Annotated[str | None, typer.Option("--target", help="The platform.", metavar="T")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="The platform.", metavar="T", autocompletion=completion.targets)
+    ] = None,
     port: Annotated[
-        int, typer.Option(help="The port of 127.0.0.1; 0 takes a free one.", min=0, max=65535, show_default=False)
+        int,
+        typer.Option(
+            help="The port of 127.0.0.1; 0 takes a free one.", metavar="N", min=0, max=65535, show_default=False
+        ),
     ] = 0,
     engine: ContainerEngineOption = None,
     artifact: Artifact = None,
@@ -113,9 +123,9 @@ def run(
 
     Example: modelpack run recipe.yaml --target oci-data-science --port 8080 --artifact model
     """
-    from buildkit.foreground import run as run_container
     from buildkit.probe.command_line import engine_named
-    from buildkit.verify import Chosen
+    from buildkit.probe.foreground import run as run_container
+    from buildkit.probe.verify import Chosen
 
     choice = Chosen((target,) if target else (), artifact, _changes(settings, None), _passed(env))
     with session(False, quiet) as opened:

@@ -8,26 +8,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from buildkit.cli import completion
 from buildkit.cli.commands import Json, Quiet, app
 from buildkit.cli.options import ManifestFormat, form_named
+from buildkit.cli.plain_help import PLACES
 from buildkit.cli.session import session
+from buildkit.cli.terminal import may_ask
 
 if TYPE_CHECKING:
-    from buildkit.copying import Copied
+    from buildkit.delivery.copying import Copied
     from buildkit.registries.credentials import Credentials
 
 _Registry = Annotated[
-    str, typer.Argument(help="A registry of modelpack.yaml, or its host.", metavar="REGISTRY", show_default=False)
+    str,
+    typer.Argument(
+        help="A registry of modelpack.yaml, or its host.",
+        metavar="REGISTRY",
+        show_default=False,
+        autocompletion=completion.registries,
+    ),
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=PLACES)
 def login(
     registry: _Registry,
-    username: Annotated[str | None, typer.Option("--username", "-u", help="As whom.")] = None,
+    username: Annotated[str | None, typer.Option("--username", "-u", help="As whom.", metavar="NAME")] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
 ) -> None:
-    """Log in to a registry, and keep the login where docker keeps it.
+    """Log in to a registry.
+
+    The login is tried first, and kept where docker and podman keep it: in a credential helper where there is one.
 
     Example: echo $TOKEN | modelpack login quay.io -u me+robot --password-stdin
     """
@@ -39,7 +50,7 @@ def login(
     print(f"logged in to {kept.host}; the login is kept in {kept.where}", file=sys.stderr)
 
 
-@app.command()
+@app.command(rich_help_panel=PLACES)
 def logout(registry: _Registry) -> None:
     """Forget a registry's login.
 
@@ -52,7 +63,7 @@ def logout(registry: _Registry) -> None:
     print(f"removed from {', '.join(removed)}" if removed else f"there was no login to {registry}", file=sys.stderr)
 
 
-@app.command()
+@app.command(rich_help_panel=PLACES)
 def copy(
     image: Annotated[
         str, typer.Argument(help="A reference, or oci:DIR[:TAG].", metavar="REF|oci:DIR", show_default=False)
@@ -60,11 +71,18 @@ def copy(
     registries: Annotated[
         list[str],
         typer.Argument(
-            help="Where to: registries of modelpack.yaml, or HOST/PREFIX.", metavar="REGISTRY", show_default=False
+            help="Where to: registries of modelpack.yaml, or HOST/PREFIX.",
+            metavar="REGISTRY",
+            show_default=False,
+            autocompletion=completion.registries,
         ),
     ],
-    name: Annotated[str, typer.Option(help="The repository's last part; by default the source's.")] = "",
-    tag: Annotated[list[str] | None, typer.Option(help="A tag; by default the source's. May be repeated.")] = None,
+    name: Annotated[
+        str, typer.Option(help="The repository's last part; by default the source's.", metavar="NAME")
+    ] = "",
+    tag: Annotated[
+        list[str] | None, typer.Option(help="A tag; by default the source's. May be repeated.", metavar="TAG")
+    ] = None,
     manifest_format: ManifestFormat = None,
     immutable: Annotated[bool, typer.Option("--immutable", help="Refuse to move a tag that exists.")] = False,
     referrers: Annotated[
@@ -74,13 +92,15 @@ def copy(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Copy an image into registries, with the same digest. Layers are read once, and mounted within a registry.
+    """Copy an image into registries, with the same digest.
+
+    Layers are read once for all of them, and mounted within a registry.
 
     Example: modelpack copy quay.io/me/granite:v1 ghcr.io/me ocir
     """
     from buildkit.cli.render import show_error
-    from buildkit.copying import Copy
-    from buildkit.copying import copy as copy_image
+    from buildkit.delivery.copying import Copy
+    from buildkit.delivery.copying import copy as copy_image
 
     form = form_named(manifest_format)
     wanted = Copy(image, tuple(registries), name, tuple(tag or ()), form, immutable, referrers)
@@ -112,7 +132,7 @@ def _credentials(username: str | None, password_stdin: bool) -> Credentials:
     """As whom to log in: from the options and stdin, or asked for where a person sits at a terminal."""
     from buildkit.registries.credentials import Credentials
 
-    interactive = sys.stdin is not None and sys.stdin.isatty()
+    interactive = may_ask()
     if not username and (password_stdin or not interactive):
         raise typer.BadParameter("say as whom: -u USER")
     if not password_stdin and not interactive:

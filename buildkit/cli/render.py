@@ -1,9 +1,8 @@
-"""What a person sees: errors, progress, results. The only module that knows rich."""
+"""What a person sees: errors, progress, results. Lines, and what they look like."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 import time
@@ -11,9 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
+from buildkit.amounts import human
+from buildkit.cli.terminal import coloured, redraws
 from buildkit.errors import ModelpackError
 from buildkit.events import Began, Emit, Ended, Event, Forecast, Moved, Said, Summary, Warned
-from buildkit.tally import human
 
 
 class _Speech:
@@ -23,7 +23,7 @@ class _Speech:
 
 
 _speech = _Speech()
-_WORTH_A_LINE = 10_000_000
+WORTH_A_LINE = 10_000_000
 """Bytes of a file from which on a log says that it was read: a model may have twenty thousand small ones."""
 _EVERY_SECONDS = 10.0
 """How often a plain line tells how far a long transfer is."""
@@ -43,7 +43,7 @@ def show_error(error: ModelpackError) -> None:
         )
         return
     red, plain = ("\033[1;31m", "\033[0m") if coloured() else ("", "")
-    lines = [f"{red}error:{plain} {error.what}"]
+    lines = [error.what]
     hints = [error.hint] if error.hint else []
     several = len(error.problems) > 1
     for problem in error.problems:
@@ -54,20 +54,12 @@ def show_error(error: ModelpackError) -> None:
     if hints:
         lines.append("")
         lines += [f"hint: {hint}" for hint in hints]
-    print("\n".join(printable(line) for line in lines), file=sys.stderr)
+    print(f"{red}error:{plain} " + "\n".join(printable(line) for line in lines), file=sys.stderr)
 
 
 def printable(text: str) -> str:
     """Text that came from outside, without what would steer a terminal."""
-    return "".join(
-        letter if letter.isprintable() or (letter == "\033" and coloured()) else "\N{REPLACEMENT CHARACTER}"
-        for letter in text
-    )
-
-
-def coloured() -> bool:
-    """Whether stderr is a terminal that wants colour (NO_COLOR, TERM=dumb and CI are heeded)."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 @contextmanager
@@ -78,8 +70,10 @@ def progress(as_json: bool, quiet: bool) -> Iterator[Emit]:
     elif as_json:
         _speech.json = True
         yield _JsonLines().emit
-    elif sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb":
-        with _bars() as emit:
+    elif redraws(sys.stderr):
+        from buildkit.cli.bars import bars
+
+        with bars() as emit:
             yield emit
     else:
         yield PlainLines(lambda line: print(line, file=sys.stderr, flush=True)).emit
@@ -143,66 +137,9 @@ class PlainLines:
 
     def _ended(self, key: str, outcome: str) -> None:
         work = self._works.pop(key, None)
-        if work is None or (outcome == "read" and work.done < _WORTH_A_LINE):
+        if work is None or (outcome == "read" and work.done < WORTH_A_LINE):
             return
         seconds = self._clock() - work.began
         rate = f", {human(work.done / seconds)}/s" if work.done and seconds > 1 else ""
         size = human(work.total if work.total is not None else work.done)
         self._write(f"  {printable(work.label)}: {outcome} ({size}{rate})")
-
-
-@contextmanager
-def _bars() -> Iterator[Emit]:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    console = Console(stderr=True, highlight=False)
-    columns = [
-        TextColumn("{task.description}", table_column=None),
-        BarColumn(bar_width=None),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(compact=True),
-    ]
-    tasks: dict[str, TaskID] = {}
-    labels: dict[str, tuple[str, int | None]] = {}
-    with Progress(
-        *columns, console=console, transient=True, expand=True, redirect_stdout=False, redirect_stderr=False
-    ) as shown:
-
-        def emit(event: Event) -> None:
-            match event:
-                case Began(key, label, total):
-                    labels[key] = label, total
-                    tasks[key] = shown.add_task(escape(_short(label)), total=total)
-                case Moved(key, amount) if key in tasks:
-                    shown.advance(tasks[key], amount)
-                case Ended(key, outcome) if key in tasks:
-                    label, total = labels.pop(key)
-                    shown.remove_task(tasks.pop(key))
-                    if outcome != "read" or (total or 0) >= _WORTH_A_LINE:
-                        console.print(escape(f"  {printable(label)}: {outcome} ({human(total or 0)})"))
-                case Said(text) | Forecast(text=text) | Summary(text=text):
-                    console.print(escape(printable(text)))
-                case Warned(text, hint):
-                    console.print("[yellow]warning:[/] " + escape(printable(text) + (f" ({hint})" if hint else "")))
-
-        yield emit
-
-
-_WIDEST_LABEL = 32
-
-
-def _short(label: str) -> str:
-    """A label that leaves room for its bar at 80 columns: its end is what tells files apart."""
-    text = printable(label)
-    return text if len(text) <= _WIDEST_LABEL else "…" + text[-_WIDEST_LABEL + 1 :]

@@ -6,16 +6,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from buildkit.amounts import human
 from buildkit.cli.render import printable
+from buildkit.cli.terminal import console as stdout_console
 from buildkit.inspect import Seen, SeenImage
-from buildkit.tally import human
 
 _SHOWN_KEYS = ("User", "Entrypoint", "Cmd", "WorkingDir", "Env", "ExposedPorts")
 
 
 def show_image(seen: Seen) -> None:
     """Prints what an image consists of."""
-    console = Console(highlight=False, soft_wrap=False)
+    console = stdout_console()
     console.print(f"[bold]{escape(printable(seen.name))}[/]")
     console.print(f"{seen.top.digest}", soft_wrap=True)
     for image in seen.images:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from buildkit.cli import completion
 from buildkit.cli.commands import Json, OneRecipe, Quiet, Recipes, app
+from buildkit.cli.plain_help import TRUST
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
@@ -22,13 +24,15 @@ Key = Annotated[str, typer.Option("--key", help="A key: a file, or a KMS address
 NoLog = Annotated[bool, typer.Option("--no-transparency-log", help="Do not use the public log of signatures.")]
 
 
-@app.command()
+@app.command(rich_help_panel=TRUST)
 def sbom(
     recipe: OneRecipe,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write it there.", metavar="FILE")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Print the bill of materials of a pushed image (CycloneDX).
+    """Print the bill of materials of a pushed image.
+
+    It is CycloneDX, as JSON: the model with its files and license, the base, the Python packages.
 
     Example: modelpack sbom recipe.yaml -o sbom.cdx.json
     """
@@ -44,7 +48,7 @@ def sbom(
         print(output)
 
 
-@app.command()
+@app.command(rich_help_panel=TRUST)
 def attest(
     recipes: Recipes,
     sign: Annotated[bool, typer.Option("--sign", help="Sign the image too, with cosign.")] = False,
@@ -53,9 +57,11 @@ def attest(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Attach a bill of materials and provenance to what was pushed.
+    """Attach what is known of an image to what was pushed.
 
-    Without --key, --sign asks for an identity (keyless). Example: modelpack attest recipe.yaml --sign --key cosign.key
+    A bill of materials and the provenance; with --sign a signature, too. Without --key that is by an identity (keyless).
+
+    Example: modelpack attest recipe.yaml --sign --key cosign.key
     """
     from buildkit.errors import InvalidInput
     from buildkit.trust.attestation import attest as attached
@@ -74,7 +80,7 @@ def attest(
         print("\n".join(f"{one.image} {one.type} {one.digest}" for one in done))
 
 
-@app.command("verify-signature")
+@app.command("verify-signature", rich_help_panel=TRUST)
 def verify_signature(
     image: Image,
     key: Key = "",
@@ -83,7 +89,9 @@ def verify_signature(
     no_log: NoLog = False,
     as_json: Json = False,
 ) -> None:
-    """Verify an image's signature with cosign; 1 where none holds.
+    """Verify an image's signature with cosign.
+
+    Exit code 1: none holds.
 
     Example: modelpack verify-signature recipe.yaml --key cosign.pub
     """
@@ -101,16 +109,23 @@ def verify_signature(
         print("\n".join(f"{one['image']}: {len(one['signatures'])} valid signatures" for one in found))
 
 
-@app.command()
+@app.command(rich_help_panel=TRUST)
 def scan(
     image: Image,
-    scanner: Annotated[str, typer.Option(help="trivy or grype; by default the one that is installed.")] = "",
+    scanner: Annotated[
+        str, typer.Option(help="trivy or grype; by default the one that is installed.", metavar="NAME")
+    ] = "",
     fail_on: Annotated[
-        str, typer.Option(help="The mildest severity that is refused.", metavar="SEVERITY")
+        str,
+        typer.Option(
+            help="The mildest severity that is refused.", metavar="SEVERITY", autocompletion=completion.severities
+        ),
     ] = "critical",
     as_json: Json = False,
 ) -> None:
-    """Scan an image for known vulnerabilities; 1 where one is too severe.
+    """Scan an image for known vulnerabilities.
+
+    Exit code 1: one is too severe.
 
     Example: modelpack scan recipe.yaml --fail-on high
     """

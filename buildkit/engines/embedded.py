@@ -35,7 +35,8 @@ class Embedded:
     def build(self, plan: Plan, platform: Platform, context: Context) -> Image:
         """The image as a value; asks for the base's manifest and config, raises RegistryFailed."""
         config, layers = base_of(plan, platform, context)
-        laid = tuple(_layer(layer, platform, context) for layer in plan.layers)
+        variables = dict(variable.split("=", 1) for variable in config.process.get("Env") or [] if "=" in variable)
+        laid = tuple(_layer(layer, platform, variables, context) for layer in plan.layers)
         return Image(platform, laid_over(config, plan), (*layers, *laid), plan.annotations)
 
     def recall(self, plan: Plan, platform: Platform, manifest: Digest, context: Context) -> Image | None:
@@ -144,8 +145,10 @@ def layer_stream(layers: tuple[PlannedLayer, ...], context: Context) -> Pieces:
         raise SourceFailed(str(error), hint="the source changed since it was locked; take it with --upgrade") from None
 
 
-def _layer(layer: PlannedLayer | MadeLayer, platform: Platform, context: Context) -> Layer:
+def _layer(
+    layer: PlannedLayer | MadeLayer, platform: Platform, variables: Mapping[str, str], context: Context
+) -> Layer:
     if isinstance(layer, MadeLayer):
-        return made_layer(layer, platform, context)
+        return made_layer(layer, platform, variables, context)
     blob = Blob(layer.key, OCI_LAYER, layer.size, lambda: layer_stream((layer,), context), title=layer.title)
     return Layer(blob, annotations={KEY: layer.key, TITLE: layer.title, PACKING: tar.PACKING})

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from buildkit.build import Context
-from buildkit.cache import cache_folder
 from buildkit.errors import EngineFailed
-from buildkit.events import Said
+from buildkit.events import Said, Warned
+from buildkit.machine.cache import cache_folder
 from buildkit.oci import tar
 from buildkit.oci.image import Blob, Layer, Pieces
 from buildkit.oci.manifest import OCI_LAYER, canonical
@@ -22,11 +22,16 @@ FILE_MODE, PROGRAM_MODE, DIRECTORY_MODE = 0o644, 0o755, 0o755
 _BLOCK = 1024 * 1024
 
 
-def made_layer(layer: MadeLayer, platform: Platform, context: Context) -> Layer:
-    """The layer for a platform, made where this machine has not made it before; raises what making it raises."""
-    by = layer.by()
-    key = Digest.of(canonical([tar.PACKING, str(layer.key), layer.root, str(platform), by]))
-    folder = _made(layer, key, f"{platform}, {by}" if by else str(platform), platform, context)
+def made_layer(layer: MadeLayer, platform: Platform, base: Mapping[str, str], context: Context) -> Layer:
+    """The layer for a platform above a base with these variables; made where this machine has not made it before.
+
+    Raises what making it raises.
+    """
+    by = layer.by(base)
+    key = Digest.of(canonical([tar.PACKING, str(layer.key), layer.root, str(platform), by.version]))
+    if by.remark:
+        context.emit(Warned(f"{by.remark.where} {by.remark.what}", hint=by.remark.hint))
+    folder = _made(layer, key, f"{platform}, {by.version}" if by.version else str(platform), platform, base, context)
     places = {entry.name: place for entry, place in _found(folder, layer.root)}
     above = [tar.Entry(name, DIRECTORY_MODE, directory=True) for name in parents(f"{layer.root}/")]
     entries = sorted((*above, *(entry for entry, _ in _found(folder, layer.root))), key=lambda entry: entry.name)
@@ -38,7 +43,9 @@ def made_layer(layer: MadeLayer, platform: Platform, context: Context) -> Layer:
     return Layer(blob, annotations={KEY: key, TITLE: layer.title, PACKING: tar.PACKING})
 
 
-def _made(layer: MadeLayer, key: Digest, told: str, platform: Platform, context: Context) -> Path:
+def _made(
+    layer: MadeLayer, key: Digest, told: str, platform: Platform, base: Mapping[str, str], context: Context
+) -> Path:
     kept = cache_folder() / "made"
     folder = kept / key.hex
     if folder.is_dir():
@@ -48,7 +55,7 @@ def _made(layer: MadeLayer, key: Digest, told: str, platform: Platform, context:
         fresh = Path(temporary) / "files"
         fresh.mkdir()
         context.emit(Said(f"making {layer.title} for {told}"))
-        layer.make(fresh, platform, context.sources)
+        layer.make(fresh, platform, context.sources, base)
         try:
             fresh.rename(folder)
         except OSError:  # another run was quicker, and made the same

@@ -7,46 +7,53 @@ moved, sends what is not there yet, and finds images that were tagged but not lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from buildkit import flow
-from buildkit import lock as locks
-from buildkit.cache import cache_folder
+from buildkit.delivery.push import Delivered
 from buildkit.errors import InvalidInput, ModelpackError, RegistryFailed
 from buildkit.events import Began, Emit, Ended, Event, Moved, Said
 from buildkit.fleet.asking import Questions
 from buildkit.fleet.state import INPUTS, State
 from buildkit.fleet.status import state_of
+from buildkit.lockfile import lock as locks
+from buildkit.machine.cache import cache_folder
+from buildkit.machine.parallel import Stop, Stopped, each
+from buildkit.machine.turn import turn
 from buildkit.oci.manifest import INDEXES, Index, Manifest
 from buildkit.oci.reference import Digest, Reference
 from buildkit.oci.several import together
-from buildkit.parallel import Stop, Stopped, each
 from buildkit.policy import Policy
-from buildkit.push import Delivered
 from buildkit.recipe import Recipe
 from buildkit.registries.client import Repository
-from buildkit.turn import turn
 from buildkit.world import World
 
 Outcome = Literal["rebuilt", "current", "elsewhere", "failed"]
 Check = Callable[[Recipe, World], None]
 """Looks at a recipe before it is built and raises ModelpackError where it must not be: then it is not built, and told."""
+Look = Callable[[Recipe, World, Mapping[str, Digest]], None]
+"""Looks at an image that lies in its registries without its tags, and raises ModelpackError where it must not get them."""
 JOBS = 2
 """Images that are built at the same time; each moves several layers at once."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a rebuild is asked for. ``engine`` "" is the one that built an image last; ``verify`` asks for every blob afterwards."""
+    """What a rebuild is asked for. ``engine`` "" is the one that built an image last; ``verify`` asks for every blob afterwards.
+
+    ``look`` is shown every image before its tags move.
+    """
 
     registries: tuple[str, ...] = ()
     engine: str = ""
     builder: str = ""
     verify: bool = False
     jobs: int = JOBS
+    look: Look | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,7 @@ def _brought(state: State, recipe: Recipe, world: World, wish: Wish, counted: _C
     builder = "" if engine in ("embedded", "podman") else wish.builder
     first, *also = (target.registry for target in state.targets)
     wanted = flow.Wanted(engine, policy, first, also=tuple(also), builder=builder)
-    delivered = flow.build(recipe, world, wanted)
+    delivered = flow.build(recipe, world, wanted, partial(wish.look, recipe, world) if wish.look else None)
     if wish.verify:
         _verify(delivered, world)
     references = tuple(f"{name}@{delivered.digest_of(name)}" for name in delivered.references)

@@ -199,6 +199,12 @@ def is_small_text(member: Member) -> bool:
         member.type == "file"
         and 0 < member.size <= SMALL
         and not member.path.startswith(tuple(f"{folder}/" for folder in _SYSTEM))
-        and "-packages/" not in member.path
-        and not member.mode & 0o111
+        and not any(folder in member.path for folder in _INSTALLED)
+        and not (member.mode & 0o111 and _PROGRAMS & set(member.path.split("/")[:-1]))
     )
+
+
+_INSTALLED = ("-packages/", "lib/python3.", "node_modules/")
+"""In the path of what a package manager put there, wherever that is: Python's own tests have private keys."""
+_PROGRAMS = frozenset({"bin", "sbin", "libexec"})
+"""Folders of programs. Elsewhere a file that may be executed need not be one: ``COPY --chmod=0755`` makes all of them so."""

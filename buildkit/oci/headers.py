@@ -10,7 +10,8 @@ import io
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, cast
+from importlib import import_module
+from typing import IO, Any, cast
 
 from buildkit.errors import InvalidInput
 from buildkit.oci.files import Member
@@ -130,7 +131,7 @@ class Stream(io.RawIOBase):
 def inflated(pieces: Pieces, media_type: str) -> Pieces:
     """A layer's tar, whatever it is compressed with: told by its first bytes, as containerd does, not by its media type.
 
-    Raises InvalidInput for zstd where this Python cannot read it.
+    Raises InvalidInput for zstd where nothing here can read it.
     """
     first = b""
     for piece in pieces:
@@ -168,15 +169,28 @@ def _gunzipped(pieces: Pieces) -> Pieces:
 
 
 def _unzstd(pieces: Pieces) -> Pieces:
-    try:
-        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        raise InvalidInput("it is compressed with zstd, which Python reads from 3.14 on") from None
+    """RFC 8878: one frame after the other, as zstd:chunked writes them."""
+    zstd = _zstd()
     engine = zstd.ZstdDecompressor()
-    for piece in pieces:
-        data = bytes(piece)
-        while data:
-            yield engine.decompress(data)
-            data = engine.unused_data
-            if engine.eof:
-                engine = zstd.ZstdDecompressor()
+    try:
+        for piece in pieces:
+            data = bytes(piece)
+            while data:
+                yield engine.decompress(data)
+                data = engine.unused_data
+                if engine.eof:
+                    engine = zstd.ZstdDecompressor()
+    except zstd.ZstdError as error:
+        raise InvalidInput(f"it is not what zstd writes: {error}") from None
+
+
+def _zstd() -> Any:
+    """The standard library's module, which Python has from 3.14 on, or the same one as a package for those before."""
+    for name in ("compression.zstd", "backports.zstd"):
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    raise InvalidInput(
+        "it is compressed with zstd, which Python reads from 3.14 on, or with: pip install modelpack[zstd]"
+    )

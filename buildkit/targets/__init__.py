@@ -1,6 +1,6 @@
 """The platforms that an image can be meant for: for each its rules, how it runs an image, and what it deploys from.
 
-A platform's rules are the :class:`buildkit.check.Rule` values of its ``rules`` modules: whoever adds one there is done.
+A platform's rules are the :class:`buildkit.checks.rule.Rule` values of its ``rules`` modules: whoever adds one there is done.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any
 
-from buildkit.check import Rule
-from buildkit.checked import choice
+from buildkit.checks.rule import Rule
 from buildkit.errors import InvalidInput
-from buildkit.plain import shown
+from buildkit.reading.checked import choice
+from buildkit.reading.plain import shown
 from buildkit.target_settings import names
 
 _HERE = __name__
@@ -96,21 +96,21 @@ TARGETS: dict[str, Target] = {
             "kserve",
             "modelcar",
             "KServe, oci://: a sidecar shares the model",
-            "kserve.rules layouts universal",
+            "kserve.rules layouts vllm universal",
             "kserve.deploy:modelcar",
         ),
         _target(
             "kserve",
             "native",
             "KServe, oci+native://: an image volume",
-            "kserve.rules layouts universal",
+            "kserve.rules layouts vllm universal",
             "kserve.deploy:native",
         ),
         _target(
             "kserve",
             "fetch",
             "KServe, oci+fetch://: the layers are downloaded",
-            "kserve.rules layouts universal",
+            "kserve.rules layouts vllm universal",
             "kserve.deploy:fetch",
         ),
         _target(
@@ -176,6 +176,9 @@ TARGETS: dict[str, Target] = {
     )
 }
 """Every target by its name. The first mode of a platform is its default."""
+
+ANY_PLATFORM = Target("any platform", "", "What every platform that runs an image asks", ("universal",), "", "")
+"""What a recipe is judged by for which nobody names a platform; it is none that one could run or deploy on."""
 
 
 def target_named(name: str) -> Target:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
-from buildkit.check import ERROR, WARNING, Found, NotKnown, rule
+from buildkit.checks.rule import ERROR, WARNING, Found, NotKnown, rule
+from buildkit.checks.subject import Subject
 from buildkit.oci.files import Files, Member
-from buildkit.subject import Subject
 from buildkit.target_settings import KServe
 from buildkit.targets.reading import shown_few
 from buildkit.targets.sources import KSERVE_RUNTIMES, ODH, OVMS, TRITON, VLLM
@@ -51,10 +51,10 @@ def server_of(subject: Subject) -> str | None:
 
 
 def _unless_guessed(subject: Subject, breaches: Iterator[Found]) -> Iterator[Found]:
-    """What a layout lacks for its server. Before a build a server that nobody named is a guess, and stops nothing."""
+    """What a layout lacks for its server. A server that a recipe does not name is a guess, and stops no build."""
     said = subject.settings
     named = (isinstance(said, KServe) and said.server) or subject.mode == "triton"
-    guessed = not named and subject.given.image is None
+    guessed = not named and (subject.given.image is None or subject.given.recipe is not None)
     for found in breaches:
         if guessed and found.severity is None:
             hint = (
@@ -66,9 +66,12 @@ def _unless_guessed(subject: Subject, breaches: Iterator[Found]) -> Iterator[Fou
 
 
 def resembles(files: Files, root: str) -> str | None:
-    """The server that a layout was probably made for."""
+    """The server that a layout was probably made for; None for one without a file."""
     inside = files.inside(root)
-    paths = [member.path.removeprefix(f"{root}/") for member in files.under(root)]
+    below = list(files.under(root))
+    paths = [member.path.removeprefix(f"{root}/") for member in below]
+    if all(member.type == "directory" for member in below):
+        return None
     if any(re.search(r"(?:^|/)config\.pbtxt$", path) for path in paths):
         return "triton"
     if any(name.endswith(".safetensors") or name == INDEX for name in inside):
@@ -79,7 +82,18 @@ def resembles(files: Files, root: str) -> str | None:
         return "openvino"
     if "config.json" in inside and any(name in inside for name in _TOKENIZERS):
         return "vllm"
-    return None
+    return "vllm" if _nested(files, root) else None
+
+
+def _nested(files: Files, root: str) -> str:
+    """The one folder in which a language model lies that should lie directly in the root; "" where there is none."""
+    inside = files.inside(root)
+    name, member = next(iter(inside.items())) if len(inside) == 1 else ("", None)
+    if member is None or not _is_folder(member):
+        return ""
+    within = files.inside(f"{root}/{name}")
+    weights = any(one.endswith(".safetensors") for one in within)
+    return name if weights and "config.json" in within and any(one in within for one in _TOKENIZERS) else ""
 
 
 def _is_folder(member: Member) -> bool:
@@ -147,6 +161,9 @@ def vllm(subject: Subject) -> Iterator[Found]:
 
 def _vllm(files: Files, root: str) -> Iterator[Found]:
     inside = files.inside(root)
+    if nested := _nested(files, root):
+        yield Found(f"/{root}", f"has the model in a folder of its own, /{root}/{nested}")
+        return
     if "config.json" not in inside:
         yield Found(f"/{root}", "has no config.json")
     if not any(name in inside for name in _TOKENIZERS):
@@ -280,7 +297,9 @@ def _configs(files: Files, root: str) -> Iterator[Found]:
         if text is None and files.find(f"{root}/{name}/config.pbtxt") is None:
             if any(path.endswith("/model.py") for path in paths):
                 yield Found(f"/{root}/{name}", "is a Python model without config.pbtxt")
-        elif text is not None:
+        elif text is None:
+            raise NotKnown(f"the content of /{root}/{name}/config.pbtxt")
+        else:
             yield from _config_breaches(f"/{root}/{name}/config.pbtxt", text, name)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildkit.check import ERROR, WARNING, Found, rule
+from buildkit.amounts import human
+from buildkit.checks.rule import ERROR, WARNING, Found, rule
+from buildkit.checks.subject import Subject
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
-from buildkit.plain import shown
-from buildkit.subject import Subject
-from buildkit.tally import human
+from buildkit.reading.plain import shown
 from buildkit.targets import secrets_found
 from buildkit.targets.reading import shown_few, variables
 from buildkit.targets.sources import PRACTICE, SEEDS
@@ -172,6 +172,22 @@ def same_host(subject: Subject) -> Iterator[Found]:
                 yield Found(
                     str(reference), f"there is a login for {shown_few(elsewhere)}, and none for {reference.host}"
                 )
+
+
+@rule(
+    "UNI-12",
+    "I,F",
+    WARNING,
+    "the image has at most 125 layers, the base's among them: docker stores no more",
+    source="moby, layer/layer_store.go, maxLayerDepth",
+    do="take 'layers: squashed', or a base with fewer layers",
+)
+def few_layers(subject: Subject) -> Iterator[Found]:
+    """Before the build as they are planned, afterwards as they were pushed."""
+    image = subject.given.image
+    amount = len(image.manifest.layers if image else subject.files.sizes)
+    if amount > 125:
+        yield Found("the image", f"has {amount} layers")
 
 
 _OUTDATED = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from buildkit.events import Said, Warned
-from buildkit.lock import Lock
+from buildkit.lockfile.lock import Lock
 from buildkit.oci.manifest import canonical
 from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe

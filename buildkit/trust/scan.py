@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from buildkit.errors import EngineFailed, InvalidInput
-from buildkit.oci.reference import Reference
-from buildkit.plain import shown
+from buildkit.oci.reference import Digest, Reference
+from buildkit.reading.plain import shown
 from buildkit.trust.programs import ask, failed, installed, logged_in
 
 SCANNERS = ("trivy", "grype")
@@ -71,10 +72,44 @@ def scan(image: Reference, scanner: str = "", plain_http: bool = False) -> Scann
         raise failed(name, said, f"scan {where}")
     try:
         report = json.loads(said.out)
-        found = _of_trivy(report) if name == "trivy" else _of_grype(report)
-        ordered = sorted(set(found), key=lambda one: (-_rank(one.severity), one.id, one.package, one.version))
+        return _scanned(name, _of_trivy(report) if name == "trivy" else _of_grype(report))
     except (ValueError, TypeError, AttributeError, KeyError):
         raise EngineFailed(f"{name} gave an answer that is no report", hint=f"run it by hand: {name} --help") from None
+
+
+def read(path: Path, digests: Sequence[Digest] = ()) -> Scanned:
+    """A report that was written before: by ``modelpack scan --json``, by trivy or by grype, both as JSON.
+
+    Of a report of modelpack's, which names its images, the one of these ``digests`` is taken (none: any). Raises InvalidInput.
+    """
+    hint = "write one with: modelpack scan IMAGE --json > FILE"
+    try:
+        report = json.loads(path.read_bytes())
+        if isinstance(report, list):
+            return _of_ours(report, digests)
+        return _scanned("grype", _of_grype(report)) if "matches" in report else _scanned("trivy", _of_trivy(report))
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}", hint=hint) from None
+    except _Others:
+        raise InvalidInput(f"{path} is no report of this image", hint=hint) from None
+    except (ValueError, TypeError, AttributeError, KeyError):
+        raise InvalidInput(f"{path} is no report of a scan", hint=hint) from None
+
+
+class _Others(Exception):
+    """A report tells of other images."""
+
+
+def _of_ours(report: list[Any], digests: Sequence[Digest]) -> Scanned:
+    scans = [one for one in report if not digests or str(one["image"]).endswith(tuple(map(str, digests)))]
+    if not scans:
+        raise _Others
+    found = [Vulnerability(**one) for scan in scans for one in scan["vulnerabilities"]]
+    return _scanned(str(scans[0]["scanner"]), found)
+
+
+def _scanned(name: str, found: Iterable[Vulnerability]) -> Scanned:
+    ordered = sorted(set(found), key=lambda one: (-_rank(one.severity), one.id, one.package, one.version))
     return Scanned(name, tuple(ordered))
 
 
@@ -90,6 +125,8 @@ def _environment(name: str, plain_http: bool) -> dict[str, str]:
 
 
 def _of_trivy(report: Any) -> Iterator[Vulnerability]:
+    if "Results" not in report and "SchemaVersion" not in report:
+        raise ValueError("neither trivy nor grype writes this")
     for result in report.get("Results") or []:
         for one in result.get("Vulnerabilities") or []:
             yield _vulnerability(

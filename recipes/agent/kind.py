@@ -18,9 +18,9 @@ from buildkit.oci.reference import is_repository
 from buildkit.oci.tar import Entry
 from buildkit.pin import Pins
 from buildkit.placing import placed, written
-from buildkit.plain import Refusal, Refusals, plain, shown
 from buildkit.plan import Plan, PlannedLayer, Secret
 from buildkit.process import Environment, Port
+from buildkit.reading.plain import Refusal, Refusals, plain, shown
 from buildkit.spec import ImageRef, SourceRef, Spec
 from recipes.agent import reserved
 from recipes.agent.extra import ExtraFiles, extra_layer, extra_sources
@@ -264,6 +264,10 @@ class Agent:
     def source(self, spec: Spec) -> tuple[str, str] | None:
         """The project's folder and where the image has it: what ``modelpack run`` mounts."""
         return (spec.project.path, f"/{APP}") if isinstance(spec, AgentSpec) else None
+
+    def meant_for(self, spec: Spec) -> str | None:
+        """A hosted deployment of OCI Generative AI."""
+        return "oci-genai"
 
     def starter(self, name: str) -> Mapping[str, str]:
         """An agent that builds and answers as it is; raises InvalidInput where ``name`` cannot be an image's."""

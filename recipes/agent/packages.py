@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import as_file
 from importlib.resources import files as resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +15,7 @@ from buildkit.oci.manifest import canonical
 from buildkit.oci.reference import Digest, Platform
 from buildkit.pin import Source
 from buildkit.plan import MadeLayer, Secret
+from recipes.agent.compiler import compiler_for, uv
 from recipes.agent.uvlock import OLDEST_GLIBC, Wheel
 
 ROOT = "opt/packages"
@@ -74,17 +73,18 @@ def packages(
     told = requirements(wheels)
     key = Digest.of(canonical([REVISION, settle_program(), python, f"2.{OLDEST_GLIBC}", told]))
 
-    def make(place: Path, platform: Platform, sources: Mapping[str, Source]) -> None:
+    def make(place: Path, platform: Platform, sources: Mapping[str, Source], base: Mapping[str, str]) -> None:
         with TemporaryDirectory(prefix="modelpack-uv-") as temporary:
-            listed, configured = Path(temporary) / "requirements.txt", Path(temporary) / "uv.toml"
+            work = Path(temporary)
+            listed, configured = work / "requirements.txt", work / "uv.toml"
             listed.write_text(told, encoding="utf-8", newline="\n")
             configured.write_text(settings(indexes), encoding="utf-8", newline="\n")
-            command = [_uv(), "pip", "install", "--quiet", f"--python={sys.executable}", f"--target={place}"]
+            command = [uv(), "pip", "install", "--quiet", f"--python={sys.executable}", f"--target={place}"]
             command += [*options(python), f"--config-file={configured}", f"--requirements={listed}"]
             _run(command, {**os.environ, **_credentials(secrets, folder)})
-        _settle(place, python)
+            _settle(place, work, python, compiler_for(python, base)[0])
 
-    return MadeLayer("packages", key, ROOT, make, by=lambda: compiler_of(python)[1])
+    return MadeLayer("packages", key, ROOT, make, by=lambda base: compiler_for(python, base)[1])
 
 
 def _credentials(secrets: Sequence[Secret], folder: Path | None) -> dict[str, str]:
@@ -114,30 +114,16 @@ def variable_of(secret: str) -> str:
     return secret.upper().replace("-", "_").replace(".", "_")
 
 
-def _uv() -> str:
-    from uv import find_uv_bin
-
-    return os.fspath(find_uv_bin())
-
-
-@cache
-def compiler_of(python: str) -> tuple[str, str]:
-    """A CPython of this machine that compiles for a Python, and what to call it; the first is "" where there is none."""
-    search = [_uv(), "python", "find", "--system", "--no-project", "--no-python-downloads", f"cpython@{python}"]
-    found = subprocess.run(search, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    place = found.stdout.strip()
-    if found.returncode == 0 and place:
-        ask = [place, "-I", "-c", "import platform; print(platform.python_version())"]
-        asked = subprocess.run(ask, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-        if asked.returncode == 0:
-            return place, f"bytecode by Python {asked.stdout.strip()}"
-    return "", f"without bytecode: this machine has no Python {python} ('uv python install {python}' brings one)"
-
-
-def _settle(place: Path, python: str) -> None:
-    with as_file(resources("recipes.agent") / SETTLE) as program:
-        compiler = compiler_of(python)[0] or sys.executable
-        _run([compiler, "-I", str(program), str(place), ROOT, python], dict(os.environ))
+def _settle(place: Path, work: Path, python: str, compiler: str) -> None:
+    """Settles the installed files. In a folder of its own the program finds no module but Python's."""
+    program = work / SETTLE
+    program.write_text(settle_program(), encoding="utf-8", newline="\n")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    # Python 3.9 and 3.10 write sets in the order of their hashes.
+    _run(
+        [compiler or sys.executable, "-s", "-B", str(program), str(place), ROOT, python],
+        {**kept, "PYTHONHASHSEED": "0"},
+    )
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:

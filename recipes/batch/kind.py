@@ -15,15 +15,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from buildkit import image_annotations
-from buildkit.containerfile import render
+from buildkit.containerfiles.template import render
 from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.reference import Platform, Reference, is_repository
 from buildkit.oci.tar import Entry
 from buildkit.pin import File, Inventory, Pins
 from buildkit.placing import placed
-from buildkit.plain import Refusal, plain, shown
 from buildkit.plan import Plan, PlannedFile, PlannedLayer
 from buildkit.process import Environment, process
+from buildkit.reading.plain import Refusal, plain, shown
 from buildkit.spec import FolderRef, ImageRef, Project, ProjectRef, RelativePath, SourceRef, Spec
 from recipes.batch.boot import boot_problem
 
@@ -136,6 +136,10 @@ class Batch:
             own_layers=True,
             network=bool(spec.packages or listed),
         )
+
+    def meant_for(self, spec: Spec) -> str | None:
+        """A batch service of ModelArts."""
+        return "modelarts:batch"
 
     def starter(self, name: str) -> Mapping[str, str]:
         """A project to start from; raises InvalidInput for an unusable name."""

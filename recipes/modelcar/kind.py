@@ -11,9 +11,9 @@ from buildkit import image_annotations
 from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.reference import Reference, is_repository
 from buildkit.pin import ImagePin, Inventory, Pins
-from buildkit.plain import shown
 from buildkit.plan import Plan
-from buildkit.sizes import Size
+from buildkit.reading.plain import shown
+from buildkit.reading.sizes import Size
 from buildkit.spec import FolderRef, ImageRef, SourceRef, Spec
 from recipes.modelcar.layers import layered
 from recipes.modelcar.stages import PATH, USER, containerfile, obstacle, stage_of
@@ -93,6 +93,10 @@ class Modelcar:
             images=tuple({pin.reference: pin for pin in (base, stage.image) if pin}.values()),
             blocked=dict.fromkeys(ENGINES, hindrance) if hindrance else {},
         )
+
+    def meant_for(self, spec: Spec) -> str | None:
+        """KServe."""
+        return "kserve"
 
     def starter(self, name: str) -> Mapping[str, str]:
         """A recipe to start from; raises InvalidInput where ``name`` cannot be an image's."""

@@ -1,1 +1,1 @@
-"""modelcar: an image that holds a model's files under ``/models``, as KServe and Kubernetes image volumes take it."""
+"""server: any HTTP model server as an image, with its packages, its code and its model."""

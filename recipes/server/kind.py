@@ -14,9 +14,9 @@ from buildkit.errors import InvalidInput, Problem
 from buildkit.inputs import FilesRef, FolderRef, ImageRef, Project, ProjectRef, RelativePath, SourceRef, all_refused
 from buildkit.oci.reference import is_repository
 from buildkit.pin import Pins
-from buildkit.plain import shown
 from buildkit.plan import Plan
 from buildkit.process import Command, Environment, Port
+from buildkit.reading.plain import shown
 from buildkit.spec import Spec
 from recipes.server import planned
 from recipes.server.fields import CODE, MOUNTS, AbsolutePath, ModelPath, PackageName, ServerPort, User, within
@@ -155,6 +155,10 @@ class Server:
     def source(self, spec: Spec) -> tuple[str, str] | None:
         """The code's folder and where the image has it: what ``modelpack run`` mounts."""
         return (spec.code.path, CODE) if isinstance(spec, ServerSpec) and spec.code else None
+
+    def meant_for(self, spec: Spec) -> str | None:
+        """A model deployment of OCI Data Science, whose rules are the strictest of those for servers."""
+        return "oci-data-science"
 
     def starter(self, name: str) -> Mapping[str, str]:
         """A small server to start from; raises InvalidInput where ``name`` cannot be an image's."""

@@ -16,24 +16,6 @@ import pytest
 from tests.place import FILES, Place
 from tests.waiting import wait_until
 
-COMMANDS = (
-    *("build", "push", "lock", "render", "inspect", "init", "schema", "login", "logout", "copy", "verify", "run"),
-    *(
-        "check",
-        "targets",
-        "deploy",
-        "status",
-        "rebuild",
-        "ci",
-        "sbom",
-        "attest",
-        "verify-signature",
-        "scan",
-        "doctor",
-        "catalog",
-    ),
-)
-
 
 def modelpack(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -56,15 +38,6 @@ def check_explained(done: subprocess.CompletedProcess[str], code: int, *words: s
     assert done.stderr.count("error:") == 1, done.stderr
     for word in words:
         assert word in done.stderr, f"{word!r} is not in:\n{done.stderr}"
-
-
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_fits_eighty_columns_and_has_an_example(command: str) -> None:
-    """Help that wraps is not read, and an example is what is copied."""
-    done = modelpack(*([command] if command else []), "--help", COLUMNS="80", TERM="dumb")
-    assert done.returncode == 0
-    assert max(map(len, done.stdout.splitlines())) <= 80
-    assert "Example:" in done.stdout or not command
 
 
 def test_help_imports_nothing_heavy() -> None:

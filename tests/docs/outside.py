@@ -9,17 +9,19 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import http.server
 import socket
 import socketserver
 import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.docs.wheels import INDEX
 from tests.fakes.hub import Hub
-from tests.fakes.registry import Registry
+from tests.fakes.registry import Account, Auth, Registry
 from tests.live.certificates import write_server_files
 from tests.place import put_base
 
@@ -35,6 +37,15 @@ REGISTRIES = (
     "nvcr.io",
     "registry.lab.example",
 )
+ACCOUNTS = {
+    "quay.io": "you+robot",
+    "kix.ocir.io": "axabc123/me@example.com",
+    "iad.ocir.io": "axabc123/me@example.com",
+    "swr.eu-de.otc.t-systems.com": "eu-de@AK",
+    "example.azurecr.io": "00000000-0000-0000-0000-000000000000",
+}
+"""Who may push where: the users that the guides log in as. Everywhere else anybody may."""
+PASSWORD = "secret"
 _SHELL = tuple(f"bin/{name}" for name in ("sh", "ln", "ls", "sleep", "test", "[", "echo", "mkdir"))
 _PYTHON = (*_SHELL, "usr/local/bin/python3", "usr/local/bin/pip", "usr/bin/curl", "usr/bin/java", "usr/bin/zip")
 
@@ -46,6 +57,8 @@ class Outside:
     hub: Hub
     registries: Mapping[str, Registry]
     environment: Mapping[str, str]
+    wheels: dict[str, bytes] = field(default_factory=dict)
+    """What the package index has, by path: nothing, until a test puts it there."""
 
     def tags(self, host: str) -> dict[str, dict[str, str]]:
         """What a registry has: repository -> tag -> digest."""
@@ -53,13 +66,14 @@ class Outside:
 
 
 @contextmanager
-def outside(folder: Path, beyond: Sequence[str] = (), login: str = "") -> Iterator[Outside]:
+def outside(folder: Path, beyond: Sequence[str] = (), strict: bool = False, login: str = "") -> Iterator[Outside]:
     """Everything outside, with the bases that recipes name by default; ``folder`` is for certificates.
 
-    ``beyond`` are hosts that are really asked: where a live test needs the packages that a lock names. ``login`` is the
+    ``beyond`` are hosts that are really asked: where a live test needs the packages that a lock names. With ``strict``
+    nobody reads or writes without a login where ``ACCOUNTS`` has one. ``login`` is the
     USER:PASSWORD that the proxy asks for.
     """
-    files = write_server_files(folder, (HUB, *REGISTRIES))
+    files = write_server_files(folder, (HUB, INDEX, *REGISTRIES))
     trusted = folder / "trusted.crt"
     system = ssl.get_default_verify_paths().cafile
     trusted.write_bytes(files.ca_file.read_bytes() + (Path(system).read_bytes() if system else b""))
@@ -67,15 +81,45 @@ def outside(folder: Path, beyond: Sequence[str] = (), login: str = "") -> Iterat
     tls.load_cert_chain(files.certificate_file, files.key_file)
     with contextlib.ExitStack() as opened:
         hub = opened.enter_context(Hub(tls=tls))
-        registries = {host: opened.enter_context(Registry(tls=tls)) for host in REGISTRIES}
+        auths = {host: Auth("token", {user: Account(PASSWORD)}) for host, user in ACCOUNTS.items() if strict}
+        registries = {host: opened.enter_context(Registry(tls=tls, auth=auths.get(host))) for host in REGISTRIES}
+        wheels: dict[str, bytes] = {}
         for registry in registries.values():
             registry.behaviour.location = "relative"
         _bases(registries)
         places = {host: registry.address for host, registry in registries.items()}
-        places |= {HUB: hub.endpoint.partition("://")[2]} | {host: f"{host}:443" for host in beyond}
+        places |= {HUB: hub.endpoint.partition("://")[2], INDEX: opened.enter_context(_index(wheels, tls))}
+        places |= {host: f"{host}:443" for host in beyond}
         proxy = opened.enter_context(_proxy(places, login))
-        environment = {"HTTPS_PROXY": proxy, "SSL_CERT_FILE": str(trusted)}
-        yield Outside(hub, registries, environment)
+        environment = {"HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1", "SSL_CERT_FILE": str(trusted)}
+        yield Outside(hub, registries, environment, wheels)
+
+
+@contextmanager
+def _index(wheels: Mapping[str, bytes], tls: ssl.SSLContext) -> Iterator[str]:
+    """The package index's files: HOST:PORT."""
+
+    class Files(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            content = wheels.get(self.path.lstrip("/"))
+            self.send_response(404 if content is None else 200)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+            self.wfile.write(wheels.get(self.path.lstrip("/"), b""))
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 def _bases(registries: Mapping[str, Registry]) -> None:

@@ -2,8 +2,35 @@
 
 from __future__ import annotations
 
-from tests.docs.outside import Outside
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import blocks, commands
+from tests.docs.outside import PASSWORD, Outside, outside
+from tests.docs.reader import WRITTEN, Reader
+from tests.docs.wheels import shrink
 from tests.place import put_base
+
+GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
+PAGES = (
+    "air-gapped",
+    "azure-ml",
+    "fleet",
+    "gated-model",
+    "huge-model",
+    "kserve",
+    "modelarts",
+    "oci-data-science",
+    "oci-generative-ai",
+    "targets",
+)
+LOGGED_IN = frozenset({"azure-ml", "kserve", "modelarts", "oci-data-science", "oci-generative-ai"})
+"""Guides that say how to log in: there the registries want it. The others go on from them."""
+HERE = frozenset({"account", "kubectl", "oci", "az", "scanner", "packages"})
+ENGINE = frozenset({"engine", "index"})
+"""What an engine does, see tests/live/test_guides.py; and builds that install packages in it, which the kinds' own tests do."""
+SECRETS = dict.fromkeys(("TOKEN", "OCI_AUTH_TOKEN", "SWR_PASSWORD"), PASSWORD)
 
 GRANITE = {
     "config.json": b'{"architectures": ["GraniteForCausalLM"], "torch_dtype": "bfloat16"}',
@@ -31,3 +58,31 @@ def prepare(outside: Outside) -> None:
     put_base(outside.registries["registry.lab.example"], "python-java-zip", programs=batch, tag="3.11", env=path)
     triton = ("bin/sh", "usr/bin/curl", "usr/bin/python3", "opt/tritonserver/bin/tritonserver")
     put_base(outside.registries["nvcr.io"], "nvidia/tritonserver", programs=triton, tag="25.10-py3", env=path)
+
+
+def test_no_guide_escapes() -> None:
+    """A guide is written and nobody follows it, or a fence of one is neither a file nor typed, nor a known need."""
+    assert sorted(PAGES) == sorted(page.stem for page in GUIDES.glob("*.md"))
+    for page in GUIDES.glob("*.md"):
+        for block in blocks(page):
+            assert block.lang == "console" or (block.title and block.lang in WRITTEN), f"{page}:{block.line}"
+            assert set(block.note.removeprefix("needs:").split()) <= HERE | ENGINE, f"{page}:{block.line}"
+            assert block.lang != "console" or commands(block), f"{page}:{block.line} has no command"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_guide_says_what_happens(name: str, tmp_path: Path) -> None:
+    """A newcomer types what stands there and meets an error, or another answer than is shown."""
+    page = GUIDES / f"{name}.md"
+    with outside(tmp_path, strict=name in LOGGED_IN) as world:
+        prepare(world)
+
+        def without_index(folder: Path) -> None:
+            if (lock := folder / "uv.lock").exists() and not world.wheels:
+                world.wheels.update(shrink(lock))
+
+        reader = Reader(tmp_path, {**world.environment, **SECRETS}, HERE, without_index)
+        reader.follow(page)
+    assert not reader.wrong, "\n".join(reader.wrong)
+    assert reader.ran
+    assert all(set(block.note[6:].split()) & ENGINE for block in reader.unread)

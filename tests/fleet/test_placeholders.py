@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from buildkit import flow
-from buildkit import lock as locks
-from buildkit.copying import Copy, copy
+from buildkit.delivery.copying import Copy, copy
 from buildkit.deploying import Wish as Deployment
 from buildkit.deploying import deploy
 from buildkit.errors import InvalidInput
@@ -18,6 +17,7 @@ from buildkit.fleet.asking import Questions
 from buildkit.fleet.rebuild import Rebuilt, Wish, rebuild
 from buildkit.fleet.state import State
 from buildkit.fleet.status import state_of
+from buildkit.lockfile import lock as locks
 from buildkit.recipe import Recipe
 from tests.fakes.registry import Registry
 from tests.place import FILES, Place, put_base

@@ -185,6 +185,7 @@ def _official_python_rootfs(rootfs: Path) -> dict[str, object]:
     """Install a small Debian with Python and pip; gives the image's configuration."""
     _debian(rootfs)
     version = OFFICIAL_VERSIONS[codename()]
+    said = subprocess.run(["chroot", rootfs, "python3", "--version"], capture_output=True, text=True, check=True).stdout
     local = rootfs / "usr/local"
     _install_wheels(local / "lib" / f"python{version}" / "dist-packages", "pip")
     for name in ("python", "python3", f"python{version}"):
@@ -198,7 +199,7 @@ def _official_python_rootfs(rootfs: Path) -> dict[str, object]:
         "Env": [
             "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG=C.UTF-8",
-            f"PYTHON_VERSION={version}",
+            f"PYTHON_VERSION={said.split()[1]}",
             f"SSL_CERT_FILE={TRUST}",  # pip looks for certificates one by one, and finds the added ones only here
         ],
         "Cmd": ["python3"],

@@ -14,6 +14,7 @@ from buildkit.settings import Settings
 from buildkit.world import World
 
 Entry = tuple[str, int, int, int, str]
+OPAQUE = ".wh..wh..opq"
 
 
 def _manifest(settings: Settings, reference: str) -> tuple[Any, Manifest]:
@@ -40,19 +41,32 @@ def tree(settings: Settings, reference: str, *, skip: int = 0) -> dict[str, Entr
     for layer in manifest.layers[skip:]:
         raw = b"".join(store.fetch(layer))
         with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
-            for member in tar:
+            members = tar.getmembers()
+            for member in members:
+                _remove(found, _name(member))
+            for member in members:
                 _add(found, tar, member)
     return found
 
 
-def _add(found: dict[str, Entry], tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-    name = member.name.removeprefix("./").strip("/")
+def _name(member: tarfile.TarInfo) -> str:
+    return member.name.removeprefix("./").strip("/")
+
+
+def _remove(found: dict[str, Entry], name: str) -> None:
+    """What a whiteout takes away of the layers below: an opaque one what is in its directory, and not the directory."""
     parent, _, last = name.rpartition("/")
     if last.startswith(".wh."):
-        gone = f"{parent}/{last.removeprefix('.wh.')}".strip("/") if last != ".wh..wh..opq" else parent
-        for other in [one for one in found if one == gone or one.startswith(f"{gone}/")]:
+        gone = parent if last == OPAQUE else f"{parent}/{last.removeprefix('.wh.')}".strip("/")
+        for other in [one for one in found if one.startswith(f"{gone}/") or (one == gone and last != OPAQUE)]:
             del found[other]
-    elif member.islnk():
+
+
+def _add(found: dict[str, Entry], tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    name = _name(member)
+    if name.rpartition("/")[2].startswith(".wh."):
+        return
+    if member.islnk():
         found[name] = found[member.linkname.removeprefix("./").strip("/")]
     elif name:
         file = tar.extractfile(member) if member.isfile() else None

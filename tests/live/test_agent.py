@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,14 +18,13 @@ from typing import Any
 import pytest
 
 from buildkit import flow
+from buildkit.delivery.push import Delivered, Output
 from buildkit.events import Event, Said
 from buildkit.oci.manifest import ImageConfig, Manifest
 from buildkit.policy import Policy
-from buildkit.push import Delivered, Output
 from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World
-from recipes.agent.packages import compiler_of
 from tests.live.base_images import CACHE
 from tests.live.registry import LiveRegistry
 from tests.recipes.test_agent import Project, index, locked
@@ -93,15 +91,7 @@ class Agent:
 def agent(
     live_registry: LiveRegistry, bases: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Agent:
-    # Bytecode is the same where Python is: the stand-in's is the Debian's of this machine.
-    python = tmp_path / "python"
-    python.mkdir()
-    if Path("/usr/bin/python3.11").exists():
-        (python / "python3.11").symlink_to("/usr/bin/python3.11")
-    monkeypatch.setenv("PATH", f"{python}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("UV_PYTHON_PREFERENCE", "only-system")
     monkeypatch.setenv("UV_CACHE_DIR", str(CACHE / "uv"))  # what one test downloaded, the next one need not
-    compiler_of.cache_clear()
     folder = tmp_path / "an agent"
     shutil.copytree(SAMPLE, folder)
     return Agent(folder, live_registry)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from buildkit import distribute, flow
+from buildkit import flow
+from buildkit.delivery import distribute
 from buildkit.events import silent
 from buildkit.policy import Policy
 from buildkit.recipe import load

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from buildkit import flow
-from buildkit.copying import Copy, copy
+from buildkit.delivery.copying import Copy, copy
 from buildkit.errors import EngineFailed, InvalidInput
 from buildkit.events import silent
 from buildkit.oci.reference import Reference

@@ -8,6 +8,7 @@ import hashlib
 import http.server
 import io
 import json
+import platform
 import subprocess
 import sys
 import tarfile
@@ -22,7 +23,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildkit import flow
-from buildkit import lock as locks
 from buildkit.build import Context
 from buildkit.engines.embedded import merged
 from buildkit.engines.made import made_layer
@@ -32,15 +32,17 @@ from buildkit.fleet.asking import Questions
 from buildkit.fleet.state import Change
 from buildkit.fleet.status import state_of
 from buildkit.kinds import Kind, kind_named
+from buildkit.lockfile import lock as locks
 from buildkit.oci.manifest import Manifest
 from buildkit.oci.reference import Platform
 from buildkit.pin import Inventory
-from buildkit.plan import MadeLayer, Plan, Secret
+from buildkit.plan import MadeLayer, Maker, Plan, Secret
 from buildkit.policy import Policy, pin
 from buildkit.recipe import Recipe, load
 from buildkit.settings import find
 from buildkit.start import start
 from recipes.agent import packages, reserved, settle
+from recipes.agent.compiler import compiler_for
 from recipes.agent.kind import AgentSpec, agent
 from recipes.agent.uvlock import environment, wheels_of
 from tests.place import Place, put_base
@@ -566,10 +568,25 @@ def test_another_python_writes_no_bytecode(tmp_path: Path) -> None:
 
 def test_a_machine_without_that_python_says_so() -> None:
     """An agent that starts slower than it did on another machine, and nobody knows why."""
-    place, told = packages.compiler_of("3.99")
+    place, maker = compiler_for("3.99", {})
     assert place == ""
-    assert "without bytecode" in told
-    assert "uv python install 3.99" in told
+    assert maker.version == "without bytecode"
+    assert maker.remark and "uv python install 3.99" in maker.remark.hint
+
+
+def test_the_base_s_own_version_of_python_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded engine writes other bytecode than buildx does, and two machines other bytecode than one another."""
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
+    minor, mine = f"{sys.version_info[0]}.{sys.version_info[1]}", platform.python_version()
+    place, maker = compiler_for(minor, {"PYTHON_VERSION": mine})
+    asked = subprocess.run([place, "--version"], capture_output=True, text=True, check=True).stdout
+    assert asked == f"Python {mine}\n"
+    assert (maker.version, maker.remark) == (f"bytecode by Python {mine}", None)
+    assert compiler_for(minor, {"PYTHON_VERSION": minor})[1].remark is None, "the base says nothing that could differ"
+    place, maker = compiler_for(minor, {"PYTHON_VERSION": f"{minor}.99"})
+    assert place and maker.version.startswith(f"bytecode by Python {minor}.")
+    assert maker.remark and f"the base has {minor}.99" in maker.remark.what
+    assert f"uv python install {minor}.99" in maker.remark.hint
 
 
 def context_of(folder: Path, told: list[Any]) -> Context:
@@ -583,10 +600,10 @@ def test_a_made_layer_says_what_of_the_machine_decides_it(tmp_path: Path) -> Non
     def layer(by: str) -> MadeLayer:
         key = packages.packages((), "3.11", (), (), None).key
         return MadeLayer(
-            "packages", key, "opt/x", lambda place, *_: (place / "a").write_text(by) and None, by=lambda: by
+            "packages", key, "opt/x", lambda place, *_: (place / "a").write_text(by) and None, by=lambda _: Maker(by)
         )
 
-    made = [made_layer(layer(by), AMD64, context_of(tmp_path, told)) for by in ("Python 1", "Python 2", "Python 1")]
+    made = [made_layer(layer(by), AMD64, {}, context_of(tmp_path, told)) for by in ("Python 1", "Python 2", "Python 1")]
     assert made[0].blob.key == made[2].blob.key != made[1].blob.key
     assert [event.text for event in told if isinstance(event, Said)] == [
         "making packages for linux/amd64, Python 1",
@@ -711,7 +728,7 @@ def test_a_wheel_that_cannot_be_had_is_told(tmp_path: Path, monkeypatch: pytest.
     found = wheels_of(lock(package, needs=["a"]), "my-agent", "3.11")
     layer = packages.packages(found.wheels, "3.11", (), (), tmp_path)
     with pytest.raises(EngineFailed, match="could not be unpacked"):
-        layer.make(tmp_path / "made", AMD64, {})
+        layer.make(tmp_path / "made", AMD64, {}, {})
 
 
 def test_a_secret_is_given_to_uv_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,21 +9,34 @@ from pathlib import Path
 
 import pytest
 
-from buildkit.events import silent
-from buildkit.image_places import Named, places
-from buildkit.instructions import Written, read
+from buildkit.checks.checking import check_recipe, chosen_targets
+from buildkit.containerfiles.image_places import Named, places
+from buildkit.containerfiles.instructions import Written, read
+from buildkit.events import Event, Said, silent
 from buildkit.kinds import Kind, kind_named, kinds
 from buildkit.oci.reference import Digest
 from buildkit.pin import File, ImagePin, Inventory, Pins
 from buildkit.plan import Plan, PlannedLayer
+from buildkit.probe.verify import settings_for
 from buildkit.recipe import Recipe, load
 from buildkit.settings import Settings
 from buildkit.sources import open_source
 from buildkit.spec import FolderRef, HuggingFaceRef, SourceRef, UrlsRef
+from buildkit.targets import target_named
+from buildkit.world import World
 from recipes.containerfile.secrets import left_in
 
 KINDS = sorted(kinds())
-DESCRIBED = ("agent", "azureml", "batch", "containerfile", "modelcar", "triton")
+DESCRIBED = ("agent", "azureml", "batch", "containerfile", "modelcar", "server", "triton")
+MEANT = {
+    "agent": "oci-genai",
+    "azureml": "azureml:v2",
+    "batch": "modelarts:batch",
+    "modelcar": "kserve:modelcar",
+    "server": "oci-data-science",
+    "triton": "oci-data-science:triton",
+}
+"""The platform that each kind is made for."""
 PLANTED = {
     ".git/config": "[remote] url = https://me:geheim@example.org/x",
     ".env": "TOKEN_OF_MINE=geheim",
@@ -210,3 +223,41 @@ def test_a_sample_is_what_init_writes(kind: str, name: str) -> None:
     assert files - {"recipe.lock"} == set(starter)
     for path, text in starter.items():
         assert (folder / path).read_text(encoding="utf-8") == text, path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_project_is_checked_without_a_word_more(kind: str, tmp_path: Path) -> None:
+    """``init`` and ``check`` are a newcomer's first two commands: the second one asks for a word that nobody knows yet."""
+    recipe = project(kind, tmp_path)
+    told: list[Event] = []
+    nowhere = dict.fromkeys(("docker.io", "nvcr.io", "quay.io", "registry.access.redhat.com"), "127.0.0.1:9")
+    (judged,) = check_recipe(recipe, World(Settings(mirrors=nowhere), told.append))
+    assert not judged.findings
+    assert judged.target == MEANT.get(kind, "any platform")
+    assert [one for one in told if isinstance(one, Said) and one.text.startswith("judged")]
+
+
+def test_where_a_recipe_names_its_platform_that_one_counts(tmp_path: Path) -> None:
+    """A recipe for SageMaker is judged by the rules of OCI Data Science, which its kind is made for."""
+    recipe = project("server", tmp_path)
+    recipe.path.write_text(f"{recipe.path.read_text()}targets: [sagemaker]\n")
+    assert [target.name for target, _ in chosen_targets(load(tmp_path), ())] == ["sagemaker"]
+    assert [target.name for target, _ in chosen_targets(recipe, ["vertex"])] == ["vertex"]
+    assert [target.name for target, _ in chosen_targets(recipe, ())] == ["oci-data-science"]
+
+
+def test_a_target_asks_on_the_recipe_s_own_port(tmp_path: Path) -> None:
+    """Who wrote ``port: 5000`` once has it asked on 8080, and its deployment written with 8080."""
+    recipe = project("server", tmp_path)
+    text = recipe.path.read_text().replace("8080", "5000")
+    recipe.path.write_text(text)
+    ports = {}
+    for target, said in chosen_targets(load(tmp_path), ["oci-data-science", "azureml", "sagemaker"]):
+        assert said == settings_for(target, load(tmp_path), {})
+        ports[target.name] = said.model_dump()["port"]
+    assert ports == {"oci-data-science": 5000, "azureml:v2": 5000, "sagemaker": 8080}
+    recipe.path.write_text(f"{text}targets: [{{name: oci-data-science, port: 6000}}]\n")
+    ((_, told),) = chosen_targets(load(tmp_path), ())
+    assert told.model_dump()["port"] == 6000
+    changed = settings_for(target_named("vertex"), load(tmp_path), {"port": 7000})
+    assert changed.model_dump()["port"] == 7000

@@ -10,12 +10,12 @@ import pytest
 from huggingface_hub import close_session
 
 from buildkit import flow
-from buildkit.copying import Copy, copy
+from buildkit.delivery.copying import Copy, copy
+from buildkit.delivery.push import Delivered
 from buildkit.errors import ModelpackError
 from buildkit.events import silent
 from buildkit.fleet.asking import Questions
 from buildkit.fleet.status import state_of
-from buildkit.push import Delivered
 from buildkit.recipe import Recipe, load
 from buildkit.settings import find
 from buildkit.world import World

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,10 @@ Layer = tuple[Entry, ...]
 
 @dataclass(frozen=True)
 class Draft:
-    """An image to be written. ``zipped`` and ``docker`` are its form; ``index`` puts an index above the manifest."""
+    """An image to be written. ``zipped`` and ``docker`` are its form; ``index`` puts an index above the manifest.
+
+    ``packed`` compresses layers in another way than gzip.
+    """
 
     layers: tuple[Layer, ...]
     process: Mapping[str, Any] = field(default_factory=dict)
@@ -61,6 +64,7 @@ class Draft:
     docker: bool = False
     index: bool = False
     layer_type: str = ""
+    packed: Callable[[bytes], bytes] | None = None
 
     def with_(self, *entries: Entry) -> Draft:
         """With more entries in the last layer; an entry takes the place of one of the same name."""
@@ -112,7 +116,8 @@ def write(draft: Draft, path: Path) -> str:
     family = f"{DOCKER}image.rootfs.diff.tar" if draft.docker else f"{OCI}layer.v1.tar"
     ending = {(True, True): ".gzip", (True, False): "", (False, True): "+gzip", (False, False): ""}
     kind = draft.layer_type or family + ending[draft.docker, draft.zipped]
-    layers = [put(gzip.compress(one, 1, mtime=0) if draft.zipped else one, kind) for one in tars]
+    packed = draft.packed or ((lambda one: gzip.compress(one, 1, mtime=0)) if draft.zipped else bytes)
+    layers = [put(packed(one), kind) for one in tars]
     config = {
         "os": "linux",
         "architecture": draft.architecture,

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from buildkit.adapting import adapted
-from buildkit.check import Judged, Severity, judge
-from buildkit.checking import check_recipe
+from buildkit.checks.checking import check_recipe
+from buildkit.checks.rule import Judged, Severity, judge
+from buildkit.checks.subject import Given, Subject
 from buildkit.errors import CheckFailed, InvalidInput
 from buildkit.events import Warned
 from buildkit.oci.files import Files
@@ -18,7 +19,6 @@ from buildkit.oci.manifest import ImageConfig
 from buildkit.oci.reference import Platform, Reference
 from buildkit.plan import Plan
 from buildkit.recipe import load
-from buildkit.subject import Given, Subject
 from buildkit.target_settings import SETTINGS, settings_of
 from buildkit.targets import target_named
 from tests.place import Place, place, put_base
@@ -93,7 +93,7 @@ def test_an_image_that_is_too_large_is_refused_by_what_the_hub_tells(place: Plac
 def sized(*sizes: int | None, **said: Any) -> dict[str, set[Severity]]:
     """What the rules of sizes say, for every platform that has one."""
     told: dict[str, set[Severity]] = {}
-    for name, ids in (("oci-data-science", ("ODS-09",)), ("modelarts", ("MA-02", "MA-03"))):
+    for name, ids in (("oci-data-science", ("ODS-09", "UNI-12")), ("modelarts", ("MA-02", "MA-03"))):
         target = target_named(name)
         settings = SETTINGS[name].model_validate({"name": name, **said.get(name.replace("-", "_"), {})})
         subject = Subject(settings, target.mode, Given(files=Files(tuple(() for _ in sizes), "", sizes)))
@@ -112,6 +112,8 @@ def test_sizes_are_warned_of_in_gb_and_refused_in_gib() -> None:
     assert "MA-02" not in sized(*[9 * GB] * 4, modelarts={"largest": 50})
     assert sized(11 * GIB)["MA-03"] == {Severity.ERROR}
     assert sized(*[1] * 21)["MA-03"] == {Severity.WARNING}
+    assert "UNI-12" not in sized(*[1] * 125)
+    assert sized(*[1] * 126)["UNI-12"] == {Severity.WARNING}
 
 
 BAD_SETTINGS: list[tuple[str, dict[str, Any]]] = [

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from buildkit.check import Severity
-from buildkit.checking import check_deployment
+from buildkit.checks.checking import check_deployment
+from buildkit.checks.rule import Severity
 from buildkit.deploying import Wish, deploy, write_artifact
 from buildkit.errors import CheckFailed, InvalidInput
 from buildkit.target_settings import SETTINGS, settings_of
@@ -96,6 +96,18 @@ def test_a_broken_manifest_is_found_by_the_rule(
     settings = SETTINGS[target.partition(":")[0]].model_validate({"name": target, **said})
     found = check_deployment(content, settings, None)
     assert id in {one.rule.id for one in found.findings if one.severity is Severity.ERROR}
+
+
+def test_shared_memory_is_a_note(tmp_path: Path) -> None:
+    """vLLM on two GPUs hangs without it, and most runtimes bring it: nobody is stopped."""
+    settings = SETTINGS["kserve"].model_validate({"name": "kserve", "args": ["--tensor-parallel-size", "2"]})
+    content = document(next(iter(deployed("kserve", QUAY, args=["--tensor-parallel-size", "2"]).values())))
+    found = [one for one in check_deployment(content, settings, None).findings if one.rule.id == "VL-04"]
+    assert [one.severity for one in found] == [Severity.NOTE]
+    predictor = content["spec"]["predictor"]
+    predictor["volumes"] = [{"name": "shm", "emptyDir": {"medium": "Memory"}}]
+    predictor["model"]["volumeMounts"] = [{"name": "shm", "mountPath": "/dev/shm"}]
+    assert "VL-04" not in {one.rule.id for one in check_deployment(content, settings, None).findings}
 
 
 def test_kserve_mounts_the_image_where_the_cluster_can() -> None:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildkit.checking import check_image
+from buildkit.checks.checking import check_image
+from buildkit.checks.examine import Examined, examine
 from buildkit.errors import InvalidInput
-from buildkit.examine import Examined, examine
 from buildkit.oci.files import Files, Member
 from buildkit.oci.headers import Spans, inflated, members_in_spans, members_of_stream
 from buildkit.settings import find
@@ -99,7 +100,7 @@ def test_a_registry_that_sends_no_parts_is_told_and_not_drained(tmp_path: Path) 
 
 def test_a_compressed_layer_beyond_the_bound_is_left_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gzip layer can only be read from its beginning: 10 GB of it are nobody's idea of a check."""
-    monkeypatch.setattr("buildkit.examine.STREAMED_HERE", 1000)
+    monkeypatch.setattr("buildkit.checks.examine.STREAMED_HERE", 1000)
     image = write(replace(OVMS, zipped=True).with_(model("1/model.onnx", os.urandom(100_000))), tmp_path)
     found, examined = check_image(image, world(tmp_path), ["kserve"])
     assert "--whole" in examined.files.unread
@@ -230,6 +231,39 @@ def test_spans_read_what_a_file_would(content: bytes, reads: list[tuple[int, int
         theirs.seek(position)
         assert ours.read(length) == theirs.read(length)
         assert ours.tell() == theirs.tell() or position >= len(content)
+
+
+@pytest.mark.parametrize("target", ["kserve", "kserve:fetch"])
+def test_layers_of_zstd_are_read(tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has podman compress with zstd still wants to know what is in the image; without a reader it is told."""
+    zstd = pytest.importorskip("backports.zstd" if sys.version_info < (3, 14) else "compression.zstd")
+    lacking = replace(OVMS.without("bin/ln"), layer_type="application/vnd.oci.image.layer.v1.tar+zstd")
+    in_frames = write(
+        replace(lacking, packed=lambda one: zstd.compress(one[:999]) + zstd.compress(one[999:])), tmp_path
+    )
+    found, examined = check_image(in_frames, world(tmp_path), [target])
+    assert not examined.files.unread
+    assert {one.rule.id for one in found[0].findings} == {"KS-02" if target == "kserve" else "KS-08"}
+    damaged = write(replace(lacking, packed=lambda one: zstd.compress(one)[:-9] + b"x" * 20), tmp_path / "damaged")
+    assert "not what zstd writes" in examine(damaged, world(tmp_path)).files.unread
+    monkeypatch.setattr("buildkit.oci.headers.import_module", _absent)
+    assert "pip install modelpack[zstd]" in examine(in_frames, world(tmp_path)).files.unread
+
+
+def _absent(name: str) -> None:
+    raise ImportError(name)
+
+
+def test_many_compressed_layers_are_not_drained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that docker pushed as fifty layers of 200 MB is 10 GB all the same: what is small is read, and no more."""
+    monkeypatch.setattr("buildkit.checks.examine.STREAMED", 100_000)
+    shards = [(model(f"{number}.bin", os.urandom(40_000)),) for number in range(5)]
+    with Registry() as registry:
+        image = pushed(registry, replace(SERVER, layers=(*shards, *SERVER.layers), zipped=True), tmp_path / "image")
+        examined = examine(image, world(tmp_path))
+    assert examined.read() < 110_000
+    assert examined.files.find("usr/bin/curl")
+    assert [size is None for size in examined.files.sizes].count(True) == 3
 
 
 def test_of_an_index_the_platform_is_chosen(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from buildkit.check import Severity
-from buildkit.checking import check_image
+from buildkit.checks.checking import check_image
+from buildkit.checks.rule import Severity
 from buildkit.settings import find
 from buildkit.targets import TARGETS
+from buildkit.trust.scan import Scanned, Vulnerability
 from buildkit.world import World
 from tests.targets.drafts import (
     BATCH,
@@ -47,6 +48,7 @@ PLACES = {
     "kubernetes": QUAY,
     "azureml": "team.azurecr.io/image:v1",
 }
+KEY = b"-----BEGIN PRIVATE KEY-----\nof Python's own tests\n"
 TRITON_SERVER = DOCKER_SERVER.config(
     Entrypoint=["/opt/nvidia/nvidia_entrypoint.sh"], Cmd=["tritonserver"], ExposedPorts={"8000/tcp": {}}
 ).with_(program("opt/tritonserver/bin/tritonserver"), program("opt/nvidia/nvidia_entrypoint.sh"))
@@ -62,7 +64,7 @@ RIGHT = {
     "modelarts:online": [DOCKER_SERVER],
     "modelarts:batch": [BATCH, BATCH.config(Cmd=["/bin/sh", "-c", "/bin/sh /home/run.sh"])],
     "azureml:v2": [SERVER, DOCKER_SERVER],
-    "azureml:v1": [CONDA],
+    "azureml:v1": [CONDA, CONDA.with_(Entry("opt/miniconda/lib/python3.11/test/ssl_key.pem", KEY))],
     "sagemaker": [DOCKER_SERVER.config(User=None)],
     "vertex": [SERVER, DOCKER_SERVER],
 }
@@ -91,6 +93,8 @@ def broken() -> list[Broken]:
         ),
         OVMS.process,
     ).above(folder("models", 0o555), folder("models/1", 0o555), Entry("models/1/model.onnx", BIG, 0o444, 1001))
+    llama = [replace(one, name=one.name.replace("models/", "models/llama/")) for one in VLLM.layers[-1]]
+    nested = Draft((*VLLM.layers[:-1], tuple(llama)), VLLM.process)
     return [
         ("KS-01", modelcar, OVMS.without("models"), ""),
         ("KS-01", native, OVMS.without("models/1").without("models").with_(folder("models")), ""),
@@ -121,6 +125,7 @@ def broken() -> list[Broken]:
         ("KS-13", native, replace(VLLM, zipped=True).without("models/model-00001-of-00002.safetensors"), ""),
         ("KS-13", modelcar, VLLM.without("models/config.json"), ""),
         ("KS-13", modelcar, VLLM.without("models/tokenizer.json"), ""),
+        ("KS-13", modelcar, nested, ""),
         ("KS-14", modelcar, TRITON.without("models/net/1"), ""),
         ("KS-14", modelcar, TRITON.without("models/net/1/model.onnx"), ""),
         ("TR-01", native, TRITON.without("models/net/1").with_(model("net/01/model.onnx")), ""),
@@ -128,6 +133,7 @@ def broken() -> list[Broken]:
         ("TR-02", modelcar, TRITON.with_(model("net/config.pbtxt", CONFIG.replace(b'"net"', b'"other"'))), ""),
         ("TR-02", modelcar, TRITON.with_(model("net/config.pbtxt", b"max_batch_size: 8\n")), ""),
         ("TR-02", modelcar, TRITON.with_(model("py/1/model.py"), folder("models/py", 0o555)), ""),
+        ("TR-02", modelcar, replace(TRITON.with_(runnable(model("net/config.pbtxt", b"max_batch_size: 8\n"))), zipped=True), ""),
         ("KV-03", "kubernetes", OVMS.without("models").with_(folder("data"), link("models", "data")), ""),
         ("KV-03", "kubernetes", OVMS.with_(folder("models/1", 0o700)), ""),
         ("ODS-06", science, SERVER.without("usr/bin/curl"), ""),
@@ -142,6 +148,7 @@ def broken() -> list[Broken]:
         ("OGH-06", genai, SERVER.config(Env=["PATH=/bin", "PORT=8080"]), ""),
         ("OGH-06", genai, SERVER.config(Env=["PATH=/bin", "KUBERNETES_PORT=1"]), ""),
         ("OGH-06", genai, SERVER.with_(Entry("app/.env", b"K_SERVICE=mine\n")), ""),
+        ("OGH-06", genai, replace(SERVER.with_(runnable(Entry("app/.env", b"PORT=80\n"))), zipped=True), ""),
         ("OGH-08", genai, SERVER.config(Entrypoint=None, Cmd=None), ""),
         ("OGH-09", genai, SERVER.config(Volumes={"/data": {}}), ""),
         ("OGH-11", genai, SERVER, QUAY),
@@ -168,8 +175,14 @@ def broken() -> list[Broken]:
         ("UNI-01", modelcar, replace(OVMS, history=(f"RUN hf download --token {TOKEN}",)), ""),
         ("UNI-01", modelcar, replace(OVMS, history=("|1 token=abcdefgh12345 /bin/sh -c download",)), ""),
         ("UNI-01", genai, SERVER.with_(Entry("app/.env", f"HF_TOKEN={TOKEN}\n".encode())), ""),
+        ("UNI-01", genai, SERVER.with_(runnable(Entry("app/settings.py", f'key = "{TOKEN}"\n'.encode()))), ""),
         ("UNI-01", genai, replace(SERVER, zipped=True).with_(Entry("root/.netrc", TOKEN.encode())).above(Entry("root/.wh..netrc")), ""),
     ]  # fmt: skip
+
+
+def runnable(entry: Entry) -> Entry:
+    """As ``COPY --chmod=0555`` writes every file."""
+    return replace(entry, mode=entry.mode | 0o111)
 
 
 def judged(draft: Draft, target: str, folder: Path, place: str = "") -> dict[str, set[Severity]]:
@@ -207,7 +220,7 @@ BY_SIZE = {"ODS-09", "MA-02", "MA-03"}
 BY_DEPLOYMENT = {"KS-16", "KS-17", "KV-01", "ODS-21", "MA-15", "MA-16", "MA-17", "AZ1-04", "AZ2-01"}
 """Broken by what is deployed from: see test_deployments."""
 ELSE = {"OGH-10", "AZ1-05"}
-"""A scanner's result; and a registry of which nobody can tell whether it is public, so that it is a warning."""
+"""A scanner's result, see test_what_a_scanner_calls_critical; and a registry of which nobody can tell whether it is public, so that it is a warning."""
 
 
 def test_every_error_has_a_broken_image() -> None:
@@ -227,3 +240,18 @@ def test_what_was_found_names_no_secret(tmp_path: Path) -> None:
     draft = SERVER.config(Env=["PATH=/bin", f"HF_TOKEN={TOKEN}"]).with_(Entry("app/.env", TOKEN.encode()))
     found, _ = check_image(write(draft, tmp_path), World(find(tmp_path), lambda event: None), ["vertex"])
     assert TOKEN not in json.dumps([str(one) for one in found[0].findings])
+
+
+def test_what_a_scanner_calls_critical_is_refused(tmp_path: Path) -> None:
+    """OCI Generative AI scans before it deploys: what it would find must not be found there first."""
+    image, there = write(SERVER, tmp_path), World(find(tmp_path), lambda event: None)
+    critical = Vulnerability("critical", "CVE-2026-1", "openssl", "3.0.1", "3.0.2")
+    mild = Vulnerability("high", "CVE-2026-2", "zlib", "1.2")
+    for found, wanted in (((critical, mild), {"OGH-10"}), ((mild,), set())):
+        scanned = Scanned("grype", found)
+        (report,), _ = check_image(image, there, ["oci-genai"], known_as=OCIR, scanned=lambda _, it=scanned: it)  # type: ignore[misc]
+        errors = [one for one in report.findings if one.severity is Severity.ERROR]
+        assert {one.rule.id for one in errors} == wanted
+        assert all("CVE-2026-1 in openssl 3.0.1" in one.what and "openssl 3.0.2" in one.do for one in errors)
+    (report,), _ = check_image(image, there, ["oci-genai"], known_as=OCIR)
+    assert "--scan" in next(one.lacking for one in report.unjudged if one.rule.id == "OGH-10")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from buildkit.errors import EngineFailed
-from buildkit.oci.reference import Reference
-from buildkit.trust.scan import scan
+from buildkit.errors import EngineFailed, InvalidInput
+from buildkit.oci.reference import Digest, Reference
+from buildkit.trust.scan import read, scan
 
 IMAGE = Reference.parse("127.0.0.1:5000/models/granite@sha256:" + "0" * 64)
 TRIVY = {
@@ -81,3 +81,58 @@ def test_no_scanner_is_told(programs: Path) -> None:
     """A traceback."""
     with pytest.raises(EngineFailed, match="neither trivy nor grype is installed"):
         scan(IMAGE)
+
+
+OURS = [
+    {
+        "image": str(IMAGE),
+        "scanner": "trivy",
+        "counts": {"critical": 1},
+        "vulnerabilities": [
+            {"severity": "critical", "id": "CVE-1", "package": "openssl", "version": "3.0", "fixed": "3.1"},
+            {"severity": "low", "id": "CVE-2", "package": "zlib", "version": "1.2", "fixed": ""},
+        ],
+    }
+]
+
+
+@pytest.mark.parametrize(
+    ("report", "ids"), [(OURS, ["CVE-1", "CVE-2"]), (TRIVY, ["CVE-1", "CVE-2"]), (GRYPE, ["CVE-3", "CVE-4"])]
+)
+def test_a_report_that_was_written_before_is_read(tmp_path: Path, report: object, ids: list[str]) -> None:
+    """A pipeline scans once, and asks for the rules in another job."""
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(report))
+    assert [one.id for one in read(file).found] == ids
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        "{",
+        "[1]",
+        '{"a": 1}',
+        '[{"image": 1}]',
+        "[]",
+        '{"matches": 3}',
+        '{"Results": [{"Vulnerabilities": [{}]}]}',
+        "null",
+        "3",
+    ],
+)
+def test_what_is_no_report_is_told(tmp_path: Path, report: str) -> None:
+    """An empty answer is not an image without vulnerabilities."""
+    file = tmp_path / "report.json"
+    file.write_text(report)
+    with pytest.raises(InvalidInput):
+        read(file)
+
+
+def test_the_report_of_another_image_is_refused(tmp_path: Path) -> None:
+    """Yesterday's image had nothing critical: that says nothing of today's."""
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(OURS))
+    assert IMAGE.digest
+    assert read(file, [IMAGE.digest]).scanner == "trivy"
+    with pytest.raises(InvalidInput, match="no report of this image"):
+        read(file, [Digest("sha256:" + "1" * 64)])

@@ -121,7 +121,9 @@ def _comment(mode: str) -> str:
 
 
 def _notes(order: Order, mode: str) -> tuple[str, ...]:
-    apply = f"kubectl apply -f inferenceservice.yaml && kubectl wait --for=condition=Ready isvc/{order.label}"
+    apply = (
+        f"kubectl apply -f inferenceservice.yaml && kubectl wait --for=condition=Ready --timeout=30m isvc/{order.label}"
+    )
     if mode == "modelcar" and order.kubernetes >= _NATIVE_KUBERNETES:
         return (apply, "this cluster can mount images: kserve:native needs no shared process namespace (KS-11)")
     return (apply,)

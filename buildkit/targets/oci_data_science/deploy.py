@@ -10,6 +10,8 @@ from typing import Any
 from buildkit.deployment import Blanks, Order, Piece, without_empty
 from buildkit.target_settings import OciDataScience
 
+DOMAIN = "oci.oraclecloud.com"
+"""What the hosts of the commercial realm's services end in; they begin with service and region (OCI SDK, service endpoints)."""
 _TRITON_COMMAND = [
     "/opt/nvidia/nvidia_entrypoint.sh",
     "tritonserver",
@@ -43,12 +45,17 @@ def deployment(order: Order) -> list[Piece]:
             "environmentConfigurationDetails": environment,
         }
     }
-    how = "oci raw-request --http-method POST --request-body file://create.json --target-uri https://datascience.REGION.oci.oraclecloud.com/20190101/modelDeployments"
+    how = post("create.json", f"https://datascience.{said.region or 'REGION'}.{DOMAIN}/20190101/modelDeployments")
     pieces = [
         Piece("create.json", create, judged=True, notes=(*blanks.notes, how)),
         Piece("update.json", update, notes=("an update replaces lists and maps whole, and keeps what is left out",)),
     ]
     return [*pieces, *([Piece("main.tf", text=terraform(order, create))] if order.terraform else [])]
+
+
+def post(file: str, uri: str) -> str:
+    """The command that sends a file as a request (OCI CLI, ``oci raw-request``)."""
+    return f"oci raw-request --http-method POST --request-body file://{file} --target-uri {uri}"
 
 
 def _environment(order: Order, said: OciDataScience) -> dict[str, Any]:

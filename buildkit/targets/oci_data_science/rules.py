@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from buildkit.check import ERROR, NOTE, WARNING, Found, NotKnown, probed, rule
+from buildkit.amounts import human
+from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, NotKnown, probed, rule
+from buildkit.checks.subject import Subject
 from buildkit.oci.manifest import INDEXES
-from buildkit.subject import Subject
-from buildkit.tally import human
 from buildkit.target_settings import OciDataScience
 from buildkit.targets.environment import said
 from buildkit.targets.reading import (
@@ -357,9 +357,11 @@ def not_reserved(subject: Subject) -> Iterator[Found]:
     source=f"{BYOC_VARIABLES}; {OCI_SAMPLES}",
 )
 def service_variables(subject: Subject) -> Iterator[Found]:
-    """They are allowed, and change how the service treats the container."""
-    for name in sorted(set(_variables(subject)) & set(SERVICE)):
-        yield Found(f"env {name}", "is read by the service itself")
+    """They are allowed, and change how the service treats the container; that of Triton is what its deployment is about."""
+    variables = _variables(subject)
+    for name in sorted(set(variables) & set(SERVICE)):
+        if (name, variables[name]) != ("CONTAINER_TYPE", "TRITON"):
+            yield Found(f"env {name}", "is read by the service itself")
 
 
 @rule(

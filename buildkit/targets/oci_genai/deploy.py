@@ -5,7 +5,7 @@ from __future__ import annotations
 from buildkit.deployment import Blanks, Order, Piece, without_empty
 from buildkit.errors import InvalidInput
 from buildkit.target_settings import OciGenerativeAi
-from buildkit.targets.oci_data_science.deploy import snake, terraform_of
+from buildkit.targets.oci_data_science.deploy import DOMAIN, post, snake, terraform_of
 
 
 def hosted(order: Order) -> list[Piece]:
@@ -39,10 +39,20 @@ def hosted(order: Order) -> list[Piece]:
             "tag": order.image.tag,
         },
     }
+    endpoint = f"https://generativeai.{said.region or 'REGION'}.{DOMAIN}/20231130"
     note = f"the tag {order.image.tag} stands for {order.digest}: do not move it"
     pieces = [
-        Piece("application.json", application, notes=tuple(blanks.notes)),
-        Piece("deployment.json", deployment, judged=True, notes=(*later.notes, note)),
+        Piece(
+            "application.json",
+            application,
+            notes=(*blanks.notes, post("application.json", f"{endpoint}/hostedApplications")),
+        ),
+        Piece(
+            "deployment.json",
+            deployment,
+            judged=True,
+            notes=(*later.notes, post("deployment.json", f"{endpoint}/hostedDeployments"), note),
+        ),
     ]
     if order.terraform:
         text = terraform_of("oci_generative_ai_hosted_application", snake(order.label), application)

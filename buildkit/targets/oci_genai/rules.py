@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buildkit.check import ERROR, WARNING, Found, NotKnown, probed, rule
+from buildkit.checks.rule import ERROR, WARNING, Found, probed, rule
+from buildkit.checks.subject import Subject
 from buildkit.oci.manifest import INDEXES, Index
-from buildkit.subject import Subject
 from buildkit.targets.environment import reserved
 from buildkit.targets.oci_data_science.rules import not_ocir
-from buildkit.targets.reading import words
+from buildkit.targets.reading import shown_few, words
 from buildkit.targets.sources import HOSTED, HOSTED_DEPLOY
 
 _RESERVED = (
@@ -113,12 +113,16 @@ def no_volume(subject: Subject) -> Iterator[Found]:
     ERROR,
     "the vulnerability scan finds nothing critical: the deployment fails else",
     source=f"{HOSTED}; {HOSTED_DEPLOY}",
-    do="scan the image in OCIR, and stand on a base of container-registry.oracle.com",
+    do="scan it (modelpack scan, and OCIR itself), and stand on a base of container-registry.oracle.com",
 )
 def scanned(subject: Subject) -> Iterator[Found]:
-    """Oracle's own scanner decides; no other one is asked in its place."""
-    raise NotKnown("the result of OCI Vulnerability Scanning")
-    yield
+    """Oracle's own scanner decides in the end; what trivy or grype calls critical, it will most likely find as well."""
+    critical = subject.scanned.at_least("critical")
+    if critical:
+        named = shown_few([f"{one.id} in {one.package} {one.version}" for one in critical])
+        mended = [f"{one.package} {one.fixed}" for one in critical if one.fixed]
+        do = f"take {shown_few(list(dict.fromkeys(mended)))}; or stand on a newer base" if mended else ""
+        yield Found("the image", f"has {len(critical)} critical, as {subject.scanned.scanner} says: {named}", do)
 
 
 @rule("OGH-11", "G", ERROR, "the image is in OCI Registry", source=f"{HOSTED}; {HOSTED_DEPLOY}", do="push it to OCIR")

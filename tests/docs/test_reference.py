@@ -1,0 +1,119 @@
+"""The reference and the site: if these fail, somebody reads there what the code does not do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from buildkit import errors
+from buildkit.cli.commands import app
+from buildkit.registries.profiles import TYPES
+from buildkit.settings_file import SettingsFile
+from buildkit.target_settings import SETTINGS
+from buildkit.targets import TARGETS
+from docs.generate.commands import commands, parameters
+from docs.generate.pages import COMMAND, pages, stale
+from docs.generate.recipes import ours
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_committed_pages_are_what_the_code_says() -> None:
+    """Whoever reads the reference must find the options, keys and rules of this very version."""
+    assert not stale(), f"run '{COMMAND}', and commit what it writes: {stale()}"
+
+
+def test_a_stale_page_is_told_with_the_command_that_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who changes an option must be told in one line what to run, and running it must be enough."""
+    from docs.generate import __main__ as script
+    from docs.generate import pages as written
+
+    folder = tmp_path / "docs" / "reference"
+    monkeypatch.setattr(written, "REFERENCE", folder)
+    monkeypatch.setattr(script, "REFERENCE", folder)
+    monkeypatch.setattr(sys, "argv", ["generate"])
+    assert script.main() == 0
+    (folder / "cli.md").write_text("old")
+    (folder / "gone.md").write_text("a page of a command that there is no more")
+    (folder / "lock.md").unlink()
+    monkeypatch.setattr(sys, "argv", ["generate", "--check"])
+    assert script.main() == 1
+    told = capsys.readouterr().err
+    for name in ("cli.md is stale", "gone.md is written by nobody", "lock.md is not there"):
+        assert f"docs/reference/{name}: run '{COMMAND}'" in told
+    monkeypatch.setattr(sys, "argv", ["generate"])
+    assert script.main() == 0
+    assert not written.stale()
+
+
+def test_the_reference_leaves_nothing_out() -> None:
+    """A command, key, rule, registry or exit code that is not in the reference is one that nobody finds."""
+    text = pages()
+    for name, command in commands():
+        assert f"## modelpack {name}\n" in text["cli.md"]
+        for one in parameters(command):
+            for word in one.names or (one.value,):
+                assert word in text["cli.md"], f"{name} {word}"
+    for name, kind in ours().items():
+        for key in kind.spec.model_fields:
+            assert f"`{key}`" in text[f"recipe-{name}.md"], f"{name} {key}"
+    for settings in SETTINGS.values():
+        for key in settings.model_fields:
+            assert f"| `{key}` |" in text["targets.md"], f"{settings.__name__} {key}"
+    for target in TARGETS.values():
+        for rule in target.rules:
+            assert f"### {rule.id}\n" in text["rules.md"]
+    for key in SettingsFile.model_fields:
+        assert f"| `{key}` |" in text["settings.md"]
+    for registry in TYPES:
+        assert f"## {registry}\n" in text["registries.md"]
+    codes = {value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
+    assert set(errors.EXIT_CODES) == codes
+    assert len(app.registered_commands) == len(commands()) > 20
+
+
+class _Page(HTMLParser):
+    """What a page loads, and what it shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.shown = ""
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag in ("script", "img", "link", "iframe"):
+            self.loaded += [value or "" for name, value in attributes if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.shown += data
+
+
+def test_the_site_builds_without_a_warning_and_asks_nobody(tmp_path: Path) -> None:
+    """A link that leads nowhere, or a page that is in no list, is found by a reader; a site that loads from others is dead offline."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")}
+    assert written <= {path.relative_to(tmp_path) for path in tmp_path.rglob("*.html")}
+    menu = (tmp_path / "index.html").read_text(encoding="utf-8")
+    for page in written:
+        html = (tmp_path / page).read_text(encoding="utf-8")
+        assert f'href="{page.as_posix()}"' in menu or page.name == "index.html", f"{page} is in no menu"
+        read = _Page()
+        read.feed(html)
+        assert not [place for place in read.loaded if re.match(r"(https?:)?//", place)], page
+        assert "```" not in read.shown and "](" not in read.shown, f"{page} shows its Markdown"
+    style = "\n".join(path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.css"))
+    assert not re.findall(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", style)
