@@ -22,6 +22,11 @@ class Listening:
         """Whether it is reached from inside the container only."""
         return self.address.startswith("127.") or self.address == "::1"
 
+    @property
+    def is_six(self) -> bool:
+        """Whether it is a socket of IPv6; one on all addresses may take IPv4 as well, and nobody can tell (ipv6(7))."""
+        return ":" in self.address
+
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
