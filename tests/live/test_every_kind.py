@@ -26,8 +26,6 @@ from tests.live.registry import LiveRegistry
 pytestmark = [pytest.mark.live, pytest.mark.engine]
 HOSTS = ("docker.io", "registry.access.redhat.com", "nvcr.io", "quay.io")
 ELSEWHERE = {
-    "agent": "its own tests compare its engines",
-    "server": "its own tests compare its engines",
     "azureml": "needs a stand-in for its installer: tests/live/test_azureml.py does all of this",
     "batch": "needs a stand-in with a Java runtime, which its own tests have",
     "triton": "needs a stand-in with a server, which its own tests have",
