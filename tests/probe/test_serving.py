@@ -198,3 +198,17 @@ def test_fast_does_not_condemn_a_server_that_may_be_finishing(serving: Serving) 
     assert {one.verdict for one in outcomes} == {"not asked"}
     slow = list(stopping.end(server_of("modelarts:online"), running, Clock().patience()))
     assert broken(slow) == {"MA-12"}
+
+
+def test_triton_serves_what_is_mounted_or_what_the_image_has(tmp_path: Path) -> None:
+    """An image with its models in it is started over an empty mount, and judged as if it did not work."""
+    target = target_named("oci-data-science:triton")
+    settings = SETTINGS[target.platform].model_validate({"name": target.name})
+
+    def command() -> tuple[str, ...]:
+        (probe,) = load(target.running)(Asked(settings, tmp_path, ()))
+        return tuple(probe.container.arguments)
+
+    assert command() == ()
+    (tmp_path / "model_repository").mkdir()
+    assert command()[-1] == "--model-repository=/opt/ds/model/deployed_model/model_repository"
