@@ -9,7 +9,7 @@ was asked to go; and what happened is locked. Each stage takes what the one befo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from buildkit.adapting import form_for, planned
@@ -132,9 +132,9 @@ def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None 
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
         recorder = Approved(record, approve) if approve else record
         delivered = deliver(made.images, going(recipe, made.drafted.pins, wanted), world, recorder)
+        if wanted.registries:
+            _attest(recipe, world, delivered, record.staged)
         record.commit()
-    if wanted.registries:
-        _attest(recipe, world, delivered)
     return delivered
 
 
@@ -152,20 +152,28 @@ def push(recipe: Recipe, world: World, *registries: str, form: Form | None = Non
     with Record(recipe, previous, plan, engine) as record:
         wanted = Wanted(also=registries, form=form)
         delivered = deliver(images, going(recipe, previous.pins, wanted), world, record)
+        _attest(recipe, world, delivered, record.staged)
         record.commit()
-    _attest(recipe, world, delivered)
     return delivered
 
 
-def _attest(recipe: Recipe, world: World, delivered: Delivered) -> None:
-    """Attaches what is known of an image that was just pushed, where the settings want that."""
+def _attest(recipe: Recipe, world: World, delivered: Delivered, staged: Lock | None) -> None:
+    """Attaches what is known of an image that was just pushed, where the settings want that.
+
+    Before the lock moves into place: what ends here, be it killed, is begun again by the next run, and not taken for done.
+    """
     wanted = world.settings.attest
-    if wanted is None or delivered.unchanged or len(delivered.failed) == len(delivered.references):
+    if wanted is None or not delivered.references or (delivered.unchanged and staged is None):
         return
     from buildkit.trust.attestation import attest
     from buildkit.trust.signature import Signer
 
-    attest(recipe, world, Signer(wanted.key, transparency=wanted.transparency_log) if wanted.sign else None)
+    lock = staged or locks.read(recipe.lock_path)
+    assert lock is not None, "what was pushed is in the lock"
+    # Other registries may be down, or have an older image.
+    pushed = {name: delivered.digest_of(name) for name in delivered.references}
+    signer = Signer(wanted.key, transparency=wanted.transparency_log) if wanted.sign else None
+    attest(recipe, world, signer, replace(lock, pushed=pushed))
 
 
 def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:

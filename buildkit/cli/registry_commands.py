@@ -85,6 +85,10 @@ def copy(
     ] = None,
     manifest_format: ManifestFormat = None,
     immutable: Annotated[bool, typer.Option("--immutable", help="Refuse to move a tag that exists.")] = False,
+    referrers: Annotated[
+        bool,
+        typer.Option("--referrers/--no-referrers", help="With what lies beside it: signatures, provenance, bills."),
+    ] = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -99,7 +103,7 @@ def copy(
     from buildkit.delivery.copying import copy as copy_image
 
     form = form_named(manifest_format)
-    wanted = Copy(image, tuple(registries), name, tuple(tag or ()), form, immutable)
+    wanted = Copy(image, tuple(registries), name, tuple(tag or ()), form, immutable, referrers)
     with session(as_json, quiet) as opened:
         copied = copy_image(wanted, opened.world(Path.cwd()))
     _show(copied, as_json)

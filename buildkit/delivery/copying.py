@@ -10,13 +10,16 @@ from buildkit.delivery.copy_source import Source, converted, read_source
 from buildkit.delivery.destination import Destination, Wish, fits, open_destinations, served_gzips
 from buildkit.delivery.tally import Tally
 from buildkit.errors import InvalidInput, Problem, RegistryFailed
+from buildkit.events import Said, Warned
 from buildkit.oci.copy import put_all
 from buildkit.oci.form import Form, form_of, index_in, is_index, manifest_in, needs_gzip
 from buildkit.oci.image import Blob
 from buildkit.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, Document, Index
 from buildkit.oci.reference import Digest, is_tag
 from buildkit.oci.several import Several
+from buildkit.registries.client import Repository
 from buildkit.tags import with_digest
+from buildkit.trust.beside import Beside, copy_beside, found_beside
 from buildkit.world import World
 
 
@@ -31,7 +34,10 @@ class Copied:
 
 @dataclass(frozen=True)
 class Copy:
-    """What is copied where. ``name`` and ``tags`` are the source's where they are empty."""
+    """What is copied where. ``name`` and ``tags`` are the source's where they are empty.
+
+    ``referrers``: with what lies beside the image, where it keeps its digest.
+    """
 
     source: str
     registries: tuple[str, ...]
@@ -39,6 +45,7 @@ class Copy:
     tags: tuple[str, ...] = ()
     form: Form | None = None
     immutable: bool = False
+    referrers: bool = True
 
 
 def copy(wanted: Copy, world: World) -> Copied:
@@ -49,7 +56,16 @@ def copy(wanted: Copy, world: World) -> Copied:
     destinations = _destinations(wanted, wish, source, world)
     for one in destinations:
         _check_convertible(source, one)
-    return _Run(source, destinations, world).run()
+    return _Run(source, destinations, world, _beside(source) if wanted.referrers else []).run()
+
+
+def _beside(source: Source) -> list[Beside]:
+    """A layout has no place for referrers that tools agree upon."""
+    if not isinstance(source.store, Repository):
+        return []
+    return found_beside(
+        source.store, [source.top.digest, *(one for one in source.manifests if one != source.top.digest)]
+    )
 
 
 def _destinations(wanted: Copy, wish: Wish, source: Source, world: World) -> list[Destination]:
@@ -98,6 +114,7 @@ class _Run:
     source: Source
     destinations: Sequence[Destination]
     world: World
+    beside: Sequence[Beside] = ()
     _unchanged: list[str] = field(default_factory=list)
 
     def run(self) -> Copied:
@@ -109,10 +126,15 @@ class _Run:
             tally = Tally(self.world.emit)
             put_all(self._blobs(several), several, tally.emit, self.world.stop)
             self.world.emit(tally.summary(", ".join(several.alive)))
-        for work in (self._publish, self._tag):
-            for one in self.destinations:
-                if one.name in several.alive:
-                    several.attempt(one.name, partial(work, one))
+        for one in self.destinations:
+            if one.name in several.alive:
+                several.attempt(one.name, partial(self._publish, one))
+        for one in self.destinations:
+            if one.name not in several.failed:
+                several.attempt(one.name, partial(self._accompany, one))
+        for one in self.destinations:
+            if one.name in several.alive:
+                several.attempt(one.name, partial(self._tag, one))
         reached = [one for one in self.destinations if one.name not in several.failed]
         digests = {name: self._top(one).digest for one in reached for name in self._names(one)}
         return Copied(digests, len(self._unchanged) == len(self.destinations), dict(several.failed))
@@ -167,6 +189,26 @@ class _Run:
             destination.store.publish(document)
         if destination.immutable:
             destination.serves(top.digest)
+
+    def _accompany(self, destination: Destination) -> None:
+        """Before the tags: whoever finds the image there by its name finds its signature as well."""
+        if not self.beside:
+            return
+        if destination.form != form_of(self.source.top):
+            what = f"{destination.name} has the image in another form: nothing that was said or signed of it is copied"
+            self.world.emit(Warned(what, "attest and sign it there"))
+            return
+        assert isinstance(self.source.store, Repository)
+        try:
+            left = copy_beside(self.beside, self.source.store, self.world.repository(destination.reference))
+        except RegistryFailed as failure:
+            what = f"what refers to the image could not be copied: {failure.what}"
+            raise RegistryFailed(what, failure.problems, failure.hint or "leave it: --no-referrers") from None
+        for one in left:
+            what = f"{destination.name}:{one.tag} has signatures or documents of its own; they are kept"
+            self.world.emit(Warned(what, "sign the image there again"))
+        there = {one.document.digest for one in self.beside} - {one.document.digest for one in left}
+        self.world.emit(Said(f"{destination.name}: {len(there)} documents beside the image"))
 
     def _tag(self, destination: Destination) -> None:
         top = self._top(destination)

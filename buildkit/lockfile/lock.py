@@ -197,6 +197,7 @@ class Staged:
         path = path.resolve()
         self._path = path
         self._atomic: AtomicFile | None = None
+        self.lock = lock
         raw = text(lock).encode()
         if path.is_file() and path.read_bytes() == raw:
             return
@@ -212,6 +213,11 @@ class Staged:
 
     def __enter__(self) -> Staged:
         return self
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the lock says something else than the one that is in its place."""
+        return self._atomic is not None
 
     def commit(self) -> None:
         """Puts the lockfile in its place."""

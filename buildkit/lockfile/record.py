@@ -43,6 +43,11 @@ class Record:
         pushed = renewed(self._lock.pushed, references or {})
         self._staged = Staged(self._recipe.lock_path, replace(self._lock, images=locked, pushed=pushed))
 
+    @property
+    def staged(self) -> Lock | None:
+        """The lock that is about to be put in its place; None where it would say what it says already."""
+        return self._staged.lock if self._staged and self._staged.is_new else None
+
     def commit(self) -> None:
         """Puts the new lock in its place."""
         if self._staged:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from buildkit.events import Said, Warned
+from buildkit.lockfile.lock import Lock
 from buildkit.oci.manifest import canonical
 from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
@@ -34,12 +35,13 @@ class Attached:
         return {"image": self.image, "type": self.type, "digest": self.digest}
 
 
-def attest(recipe: Recipe, world: World, signer: Signer | None = None) -> list[Attached]:
+def attest(recipe: Recipe, world: World, signer: Signer | None = None, lock: Lock | None = None) -> list[Attached]:
     """Attaches the bill of materials and the provenance, and signs where asked; raises what each of them raises.
 
-    A registry that takes Docker's manifests alone can hold nothing beside an image: that is a warning.
+    ``lock`` is the recipe's, where it is not in its place yet. A registry that takes Docker's manifests alone can hold
+    nothing beside an image: that is a warning.
     """
-    subject = subject_of(recipe, world)
+    subject = subject_of(recipe, world, lock)
     _tell(subject, world)
     return [one for form in subject.forms for one in _attached(form, world, signer)]
 

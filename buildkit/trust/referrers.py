@@ -51,19 +51,24 @@ def attach(store: Repository, subject: Descriptor, artifact: Artifact) -> Digest
     for each in (EMPTY, blob):
         store.put(each, lambda amount: None)
     manifest = _manifest(subject, artifact, blob)
-    store.publish(manifest, f"{_tag(subject.digest)}{artifact.suffix}" if artifact.suffix else None)
-    described = manifest.descriptor()
-    served = _api(store, subject.digest)
-    if served is None or all(one.descriptor.digest != described.digest for one in served):
-        _list_by_tag(store, subject.digest, replace(described, annotations=artifact.annotations), artifact.type)
+    store.publish(manifest, f"{fallback_tag(subject.digest)}{artifact.suffix}" if artifact.suffix else None)
+    described = replace(manifest.descriptor(), annotations=artifact.annotations)
+    make_found(store, subject.digest, Referrer(described, artifact.type))
     return described.digest
+
+
+def make_found(store: Repository, subject: Digest, referrer: Referrer) -> None:
+    """Has a registry list a referrer that it holds: by itself, or by the fallback tag; raises RegistryFailed."""
+    served = _api(store, subject)
+    if served is None or all(one.descriptor.digest != referrer.descriptor.digest for one in served):
+        _list_by_tag(store, subject, referrer.descriptor, referrer.type)
 
 
 def listed(store: Repository, subject: Digest, type: str = "") -> list[Referrer]:
     """What refers to a digest, of one sort where ``type`` is given; raises RegistryFailed."""
     found = _api(store, subject) or []
     known = {one.descriptor.digest for one in found}
-    by_tag = store.resolve(_tag(subject))
+    by_tag = store.resolve(fallback_tag(subject))
     found += [one for one in _entries(by_tag) if one.descriptor.digest not in known] if by_tag else []
     return [one for one in found if type in ("", one.type)]
 
@@ -111,7 +116,7 @@ def _entries(document: Document) -> list[Referrer]:
 
 def _list_by_tag(store: Repository, subject: Digest, described: Descriptor, type: str) -> None:
     """Adds an entry to the index under the fallback tag; what another put there in the meantime is kept."""
-    tag = _tag(subject)
+    tag = fallback_tag(subject)
     for _ in range(_TRIES):
         before = store.resolve(tag)
         entries = _entries(before) if before else []
@@ -129,6 +134,6 @@ def _index(referrers: list[Referrer]) -> Document:
     return Document(OCI_INDEX, canonical({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}))
 
 
-def _tag(subject: Digest) -> str:
+def fallback_tag(subject: Digest) -> str:
     """distribution-spec 1.1, "Referrers Tag Schema"."""
     return f"sha256-{subject.hex}"

@@ -54,9 +54,9 @@ class Subject:
         return tuple(Reference.parse(f"{name}@{digest}") for name, digest in sorted(self.served.items()))
 
 
-def subject_of(recipe: Recipe, world: World) -> Subject:
+def subject_of(recipe: Recipe, world: World, lock: Lock | None = None) -> Subject:
     """The image that the lock says was pushed last; raises InvalidInput where none was, or from another recipe."""
-    lock = locks.read(recipe.lock_path)
+    lock = lock or locks.read(recipe.lock_path)
     if lock is None or not lock.pushed:
         hint = f"run: modelpack build {recipe.path} --push --registry R"
         raise InvalidInput(f"{recipe.spec.name} was not pushed yet, so there is nothing to attest", hint=hint)

@@ -12,7 +12,14 @@ from buildkit import flow
 from buildkit.delivery.copying import Copied, Copy, copy
 from buildkit.delivery.push import Output
 from buildkit.errors import InvalidInput, RegistryFailed
-from buildkit.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST
+from buildkit.events import Warned
+from buildkit.oci.image import Blob
+from buildkit.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, Manifest
+from buildkit.oci.reference import Digest, Reference
+from buildkit.trust import referrers
+from buildkit.trust.attestation import attest
+from buildkit.trust.provenance import TYPE as PROVENANCE
+from buildkit.trust.sbom import TYPE as SBOM
 from tests.delivery.test_several_registries import docker_layers, downloads
 from tests.fakes.faults import Cut, Status
 from tests.fakes.registry import OCI_INDEX, OCI_MANIFEST, Account, Registry
@@ -145,6 +152,89 @@ def test_a_tag_that_must_not_move_stays(place: Place, other: Registry) -> None:
     with pytest.raises(InvalidInput, match="a tag would move"):
         copied(place, f"{other.address}/a", immutable=True)
     assert (other.tags["a/granite"], uploads(other)) == (first, before)
+
+
+def beside(place: Place, name: str, digest: str) -> dict[str, Digest]:
+    """What is found beside an image, by its sort: as a tool finds it that knows of referrers."""
+    store = place.world().repository(Reference.parse(name))
+    found = referrers.listed(store, Digest(digest))
+    assert all(referrers.content(store, one) for one in found)
+    return {one.type: one.descriptor.digest for one in found}
+
+
+def put_signature(place: Place, digest: Digest, *signatures: bytes) -> str:
+    """What cosign leaves under its tag: an artifact with a layer for each signature."""
+    store = place.world().repository(Reference.parse(source(place)))
+    blobs = [Blob.of(content, "application/vnd.dev.cosign.simplesigning.v1+json") for content in (b"{}", *signatures)]
+    for blob in blobs:
+        store.put(blob, lambda amount: None)
+    config, *layers = [Descriptor(blob.media_type, Digest(blob.key), blob.size) for blob in blobs]
+    tag = f"sha256-{digest.hex}.sig"
+    store.publish(Manifest.write(config, layers, {}).document, tag)
+    return tag
+
+
+@pytest.mark.parametrize("here", [True, False])
+@pytest.mark.parametrize("there", [True, False])
+def test_what_lies_beside_an_image_comes_along(place: Place, other: Registry, here: bool, there: bool) -> None:
+    """The mirror of a company has images that nobody can verify, and no scanner knows."""
+    place.registry.behaviour.referrers, other.behaviour.referrers = here, there
+    digest = place.build().sealing.digest
+    attest(place.recipe(), place.world())
+    tag = put_signature(place, digest, b"one")
+    wanted = beside(place, source(place), digest)
+    assert set(wanted) == {SBOM, PROVENANCE}
+    put_signature(place, wanted[SBOM], b"of the bill")
+    copied(place, f"{other.address}/a")
+    assert beside(place, f"{other.address}/a/granite", digest) == wanted
+    for one in (tag, f"sha256-{wanted[SBOM].hex}.sig"):
+        assert other.manifest("a/granite", one).digest == place.registry.manifest("models/granite", one).digest
+    before = uploads(other)
+    assert copied(place, f"{other.address}/a").unchanged
+    assert uploads(other) == before
+    assert not [tag for tag in other.tags["a/granite"] if "-" in tag and there and "." not in tag]
+
+
+def test_a_signature_that_came_later_is_copied_to_where_the_image_is(place: Place, other: Registry) -> None:
+    """An image is mirrored at night and signed in the morning: the second copy brings the signature."""
+    digest = place.build().sealing.digest
+    copied(place, f"{other.address}/a")
+    tag = put_signature(place, digest, b"one")
+    assert copied(place, f"{other.address}/a").unchanged
+    first = other.manifest("a/granite", tag).digest
+    put_signature(place, digest, b"one", b"two")
+    copied(place, f"{other.address}/a")
+    assert other.manifest("a/granite", tag).digest != first
+    put_signature(place, digest, b"three")
+    place.events.clear()
+    kept = other.manifest("a/granite", tag).digest
+    copied(place, f"{other.address}/a")
+    assert other.manifest("a/granite", tag).digest == kept, "signatures that were made there are lost"
+    assert [event for event in place.events if isinstance(event, Warned) and "of its own" in event.text]
+
+
+def test_the_image_alone_is_copied_where_that_is_asked_or_its_digest_changes(place: Place, other: Registry) -> None:
+    """A signature of another digest proves nothing; and some registries take images alone."""
+    place.build()
+    attest(place.recipe(), place.world())
+    digest = copied(place, f"{other.address}/a", referrers=False).digests[f"{other.address}/a/granite:v1"]
+    assert beside(place, f"{other.address}/a/granite", digest) == {}
+    done = copied(place, f"{other.address}/b", form="docker")
+    assert beside(place, f"{other.address}/b/granite", done.digests[f"{other.address}/b/granite:v1"]) == {}
+    assert [event for event in place.events if isinstance(event, Warned) and "another form" in event.text]
+
+
+def test_no_name_without_its_signatures(place: Place, other: Registry) -> None:
+    """Who pulls by the tag and verifies would find an image that seems to be forged."""
+    place.build()
+    attest(place.recipe(), place.world())
+    other.faults.add(Status(507), method="POST", path="uploads", skip=3, times=None)
+    with pytest.raises(RegistryFailed, match="refers to the image"):
+        copied(place, f"{other.address}/a")
+    assert "v1" not in other.tags.get("a/granite", {})
+    other.faults.clear()
+    copied(place, f"{other.address}/a")
+    assert "v1" in other.tags["a/granite"]
 
 
 def test_a_mirror_that_lacks_an_image_is_named(place: Place, other: Registry) -> None:

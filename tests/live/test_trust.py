@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from buildkit import flow
+from buildkit.delivery.copying import Copy, copy
 from buildkit.errors import EngineFailed, InvalidInput
 from buildkit.events import silent
 from buildkit.oci.reference import Reference
@@ -18,6 +19,7 @@ from buildkit.policy import Policy
 from buildkit.recipe import Recipe, load
 from buildkit.settings import find
 from buildkit.trust.attestation import attest
+from buildkit.trust.provenance import TYPE as PROVENANCE
 from buildkit.trust.sbom import TYPE
 from buildkit.trust.signature import Signer, verify
 from buildkit.world import World
@@ -133,6 +135,33 @@ def test_cosign_and_oras_find_the_bill(
     (path,) = client.pull(target=target, outdir=str(tmp_path / "pulled"))
     bill = json.loads(Path(path).read_text())
     assert (bill["bomFormat"], Path(path).name) == ("CycloneDX", "sbom.cdx.json")
+
+
+def test_a_copy_is_verified_by_cosign_and_its_bill_found_by_oras(
+    pushed: tuple[Recipe, World, Reference],
+    key: Path,
+    cosign: str,
+    oras: str,
+    secured_registry: LiveRegistry,
+    live_registry: LiveRegistry,
+    tmp_path: Path,
+) -> None:
+    """A mirror whose images nobody can verify is one that no cluster pulls from."""
+    recipe, world, image = pushed
+    attest(recipe, world, Signer(str(key), transparency=False))
+    done = copy(Copy(f"{image.name}:v1", (f"{live_registry.host}/mirror",)), world)
+    assert dict(done.digests) == {f"{live_registry.host}/mirror/signed:v1": image.digest}
+    there = Reference(live_registry.host, "mirror/signed", digest=image.digest)
+    public = Signer(str(key.with_suffix(".pub")), transparency=False, plain_http=True)
+    (found,) = verify(there, public)
+    assert found["critical"]["image"]["docker-manifest-digest"] == image.digest
+    options = [f"--key={public.key}", "--insecure-ignore-tlog", "--type=slsaprovenance1", "--allow-http-registry"]
+    subprocess.run([cosign, "verify-attestation", *options, str(there)], check=True, capture_output=True)
+    read = [cosign, "download", "sbom", "--allow-http-registry", str(there)]
+    downloaded = subprocess.run(read, capture_output=True, text=True, check=True).stdout
+    assert json.loads(downloaded)["bomFormat"] == "CycloneDX"
+    listed = subprocess.run([oras, "discover", "--plain-http", str(there)], capture_output=True, text=True, check=True)
+    assert TYPE in listed.stdout and PROVENANCE in listed.stdout
 
 
 def test_no_secret_is_left(

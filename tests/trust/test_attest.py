@@ -11,7 +11,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from buildkit import flow
-from buildkit.errors import InvalidInput
+from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.events import Said
 from buildkit.oci.reference import Digest
 from buildkit.policy import Policy
@@ -19,7 +19,9 @@ from buildkit.trust import referrers
 from buildkit.trust.attestation import attest
 from buildkit.trust.provenance import TYPE as PROVENANCE
 from buildkit.trust.sbom import TYPE as SBOM
-from tests.place import FILES, Place
+from tests.fakes.faults import Status
+from tests.fakes.registry import Registry
+from tests.place import FILES, Place, uploads
 
 CARD = {"license": "apache-2.0", "language": ["en"], "datasets": ["org/data"], "pipeline_tag": "text-generation"}
 
@@ -176,10 +178,44 @@ def test_python_packages_are_in_the_bill(place: Place) -> None:
 def test_the_settings_attest_every_push(place: Place) -> None:
     """A nightly rebuild leaves images about which nobody can tell anything."""
     place.hub.add("org/granite", FILES, card=CARD)
-    settings = json.loads((place.folder / "modelpack.yaml").read_text()) | {"attest": {}}
-    (place.folder / "modelpack.yaml").write_text(json.dumps(settings))
+    attesting(place)
     place.build()
     assert set(documents(place)) == {SBOM, PROVENANCE}
     sent = len(place.registry.requests)
     place.build()
     assert len(place.registry.requests) - sent < 9, "an image that did not move is attested again"
+
+
+def attesting(place: Place) -> None:
+    settings = json.loads((place.folder / "modelpack.yaml").read_text()) | {"attest": {}}
+    (place.folder / "modelpack.yaml").write_text(json.dumps(settings))
+
+
+def test_a_push_that_ends_before_its_bill_is_not_done(place: Place) -> None:
+    """A rebuild that is killed at that moment would leave an image of which nobody can tell anything, for ever."""
+    attesting(place)
+    place.registry.faults.add(Status(507), method="POST", path="uploads", skip=3, times=None)
+    with pytest.raises(RegistryFailed, match="507"):
+        place.build()
+    assert "v1" in place.registry.tags["models/granite"], "this proves nothing: the image itself was not pushed"
+    assert not place.lock.exists(), "the image counts as done"
+    place.registry.faults.clear()
+    sent = uploads(place.registry)
+    place.build()
+    assert set(documents(place)) == {SBOM, PROVENANCE}
+    assert uploads(place.registry) - sent < 20_000, "the model was sent again"
+    assert place.lock.exists()
+
+
+def test_a_registry_that_is_down_keeps_no_bill_from_the_others(place: Place) -> None:
+    """One mirror is down for a night: the others' images must have all that belongs to them."""
+    attesting(place)
+    with Registry() as other:
+        wanted = flow.Wanted("embedded", registry=f"{place.registry.address}/models", also=(f"{other.address}/a",))
+        flow.build(place.recipe(), place.world(), wanted)
+        recipe = place.recipe(labels={"a": "b"})
+        other.faults.add(Status(503), times=None)
+        done = flow.build(recipe, place.world(), wanted)
+    assert list(done.failed) == [f"{other.address}/a/granite"]
+    assert set(documents(place)) == {SBOM, PROVENANCE}
+    assert json.loads(place.lock.read_text())["images"]["linux/amd64"]["manifest"]["digest"] == done.sealing.digest
