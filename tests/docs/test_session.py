@@ -16,11 +16,12 @@ from docs.record import SESSION, picture
 
 
 def shown(picture: str) -> str:
-    """What stands in a picture, without digests: they also cover what no picture shows, such as the tool's version."""
+    """What stands in a picture, without what changes with no change of a session: digests, and how many rules there are."""
     lines: dict[str, str] = {}
     for height, text in re.findall(r'<text [^>]*\by="([\d.]+)"[^>]*>([^<]*)</text>', picture):
         lines[height] = lines.get(height, "") + html.unescape(text).replace("\xa0", " ")
-    return re.sub(r"[0-9a-f]{20,}", "…", "\n".join(line.rstrip() for line in lines.values()))
+    told = "\n".join(line.rstrip() for line in lines.values() if not line.startswith("not judged"))
+    return re.sub(r"[0-9a-f]{20,}|\d+(?= rules)", "…", told)
 
 
 def test_the_recorded_session_is_what_modelpack_does() -> None:
