@@ -33,9 +33,9 @@ def fast(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-m", "not engine and not live", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="uv|virtualenv")
 def platforms(session: nox.Session) -> None:
-    """What modelpack deploy writes, loaded by the platforms' own libraries: 700 MB of them."""
+    """What modelpack deploy writes, loaded by the platforms' own libraries: 700 MB of them, with uv in half a minute."""
     session.install("-e", ".", *nox.project.dependency_groups(PROJECT, "test", "platforms"))
     session.run("python", "-m", "pytest", "tests/targets/test_platforms.py", *session.posargs)
 

@@ -185,7 +185,10 @@ def write_artifact(recipe: Recipe, world: World, folder: str, path: Path) -> tup
     source = world.source(FolderRef(path=folder), recipe.folder)
     inventory = source.inventory()
     if not inventory.files:
-        raise InvalidInput(f"{folder} has no files for the model artefact")
+        raise InvalidInput(
+            f"{folder} has no files for the model artefact",
+            hint="put the model's files there, or name their folder as 'artifact' of the target",
+        )
     with AtomicFile(path.parent) as atomic:
         with zipfile.ZipFile(atomic.file, "w", zipfile.ZIP_STORED, allowZip64=True) as written:
             for file in inventory.files:

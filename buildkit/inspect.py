@@ -85,7 +85,10 @@ def open_image(image: str, world: World) -> tuple[Store, str]:
         path, _, tag = image[4:].rpartition(":")
         folder, tag = (Path(path), tag) if path and Path(path).is_dir() else (Path(image[4:]), "")
         if not (folder / "index.json").is_file():
-            raise InvalidInput(f"{folder} is not an OCI layout: it has no index.json")
+            raise InvalidInput(
+                f"{folder} is not an OCI layout: it has no index.json",
+                hint="'modelpack build RECIPE --output oci:DIR' writes one",
+            )
         return Layout(folder), tag
     if image.partition(":")[0] in ("oci-archive", "docker-archive"):
         raise InvalidInput(

@@ -113,4 +113,7 @@ class _Values:
         try:
             return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).strftime("%Y%m%d")
         except (ValueError, OverflowError, OSError):
-            raise InvalidInput(f"SOURCE_DATE_EPOCH is {epoch[:40]!r}, which is no time in seconds") from None
+            raise InvalidInput(
+                f"SOURCE_DATE_EPOCH is {epoch[:40]!r}, which is no time in seconds",
+                hint="write seconds since 1970, as 'git log -1 --pretty=%ct' prints, or unset it",
+            ) from None

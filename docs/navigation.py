@@ -12,7 +12,10 @@ PARTS = {
         ("kserve", "oci-generative-ai", "oci-data-science", "modelarts", "azure-ml", "targets", "fleet"),
     ),
     "Concepts": ("concepts", ("nouns", "engines", "lock", "layers")),
-    "Reference": ("reference", ("cli", "recipe", "settings", "lock", "targets", "rules", "registries", "exit-codes")),
+    "Reference": (
+        "reference",
+        ("cli", "recipe", "settings", "lock", "targets", "rules", "registries", "environment", "exit-codes"),
+    ),
 }
 """The parts by their names: the folder, and the pages that come first."""
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./){2,}[^)]*\)")

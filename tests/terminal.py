@@ -37,10 +37,26 @@ class Shown:
 
 def screen_of(raw: str) -> list[str]:
     """The lines that stand on a terminal after these characters, without empty ones at the end."""
-    screen = pyte.HistoryScreen(COLUMNS, LINES, history=10_000)
-    pyte.Stream(screen).feed(raw)
-    above = ["".join(line[column].data for column in range(COLUMNS)) for line in screen.history.top]
-    return "\n".join(line.rstrip() for line in (*above, *screen.display)).rstrip().split("\n")
+    screen = Screen()
+    screen.feed(raw)
+    return screen.lines()
+
+
+class Screen:
+    """A terminal's screen with what has left it at the top."""
+
+    def __init__(self) -> None:
+        self._screen = pyte.HistoryScreen(COLUMNS, LINES, history=10_000)
+        self._stream = pyte.Stream(self._screen)
+
+    def feed(self, raw: str) -> None:
+        """Takes characters."""
+        self._stream.feed(raw)
+
+    def lines(self) -> list[str]:
+        """The lines, without empty ones at the end."""
+        above = ["".join(line[column].data for column in range(COLUMNS)) for line in self._screen.history.top]
+        return "\n".join(line.rstrip() for line in (*above, *self._screen.display)).rstrip().split("\n")
 
 
 def at_terminal(
@@ -62,6 +78,8 @@ def at_terminal(
             stdout=slave,
             stderr=slave,
             start_new_session=True,
+            # The terminal is the command's own, as a shell's is: a password is read from it alone.
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - nothing else runs in it
         )
         os.close(slave)
         hung = threading.Timer(_HUNG_SECONDS, process.kill)

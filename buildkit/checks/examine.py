@@ -75,7 +75,10 @@ def opened(image: str, world: World) -> tuple[Readable, str, Reference | None]:
         folder, _, tag = rest.rpartition(":")
         path, tag = (Path(folder), tag) if folder and Path(folder).is_dir() else (Path(rest), "")
         if not (path / "index.json").is_file():
-            raise InvalidInput(f"{path} is not an OCI layout: it has no index.json")
+            raise InvalidInput(
+                f"{path} is not an OCI layout: it has no index.json",
+                hint="'modelpack build RECIPE --output oci:DIR' writes one",
+            )
         return LocalLayout(path), tag, None
     if form in ("oci-archive", "docker-archive"):
         file, _, tag = rest.partition(":")

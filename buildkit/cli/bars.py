@@ -1,4 +1,4 @@
-"""Bars on a terminal: one region below the lines, that stays where it is.
+"""Bars on a terminal: one region below the lines, that stays where it is. It begins with the first bar.
 
 A region whose height changes with every file jumps, and is not read. So a bar that is done makes room for the next one, and goes
 only when nothing took its place for a while; files too small for a bar share one.
@@ -36,6 +36,7 @@ class _Work:
     label: str
     total: int | None
     bar: TaskID | None
+    done: int = 0
 
 
 @dataclass
@@ -85,6 +86,7 @@ class Bars:
             self._works[key] = _Work(label, total, self._open(_short(label), total))
 
     def _moved(self, work: _Work, amount: int) -> None:
+        work.done += amount
         bar = self._small.bar if work.bar is None else work.bar
         if bar is not None:
             self.region.advance(bar, amount)
@@ -93,6 +95,8 @@ class Bars:
         if work.bar is not None:
             self._free[work.bar] = self.clock()
         else:
+            # What is mounted, or there already, moves nothing: it is done all the same.
+            self._moved(work, (work.total or 0) - work.done)
             self._small.ended += 1
             self._tell_small()
         if outcome != "read" or (work.total or 0) >= WORTH_A_LINE:
@@ -102,6 +106,8 @@ class Bars:
         """A bar: in the place of the first that is done, else below the others."""
         from rich.markup import escape
 
+        if not self.region.live.is_started:
+            self.region.start()
         place = min(self._free, default=None)
         if place is not None:
             del self._free[place]
@@ -114,8 +120,8 @@ class Bars:
     def _tell_small(self) -> None:
         small = self._small
         if small.bar is None:
-            small.bar = self._open("small files", small.total)
-        self.region.update(small.bar, total=small.total, description=f"{small.ended} of {small.begun} small files")
+            small.bar = self._open("small ones", small.total)
+        self.region.update(small.bar, total=small.total, description=f"{small.ended} of {small.begun} small ones")
         if small.ended == small.begun:
             self._free[small.bar] = self.clock()
             self._small = _Small()
@@ -155,12 +161,16 @@ def bars(terminal: Console | None = None, clock: Callable[[], float] = time.mono
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    with region, _printing_above(region.console):
-        yield Bars(region, clock).emit
+    with _printing_above(region):
+        try:
+            yield Bars(region, clock).emit
+        finally:
+            if region.live.is_started:
+                region.stop()
 
 
 @contextmanager
-def _printing_above(region: Console) -> Iterator[None]:
+def _printing_above(region: Progress) -> Iterator[None]:
     """What is printed to the region's terminal stands above it: both streams, where both lead there."""
     out, err = sys.stdout, sys.stderr
     streams = _Lines(out, region), _Lines(err, region)
@@ -183,20 +193,25 @@ def _same_terminal(one: TextIO, other: TextIO) -> bool:
 
 
 class _Lines:
-    """A stream whose lines are printed above the region, each when it has ended."""
+    """A stream whose lines are printed above the region where it stands, each when it has ended."""
 
-    def __init__(self, stream: TextIO, region: Console) -> None:
+    def __init__(self, stream: TextIO, region: Progress) -> None:
         self._stream = stream
         self._region = region
         self._open = ""
+        self._lock = threading.Lock()
 
     def write(self, text: str) -> int:
-        """Keeps a line until it has ended."""
+        """Keeps a line until it has ended; without a region there is nothing to keep it from, and a question is seen."""
         from rich.text import Text
 
-        lines, newline, self._open = (self._open + text).rpartition("\n")
-        if newline:
-            self._region.print(Text.from_ansi(lines), soft_wrap=True)
+        with self._lock:
+            lines, newline, self._open = (self._open + text).rpartition("\n")
+            if not self._region.live.is_started:
+                self._stream.write(lines + newline + self._open)
+                self._open = ""
+            elif newline:
+                self._region.console.print(Text.from_ansi(lines), soft_wrap=True)
         return len(text)
 
     def end(self) -> None:

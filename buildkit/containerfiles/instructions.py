@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from buildkit.containerfiles.shell_words import raw_words, unquoted
@@ -255,15 +255,34 @@ def flags(instruction: Instruction) -> list[tuple[int, int]]:
 
 def assigned(written: Written) -> Iterator[tuple[int, str, str]]:
     """The variables that ENV lines set: line, name, and the value as it is written, in either form of ENV."""
+    for line, words in _words(written, "ENV"):
+        if words and "=" not in words[0][1]:
+            yield line(words[0][0]), words[0][1], " ".join(word for _, word in words[1:])
+        else:
+            for place, word in words:
+                name, _, value = word.partition("=")
+                yield line(place), name, value
+
+
+def arguments(written: Written) -> Iterator[tuple[int, str, str | None]]:
+    """What ARG lines ask for: line, name, and the default as it is written where there is one."""
+    for line, words in _words(written, "ARG"):
+        for place, word in words:
+            name, equals, default = word.partition("=")
+            yield line(place), name, default if equals else None
+
+
+def _words(written: Written, keyword: str) -> Iterator[tuple[Callable[[int], int], list[tuple[int, str]]]]:
+    """The words of every such instruction, each with where it begins in the file, and what gives the line of a place."""
+
+    def line(place: int) -> int:
+        return written.text.count("\n", 0, place) + 1
+
     for one in written.instructions:
         instruction = one.triggered or one
-        if instruction.keyword == "ENV":
-            words = [instruction.text[start:end] for start, end in raw_words(instruction.text, written.escape) or ()]
-            if words and "=" not in words[0]:
-                words = [f"{words[0]}={' '.join(words[1:])}"]
-            for word in words:
-                name, _, value = word.partition("=")
-                yield one.line, name, value
+        if instruction.keyword == keyword:
+            spans = raw_words(instruction.text, written.escape) or ()
+            yield line, [(instruction.place(start, end)[0], instruction.text[start:end]) for start, end in spans]
 
 
 def replaced(text: str, changes: Iterable[tuple[int, int, str]]) -> str:

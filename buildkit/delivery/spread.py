@@ -10,6 +10,7 @@ from typing import Protocol
 from buildkit.delivery.destination import Destination, fits, manifests_of, served_gzips
 from buildkit.delivery.tally import Tally, forecast
 from buildkit.errors import RegistryFailed
+from buildkit.events import Said
 from buildkit.lockfile.known import KnownLayers
 from buildkit.machine.cache import cache_folder
 from buildkit.oci.copy import Sealing, in_form, place, publish_untagged, seal
@@ -143,6 +144,7 @@ class _Push:
             if self._several.attempt(one.name, partial(one.serves, digest)):
                 self._several.settle(one.name)
                 self._unchanged.append(one)
+                self._world.emit(Said(f"{one.name}: has this image already, nothing is sent"))
 
     def _place(self) -> None:
         names = ", ".join(one.name for one in self._moving)

@@ -103,7 +103,9 @@ class Layout:
     def _document(self, path: Path, media_type: str, digest: Digest) -> Document:
         raw = path.read_bytes()
         if Digest.of(raw) != digest:
-            raise InvalidInput(f"{path} is damaged: it does not hash to its name")
+            raise InvalidInput(
+                f"{path} is damaged: it does not hash to its name", hint="delete the folder, and write it again"
+            )
         return Document(media_type or str(_json(raw, path).get("mediaType", "")), raw)
 
 

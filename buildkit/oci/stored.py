@@ -78,7 +78,9 @@ class Archived:
                     if (there := _target(tar, info)) is not None
                 }
         except FileNotFoundError:
-            raise InvalidInput(f"there is no {path}") from None
+            raise InvalidInput(
+                f"there is no {path}", hint="'modelpack build RECIPE --output oci-archive:FILE' writes one"
+            ) from None
         except (tarfile.TarError, OSError) as error:
             raise InvalidInput(
                 f"{path} is not an image's archive: {error}", hint="unpack it first if it is compressed"
@@ -90,7 +92,10 @@ class Archived:
         elif "manifest.json" in self._places:
             self._open_docker()
         else:
-            raise InvalidInput(f"{path} holds no image: it has neither index.json nor manifest.json")
+            raise InvalidInput(
+                f"{path} holds no image: it has neither index.json nor manifest.json",
+                hint="it is written by 'modelpack build --output', 'podman save' or 'docker save'",
+            )
 
     @property
     def is_exact(self) -> bool:

@@ -21,6 +21,8 @@ _ENGINE_SECONDS = 120.0
 _ENDING_SECONDS = 15.0
 _NOT_RUN, _TOO_LATE = 126, 124
 _LINES = "60"
+_MOUNTED_IN = ("/etc", "/run", "/dev", "/proc", "/sys")
+"""Folders that ``diff`` tells of since the engine itself mounts something below them; what else changes there is told."""
 
 
 class _CommandLine:
@@ -81,7 +83,7 @@ class _CommandLine:
     def changes(self, name: str) -> tuple[str, ...]:
         """What ``diff`` calls added or changed; folders that merely hold a change are left out."""
         lines = [line.split(" ", 1) for line in _call([self.name, "diff", name]).said.splitlines() if " " in line]
-        paths = sorted(path for kind, path in lines if kind in ("A", "C"))
+        paths = sorted(path for kind, path in lines if kind in ("A", "C") and path not in _MOUNTED_IN)
         return tuple(path for path in paths if not any(other.startswith(f"{path}/") for other in paths))
 
     def files(self, image: str) -> Iterator[bytes]:

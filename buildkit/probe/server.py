@@ -116,8 +116,11 @@ class Server:
     def _asked(self, session: Session, container: Container) -> Iterator[Outcome]:
         try:
             with session.running("the server", replace(container, image=session.image)) as running:
-                yield from serving.ask_everything(self, running, session.patience)
-                yield from stopping.end(self, running, session.patience)
+                ready = False
+                for outcome in serving.ask_everything(self, running, session.patience):
+                    ready = ready or (outcome.rule, outcome.verdict) == (self.start.rule, "passed")
+                    yield outcome
+                yield from stopping.end(self, running, session.patience, ready=ready)
         except NotStarted as error:
             said = error.said.strip().splitlines()[-1] if error.said.strip() else f"exit code {error.code}"
             rule = self.command or self.stays or self.start.rule
@@ -143,6 +146,8 @@ class Server:
         asked = f"everything above with {mount.target} mounted read-only"
         if not failed:
             return passed(self.hidden, asked, "nothing failed")
+        if self.listens in failed:
+            return unasked(self.hidden, asked, _UNREACHED)
         bare = replace(self.container, mounts=())
         better = self._better(session, f"the server, with nothing mounted at {mount.target}", bare, failed)
         if not better.rules:
@@ -158,6 +163,8 @@ class Server:
         asked = f"everything above with a read-only root and {temporary}"
         if not failed:
             return passed(self.read_only, asked, "nothing failed")
+        if self.listens in failed:
+            return unasked(self.read_only, asked, _UNREACHED)
         writable = replace(self.container, read_only=False)
         better = self._better(session, "the server, with a root that can be written to", writable, failed)
         if not better.rules:
@@ -169,6 +176,9 @@ class Server:
             f"{better} failed, and does not where the root can be written to; there it wrote {where}",
             f"write to {temporary} only; HOME=/tmp and PYTHONDONTWRITEBYTECODE=1 help",
         )
+
+
+_UNREACHED = "it listens where the platform does not reach it"
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,7 @@ class _Waited:
         self.ended = False
         self._hopeless_since: float | None = None
         self._hopeless = False
+        self._answered = False
         self._polls = 0
         self.limit = patience.start(server.start.seconds)
         patience.until(self._is_decided, self.limit)
@@ -118,6 +119,7 @@ class _Waited:
             self.ready = answer.good
             if answer.status or thorough:
                 self._hopeless = 300 <= answer.status < 500 or (not answer.status and self._hears_itself_only())
+            self._answered = bool(answer.status)
             if not self.ready:
                 self.refusals[str(answer) if not answer.status else f"{answer.status} {answer.location}".strip()] = None
         if not self.ready and thorough:
@@ -125,8 +127,9 @@ class _Waited:
         return self.ready or self.ended or self._for_long()
 
     def _hears_itself_only(self) -> bool:
+        """Whether it listens on the port, and not where a question that got no answer came from."""
         sockets = [one for one in listening(self._running) or () if one.port == self._server.port]
-        return bool(sockets) and all(one.only_here for one in sockets)
+        return bool(sockets) and all(one.only_here or one.is_six for one in sockets)
 
     def _for_long(self) -> bool:
         """Whether it has stood like this for as long as a start may take that goes through it."""
@@ -155,7 +158,7 @@ class _Waited:
             if self.ended and server.stays:
                 yield broken(server.stays, "the first process stays", why, hint)
         if server.listens and not self.ended:
-            yield _listens(server, sockets, self.ready)
+            yield _listens(server, sockets, self.ready, self._answered)
 
 
 def _ended(running: Running) -> str:
@@ -170,7 +173,7 @@ def _where_instead(server: Server, sockets: tuple[Listening, ...] | None) -> str
     return f"the platform asks port {server.ready.port or server.port}; the container listens on {told}"
 
 
-def _listens(server: Server, sockets: tuple[Listening, ...] | None, ready: bool) -> Outcome:
+def _listens(server: Server, sockets: tuple[Listening, ...] | None, ready: bool, answered: bool) -> Outcome:
     port, asked = server.port, f"listens on 0.0.0.0:{server.port}"
     if sockets is None:
         return (
@@ -179,7 +182,10 @@ def _listens(server: Server, sockets: tuple[Listening, ...] | None, ready: bool)
             else unasked(server.listens, asked, _NOBODY_TELLS)
         )
     told = ", ".join(map(str, sockets)) or "nothing"
-    if any(one.port == port and not one.only_here for one in sockets):
+    open_to_all = [one for one in sockets if one.port == port and not one.only_here]
+    if open_to_all and not answered and all(one.is_six for one in open_to_all):
+        return broken(server.listens, asked, f"it listens on {told}, and takes no connection of IPv4", "bind 0.0.0.0")
+    if open_to_all:
         return passed(server.listens, asked, told)
     return broken(server.listens, asked, f"it listens on {told}", f"bind the server to 0.0.0.0, port {port}")
 
@@ -230,7 +236,7 @@ def _early(server: Server, sample: Sample, first: Answer, later: Answer) -> Outc
             f"{first}; later {later}",
             f"answer {server.ready.path} with 503 until the model is loaded",
         )
-    return passed(server.early, asked, str(first)) if first.good else noted(server.early, asked, str(first))
+    return passed(server.early, asked, str(first)) if first.good else unasked(server.early, asked, str(later))
 
 
 def _sample_judged(sample: Sample, answer: Answer) -> Outcome:

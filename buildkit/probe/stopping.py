@@ -17,8 +17,11 @@ _EVERYWHERE, _EVERYWHERE_SECONDS = "UNI-08", 30
 _DEAF = "start the server in exec form, so that it is process 1 and hears the signal; or put tini before it"
 
 
-def end(server: Server, running: Running, patience: Patience) -> Iterator[Outcome]:
-    """Sends SIGTERM with a request in flight where there is a sample, and waits as long as the platform does."""
+def end(server: Server, running: Running, patience: Patience, *, ready: bool = True) -> Iterator[Outcome]:
+    """Sends SIGTERM with a request in flight where there is a sample, and waits as long as the platform does.
+
+    A server that never became ``ready`` gets no request.
+    """
     if server.stop.rule != _EVERYWHERE:
         yield unasked(
             _EVERYWHERE, "", f"{server.stop.rule} stands for it: this platform gives {server.stop.seconds:g} s"
@@ -29,7 +32,7 @@ def end(server: Server, running: Running, patience: Patience) -> Iterator[Outcom
         yield unasked(rule, asked, "it had ended by itself")
         return
     hears = hears_sigterm(running)
-    flight = _flight(server, running)
+    flight = _flight(server, running) if ready else None
     began = patience.clock()
     running.signal("TERM")
     waited = patience.stop(limit)

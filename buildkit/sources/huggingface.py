@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from buildkit.card import Card
 from buildkit.errors import SourceFailed
-from buildkit.events import Emit, Warned, silent
+from buildkit.events import Emit, Said, Warned, silent
 from buildkit.pin import File, Inventory
 from buildkit.sources import ahead, local
 from buildkit.sources.addresses import Place, shown
@@ -66,10 +66,15 @@ class HuggingFace:
         return False
 
     def inventory(self) -> Inventory:
-        """Asks for the revision's commit and its files; raises SourceFailed, and InvalidInput where nothing is selected."""
+        """Asks for the revision's commit and its files; raises SourceFailed, and InvalidInput where nothing is selected.
+
+        A license that forbids commercial use, and a gate, are told: nobody should find them after the push.
+        """
         located = self.locate()
         with self._lock:
             self._places = [(located.name, located.commit)]
+        if located.card.remarks:
+            self._emit(Said(f"{located.name} has {located.card.licensed or 'no license'}{located.card.remarks}"))
         return self.select(located, self.files(located))
 
     def locate(self) -> Located:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx2
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.hf_api import ModelInfo, RepoFile
 
 from buildkit import __version__
 from buildkit.card import Card
@@ -33,10 +33,11 @@ _LARGEST = 1 << 60
 
 @dataclass(frozen=True)
 class Located:
-    """A repository under the name that the hub gives it now, and the commit that a revision means."""
+    """A repository under the name that the hub gives it now, the commit that a revision means, and its card there."""
 
     name: str
     commit: str
+    card: Card = field(default_factory=Card)
 
 
 @dataclass(frozen=True)
@@ -51,20 +52,18 @@ class Hub:
         """Asks what the revision means; raises SourceFailed or InvalidInput."""
         with self._explained():
             info = self._api().model_info(self.asked.repository, revision=self.asked.revision)
-            name, commit = str(info.id), str(info.sha)
+            name, commit, card = str(info.id), str(info.sha), _card(info)
         if not HUB_REPOSITORY.fullmatch(name) or not _COMMIT.fullmatch(commit):
             raise SourceFailed(
                 f"{shown(self.asked.endpoint)} answers with a name or commit that none can be: "
                 f"{printable(name)} at {printable(commit)}"
             )
-        return Located(name, commit)
+        return Located(name, commit, card)
 
     def card(self) -> Card:
         """Asks for the model's card; raises SourceFailed or InvalidInput."""
         with self._explained():
-            info = self._api().model_info(self.asked.repository, revision=self.asked.revision)
-            data = vars(info.card_data) if info.card_data else {}
-            return cards.read(data, info.gated, info.pipeline_tag, info.library_name)
+            return _card(self._api().model_info(self.asked.repository, revision=self.asked.revision))
 
     def files(self, located: Located) -> list[RepoFile]:
         """Asks for every file of a commit; raises SourceFailed."""
@@ -96,6 +95,11 @@ class Hub:
                 f"{shown(self.asked.endpoint)} does not answer like a Hugging Face hub",
                 hint="check 'hub: {endpoint: ...}' in modelpack.yaml, and that no login page of a network is in between",
             ) from None
+
+
+def _card(info: ModelInfo) -> Card:
+    data = vars(info.card_data) if info.card_data else {}
+    return cards.read(data, info.gated, info.pipeline_tag, info.library_name)
 
 
 def offline(what: str) -> SourceFailed:

@@ -55,7 +55,7 @@ def refuse_nothing(chosen: Sequence[object], paths: Sequence[str], what: str) ->
     if chosen:
         return
     if not paths:
-        raise SourceFailed(f"{what} has no files")
+        raise SourceFailed(f"{what} has no files", hint="look at it: is it the right repository, revision or folder?")
     shown = ", ".join(printable(path) for path in paths[:_SHOWN])
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     raise InvalidInput(f"no file of {what} is selected by 'include' and 'exclude'", hint=f"it has {shown}{more}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildkit.checks.rule import Found, NotKnown
+from buildkit.checks.rule import WARNING, Found, NotKnown
 from buildkit.checks.subject import Subject
 from buildkit.containerfiles.instructions import assigned, read
 from buildkit.oci.files import is_small_text
@@ -19,7 +19,7 @@ def said(subject: Subject) -> dict[str, str]:
 
 
 def reserved(subject: Subject, shape: str, owner: str) -> Iterator[Found]:
-    """Where a variable whose name matches is set: the recipe, the Containerfile, the image, a .env file in it."""
+    """Where a variable whose name matches is set: the recipe, the Containerfile, the image, a .env file or code in it."""
     name = re.compile(shape)
     for key in said(subject):
         if name.fullmatch(key):
@@ -46,9 +46,25 @@ def _in_env_files(subject: Subject, name: re.Pattern[str], owner: str) -> Iterat
         return
     for member in subject.given.files.merged.values():
         base = member.path.rpartition("/")[2]
-        if (base == ".env" or base.endswith(".env")) and is_small_text(member):
-            content = subject.given.files.content(member) or b""
-            for line in content.decode("utf-8", "replace").splitlines():
-                key = line.removeprefix("export ").partition("=")[0].strip()
-                if "=" in line and name.fullmatch(key):
-                    yield Found(f"/{member.path}", f"sets {key}, which is {owner}")
+        setting = _setting(base)
+        if setting is None or not is_small_text(member):
+            continue
+        text = (subject.given.files.content(member) or b"").decode("utf-8", "replace")
+        # Whether a line of a program ever runs, nobody can tell.
+        severity = None if setting is _ENV_LINE else WARNING
+        for key in dict.fromkeys(setting.findall(text)):
+            if name.fullmatch(key):
+                yield Found(f"/{member.path}", f"sets {key}, which is {owner}", "", severity)
+
+
+_ENV_LINE = re.compile(r"(?m)^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=")
+_SHELL_LINE = re.compile(r"(?m)^[ \t]*export[ \t]+([A-Za-z_]\w*)=(?![\"']?\$\{?\1\b)")
+"""Not ``export PORT=${PORT:-8080}``, which takes what is there."""
+_PYTHON_LINE = re.compile(r"""(?m)^[ \t]*os\.environ\[["']([A-Za-z_]\w*)["']\][ \t]*=(?!=)""")
+
+
+def _setting(base: str) -> re.Pattern[str] | None:
+    """How a file of that name sets variables."""
+    if base == ".env" or base.endswith(".env"):
+        return _ENV_LINE
+    return {"sh": _SHELL_LINE, "py": _PYTHON_LINE}.get(base.rpartition(".")[2])

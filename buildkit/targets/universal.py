@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from buildkit import secret_shapes
 from buildkit.amounts import human
 from buildkit.checks.rule import ERROR, WARNING, Found, rule
 from buildkit.checks.subject import Subject
+from buildkit.containerfiles.image_places import places
+from buildkit.containerfiles.instructions import arguments, read
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
 from buildkit.reading.plain import shown
-from buildkit.targets import secrets_found
 from buildkit.targets.reading import shown_few, variables
 from buildkit.targets.sources import PRACTICE, SEEDS
 
@@ -28,12 +30,12 @@ _LARGE = 10 * 1000**2
 def no_secret(subject: Subject) -> Iterator[Found]:
     """Looks at the config first, then at files that a person could have left there."""
     for name, value in variables(subject.process).items():
-        kinds = secrets_found.shapes(value)
-        if kinds or secrets_found.named(name, value):
+        kinds = secret_shapes.shapes(value)
+        if kinds or secret_shapes.named(name, value):
             yield Found(f"variable {name}", f"holds {kinds[0] if kinds else 'what looks like a secret'}")
     for name, value in (subject.process.get("Labels") or {}).items():
-        kinds = secrets_found.shapes(str(value))
-        if kinds or secrets_found.named(name.rpartition(".")[2], str(value)):
+        kinds = secret_shapes.shapes(str(value))
+        if kinds or secret_shapes.named(name.rpartition(".")[2], str(value)):
             yield Found(f"label {name}", f"holds {kinds[0] if kinds else 'what looks like a secret'}")
     yield from _in_history(subject)
     yield from _in_files(subject)
@@ -42,7 +44,7 @@ def no_secret(subject: Subject) -> Iterator[Found]:
 def _in_history(subject: Subject) -> Iterator[Found]:
     for number, step in enumerate(subject.config.content.get("history") or [], 1):
         text = f"{step.get('created_by', '')} {step.get('comment', '')}"
-        for what in dict.fromkeys([*secrets_found.shapes(text), *secrets_found.assigned(text)]):
+        for what in dict.fromkeys([*secret_shapes.shapes(text), *secret_shapes.assigned(text)]):
             named = "" if " " in what else "a value for "
             yield Found(f"history, line {number}", f"shows {named}{what}")
 
@@ -53,7 +55,7 @@ def _in_files(subject: Subject) -> Iterator[Found]:
     for member in files.every():
         if is_small_text(member):
             content = files.content(member)
-            for kind in secrets_found.shapes((content or b"").decode("utf-8", "replace")):
+            for kind in secret_shapes.shapes((content or b"").decode("utf-8", "replace")):
                 yield Found(f"/{member.path}", f"holds {kind} (layer {member.layer + 1})")
 
 
@@ -67,16 +69,13 @@ def _in_files(subject: Subject) -> Iterator[Found]:
 )
 def no_secret_argument(subject: Subject) -> Iterator[Found]:
     """ARG lines by their names."""
-    for number, line in _instructions(subject.containerfile):
-        keyword, _, rest = line.partition(" ")
-        if keyword.upper() == "ARG":
-            for word in rest.split():
-                if secrets_found.is_secret_name(word.partition("=")[0]):
-                    yield Found(
-                        f"Containerfile:{number}", f"takes a secret as an argument: ARG {word.partition('=')[0]}"
-                    )
-        elif "--build-arg" in line and re.search(r"--build-arg\s+\w*(token|password|secret)", line, re.I):
-            yield Found(f"Containerfile:{number}", "passes a secret with --build-arg")
+    written = read(subject.containerfile)
+    for number, name, _ in arguments(written):
+        if secret_shapes.is_secret_name(name):
+            yield Found(f"Containerfile:{number}", f"takes a secret as an argument: ARG {name}")
+    for one in written.instructions:
+        if re.search(r"--build-arg\s+\w*(token|password|secret)", one.text, re.I):
+            yield Found(f"Containerfile:{one.line}", "passes a secret with --build-arg")
 
 
 @rule(
@@ -104,18 +103,16 @@ def own_tag(subject: Subject) -> Iterator[Found]:
 )
 def pinned_bases(subject: Subject) -> Iterator[Found]:
     """FROM lines and COPY --from of images; a stage of the same file and scratch need no digest."""
-    stages: set[str] = {"scratch"}
-    for number, line in _instructions(subject.containerfile):
-        for image in _images(line):
-            if image not in stages and "@sha256:" not in image and "$" not in image and not image.isdigit():
-                yield Found(f"Containerfile:{number}", f"{image} is not pinned")
-        named = re.match(r"FROM\s+.*\s+AS\s+(\S+)$", line, re.I)
-        stages |= {named[1]} if named else set()
-
-
-def _images(line: str) -> list[str]:
-    found = re.match(r"FROM\s+(?:--\S+\s+)*(\S+)", line, re.I) or re.match(r"(?:COPY|ADD)\s+.*--from=(\S+)", line, re.I)
-    return [found[1]] if found else []
+    stages = {"scratch"}
+    for one in places(read(subject.containerfile), []):
+        if (
+            one.text.lower() not in stages
+            and "@sha256:" not in one.text
+            and "$" not in one.text
+            and not one.text.isdigit()
+        ):
+            yield Found(f"Containerfile:{one.line}", f"{one.text} is not pinned")
+        stages |= {one.stage}
 
 
 @rule(
@@ -214,20 +211,8 @@ _OUTDATED = (
 )
 def up_to_date(subject: Subject) -> Iterator[Found]:
     """Lines that people copy from the platforms' guides."""
-    for number, line in _instructions(subject.containerfile):
+    for one in read(subject.containerfile).instructions:
+        text = "\n".join((f"{one.keyword} {one.text}", *one.documents))
         for pattern, what, do in _OUTDATED:
-            if re.search(pattern, line):
-                yield Found(f"Containerfile:{number}", what, do)
-
-
-def _instructions(text: str) -> Iterator[tuple[int, str]]:
-    """The instructions of a Containerfile with the line that each begins at; continued lines are joined."""
-    begun, joined = 0, ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith("#") or not (joined or line.strip()):
-            continue
-        begun = begun or number
-        joined += line.strip().removesuffix("\\") + " "
-        if not line.rstrip().endswith("\\"):
-            yield begun, joined.strip()
-            begun, joined = 0, ""
+            if re.search(pattern, text):
+                yield Found(f"Containerfile:{one.line}", what, do)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from docs.generate import codes, commands, lock, recipes, registries, settings, targets
+from docs.generate import codes, commands, environment, lock, recipes, registries, settings, targets
 
 COMMAND = "python -m docs.generate"
 REFERENCE = Path(__file__).parent.parent / "reference"
@@ -18,6 +18,7 @@ def pages() -> Mapping[str, str]:
     """The text of every page as the code stands now."""
     made = {
         "cli.md": commands.page(),
+        "environment.md": environment.page(),
         "exit-codes.md": codes.page(),
         "lock.md": lock.page(),
         "recipe.md": recipes.page(),

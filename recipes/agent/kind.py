@@ -24,6 +24,7 @@ from buildkit.reading.plain import Refusal, Refusals, plain, shown
 from buildkit.spec import ImageRef, SourceRef, Spec
 from recipes.agent import reserved
 from recipes.agent.extra import ExtraFiles, extra_layer, extra_sources
+from recipes.agent.idle import never_served
 from recipes.agent.packages import SETTLE, packages, requirements, settings, settle_program
 from recipes.agent.project import LOCK, PROJECT, Reading, lock_of, module_of, read
 from recipes.agent.served import APP, Entrypoint, command_of, process_of, served_module
@@ -203,9 +204,10 @@ def _folder(info: ValidationInfo) -> Path | None:
 
 
 def _unserved(root: Path, reading: Reading, entrypoint: str | tuple[str, ...]) -> Iterator[Problem]:
-    """Why ``module:app`` could not be served."""
+    """Why nothing would be served."""
     module = served_module(entrypoint)
     if module is None:
+        yield from never_served(root, entrypoint)
         return
     if not module_of(root, reading.roots, module):
         yield Problem("entrypoint", f"the project has no module {module}", "name a file of the project without its .py")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from buildkit.containerfiles.instructions import arguments, assigned, read
 from buildkit.errors import Problem
 from buildkit.sources.ignored import Ignored
 from buildkit.sources.walk import Found, found
@@ -86,25 +87,10 @@ def _of_env(text: str) -> Names:
 
 
 def _of_containerfile(text: str) -> Names:
-    """What ENV and ARG set (docs.docker.com, "Dockerfile reference"), over continued lines, each at its own line."""
-    instruction = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if re.match(r"\s*#", line):
-            continue
-        began = re.match(r"\s*(ENV|ARG)\s+(.*)", line, re.IGNORECASE)
-        instruction = began[1].upper() if began else instruction
-        if instruction:
-            words = began[2] if began else line
-            yield from ((number, name) for name in _set_by(words, first=began is not None))
-        if not line.rstrip().endswith("\\"):
-            instruction = ""
-
-
-def _set_by(words: str, *, first: bool) -> Iterator[str]:
-    without_values = re.sub(r"=(?:\"(?:\\.|[^\"\\])*\"|'[^']*'|(?:\\.|[^\s\\])*)", "= ", words)
-    names = re.findall(r"(?:^|\s)([A-Za-z_]\w*)=", without_values)
-    alone = re.match(r"([A-Za-z_]\w*)(?:\s|$)", words) if first else None
-    yield from names or ([alone[1]] if alone else [])
+    """What ENV and ARG set, each at its own line."""
+    written = read(text)
+    found = [*assigned(written), *arguments(written)]
+    yield from sorted((line, name) for line, name, _ in found)
 
 
 def _of_toml(text: str) -> Names:

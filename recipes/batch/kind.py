@@ -20,7 +20,7 @@ from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.reference import Platform, Reference, is_repository
 from buildkit.oci.tar import Entry
 from buildkit.pin import File, Inventory, Pins
-from buildkit.placing import placed
+from buildkit.placing import placed, written
 from buildkit.plan import Plan, PlannedFile, PlannedLayer
 from buildkit.process import Environment, process
 from buildkit.reading.plain import Refusal, plain, shown
@@ -32,6 +32,8 @@ HUB = "https://huggingface.co"
 DEBIAN = ("default-jre-headless", "zip")
 """What Docker's official Python images have not, and ModelArts asks for."""
 COMMAND = ("/bin/sh", "/home/run.sh")
+AUTHORITIES = "/etc/ssl/certs/java/cacerts"
+"""Where Debian's package ca-certificates-java writes the store of authorities."""
 CODE, MODEL, PYTHON = "home/app", "home/model", "opt/modelpack/python"
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(?:=[\w.+:~-]+)?", re.ASCII)
 _USER = re.compile(r"\d{1,10}(?::\d{1,10})?", re.ASCII)
@@ -122,6 +124,8 @@ class Batch:
         added = list(archives)
         if listed:
             archives["requirements.tar"] = (placed("requirements", listed.files, "requirements", "requirements"),)
+        if spec.packages:
+            archives["tools.tar"] = (_tools(),)
         return Plan(
             name=spec.name,
             base=base,
@@ -146,10 +150,10 @@ class Batch:
         if not is_repository(name):
             hint = "lower-case letters and digits, with . _ - and / between them"
             raise InvalidInput("nothing was written", [Problem(shown(name), "is not an image's name", hint)])
-        from recipes.batch.starter import PROGRAM, RECIPE, SCRIPT
+        from recipes.batch.starter import IGNORED, PROGRAM, RECIPE, SCRIPT
 
         recipe = RECIPE.replace("NAME", name).replace("BASE", BASE)
-        return {"recipe.yaml": recipe, "run.sh": SCRIPT, "predict.py": PROGRAM}
+        return {"recipe.yaml": recipe, "run.sh": SCRIPT, "predict.py": PROGRAM, ".containerignore": IGNORED}
 
 
 def _layers(spec: BatchSpec, pins: Pins) -> Iterator[PlannedLayer]:
@@ -161,6 +165,12 @@ def _layers(spec: BatchSpec, pins: Pins) -> Iterator[PlannedLayer]:
     script = pins.sources["script"].files[0]
     boot = PlannedFile(Entry("home/run.sh", 0o755, script.size), "script", script)
     yield PlannedLayer("code", code.directories, (*code.files, boot))
+
+
+def _tools() -> PlannedLayer:
+    """What runs once behind the installation of packages, and is in no layer."""
+    text = (resources("recipes.batch") / "keystore.py").read_text(encoding="utf-8")
+    return PlannedLayer("tools", (Entry("tools", 0o755, directory=True),), (written("tools/keystore.py", text),))
 
 
 def _program(spec: BatchSpec, project: Inventory) -> list[File]:
@@ -204,6 +214,8 @@ def _containerfile(spec: BatchSpec, base: Reference, decided: Mapping[str, Any],
         base=base,
         archives=archives,
         packages=list(spec.packages),
+        tools_key=_tools().key,
+        authorities=AUTHORITIES,
         requirements=spec.requirements,
         python=PYTHON,
         labels=decided["Labels"],

@@ -26,6 +26,11 @@ python3 predict.py "${INPUT_DIR:-/tmp/input}" "${OUTPUT_DIR:-/tmp/output}"
 echo "job: done"
 """
 
+IGNORED = """\
+# What is no part of the program: 'modelpack deploy' writes there.
+deploy
+"""
+
 PROGRAM = '''\
 """Reads every file of a folder, and writes what it finds into another."""
 

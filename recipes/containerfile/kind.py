@@ -18,9 +18,10 @@ from buildkit.placing import laid_out
 from buildkit.plan import Plan, Secret
 from buildkit.process import Environment
 from buildkit.reading.plain import Refusal, shown
+from buildkit.secret_shapes import is_secret_name, shapes
 from buildkit.spec import FileRef, OneFile, Project, ProjectRef, SourceRef, Spec
 from recipes.containerfile.project import Read, found, read_project
-from recipes.containerfile.secrets import HINT, holds_secret, names_secret
+from recipes.containerfile.secrets import HINT
 from recipes.containerfile.starter import files as starter_files
 
 _RESERVED = ("SOURCE_DATE_EPOCH", "BUILDKIT_")
@@ -28,7 +29,7 @@ _RESERVED = ("SOURCE_DATE_EPOCH", "BUILDKIT_")
 
 def _arguments(arguments: Environment) -> Environment:
     for name, value in arguments.items():
-        if names_secret(name) or holds_secret(value):
+        if is_secret_name(name) or shapes(value):
             raise Refusal(f"{shown(name)} is a secret, and a build argument is read by everybody", HINT)
         if name.upper().startswith(_RESERVED):
             raise Refusal(f"{shown(name)} steers the engine, and would build something else than what is locked")

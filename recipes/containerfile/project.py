@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildkit.containerfiles.instructions import Trouble, Written, read
-from buildkit.containerfiles.shell_words import raw_words
+from buildkit.containerfiles.instructions import Trouble, Written, arguments, read
 from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.reference import Platform
 from buildkit.plan import Secret
@@ -111,12 +110,7 @@ def _unused(
     place: Path, written: Written, build_args: Mapping[str, str], secrets: Mapping[str, Secret]
 ) -> list[Problem]:
     """What the recipe gives and no line takes: most often a word that is spelled otherwise there."""
-    declared = {
-        one.text[start:end].partition("=")[0]
-        for one in written.instructions
-        if one.keyword == "ARG"
-        for start, end in raw_words(one.text, written.escape) or ()
-    }
+    declared = {name for _, name, _ in arguments(written)}
     unknown = [name for name in build_args if name not in declared and not _PREDEFINED.fullmatch(name)]
     idle = [name for name in secrets if name not in mounted(written)]
     hint = f"its ARGs are {', '.join(sorted(declared)) or 'none'}"

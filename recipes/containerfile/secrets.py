@@ -2,64 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
-from buildkit.containerfiles.instructions import Trouble, Written, assigned, flags
-from buildkit.containerfiles.shell_words import raw_words
+from buildkit.containerfiles.instructions import Trouble, Written, arguments, assigned, flags
+from buildkit.containerfiles.shell_words import unquoted
 from buildkit.plan import Secret
+from buildkit.secret_shapes import is_secret_name, named, shapes
 
-_NAME = re.compile(
-    r"(?:.*_)?(?:TOKEN|PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIALS?|APIKEY|(?:API|ACCESS|SECRET|PRIVATE|SSH)_KEY)",
-    re.IGNORECASE,
-)
-_VALUE = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{20,}|gh[opsu]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|sk-[\w-]{32,}"
-    r"|(?:AKIA|ASIA)[A-Z0-9]{16}|xox[abprs]-[\w-]{20,})\b|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-    r"|\b[a-z][a-z0-9+.-]*://[^\s/:@'\"$]+:[^\s/@'\"$]+@"
-)
 HINT = "mount it instead: RUN --mount=type=secret,id=NAME, and name it under 'secrets' in the recipe"
-
-
-def names_secret(name: str) -> bool:
-    """Whether a variable is named as a secret is: by its last word, so that ``MAX_TOKENS`` and ``TOKEN_PATH`` are none."""
-    return bool(_NAME.fullmatch(name))
-
-
-def holds_secret(text: str) -> bool:
-    """Whether a text holds something that has a secret's shape: a token of a known form, a URL with a password."""
-    return bool(_VALUE.search(text))
 
 
 def left_in(written: Written) -> Iterator[Trouble]:
     """Every secret that a Containerfile holds or asks for in a way that leaves it in the image or its history."""
     shaped = set()
     for instruction in written.instructions:
-        if any(holds_secret(text) for text in (instruction.text, *instruction.documents)):
+        if any(shapes(text) for text in (instruction.text, *instruction.documents)):
             shaped.add(instruction.line)
             yield Trouble(instruction.line, f"{instruction.keyword} holds what looks like a secret", HINT)
-    named = [(line, "ENV", name) for line, name, value in assigned(written) if _is_secret(name, value)]
-    named += [
-        (line, "ARG", name) for line, name, value in _arguments(written) if value is None or _is_secret(name, value)
+    found = [
+        (line, "ENV", name) for line, name, value in assigned(written) if named(name, unquoted(value, written.escape))
     ]
-    for line, keyword, name in named:
-        if line not in shaped and names_secret(name):
+    found += [
+        (line, "ARG", name)
+        for line, name, value in arguments(written)
+        if is_secret_name(name) and (value is None or named(name, unquoted(value, written.escape)))
+    ]
+    for line, keyword, name in found:
+        if line not in shaped:
             yield Trouble(line, f"{keyword} {name} is read by everybody who can read the image", HINT)
-
-
-def _is_secret(name: str, value: str) -> bool:
-    """Whether a variable is set to a secret by its name; empty, or a path, is none."""
-    bare = value.strip("'\"")
-    return names_secret(name) and bool(bare) and not bare.startswith("/")
-
-
-def _arguments(written: Written) -> Iterator[tuple[int, str, str | None]]:
-    """The names that ARG lines ask for, with their defaults where they have some."""
-    for one in written.instructions:
-        if one.keyword == "ARG":
-            for start, end in raw_words(one.text, written.escape) or ():
-                name, equals, default = one.text[start:end].partition("=")
-                yield one.line, name, default if equals else None
 
 
 def unmounted(written: Written, secrets: Mapping[str, Secret]) -> Iterator[Trouble]:

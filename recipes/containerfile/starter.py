@@ -87,5 +87,6 @@ ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
 _IGNORE = """\
 # What is no part of an image. Histories, caches, .env files and the recipe itself never are.
 README.md
+deploy
 tests
 """

@@ -195,8 +195,10 @@ class Triton:
         )
 
     def meant_for(self, spec: Spec) -> str | None:
-        """A model deployment of OCI Data Science with Triton; where KServe serves, any platform."""
-        return None if isinstance(spec, TritonSpec) and spec.variant == "kserve" else "oci-data-science:triton"
+        """A model deployment of OCI Data Science with Triton; where KServe's Triton serves, any platform."""
+        if isinstance(spec, TritonSpec) and spec.variant == "kserve":
+            return None
+        return "oci-data-science:triton"
 
     def starter(self, name: str) -> Mapping[str, str]:
         """A project to start from, with a model for the Python backend; raises InvalidInput for an unusable name."""

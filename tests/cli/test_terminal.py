@@ -18,8 +18,10 @@ from rich.console import Console
 from buildkit.cli.bars import bars
 from buildkit.events import Began, Ended, Event, Moved, Said
 from tests.cli.test_cli import modelpack
+from tests.fakes.registry import Registry
+from tests.fakes.registry_auth import Account, Auth
 from tests.place import Place
-from tests.terminal import COLUMNS, at_terminal, screen_of
+from tests.terminal import COLUMNS, Screen, at_terminal
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 MB = 1_000_000
@@ -31,16 +33,21 @@ class Drawn(io.StringIO):
     def __init__(self) -> None:
         super().__init__()
         self.screens: list[list[str]] = []
+        self._screen = Screen()
+        self._seen = 0
 
     def flush(self) -> None:
-        self.screens.append(screen_of(self.getvalue().replace("\n", "\r\n")))
+        written = self.getvalue()
+        self._screen.feed(written[self._seen :].replace("\n", "\r\n"))
+        self._seen = len(written)
+        self.screens.append(self._screen.lines())
 
     def isatty(self) -> bool:
         return True
 
 
-def drawn(events: list[Event], seconds: float = 0.01) -> Drawn:
-    """The screens that somebody sees; between two events the clock goes on by ``seconds``."""
+def drawn(events: list[Event], seconds: float = 0.01, *, redraw: bool = True) -> Drawn:
+    """The screens that somebody sees, one for each event; between two events the clock goes on by ``seconds``."""
     now = 0.0
 
     def clock() -> float:
@@ -52,6 +59,9 @@ def drawn(events: list[Event], seconds: float = 0.01) -> Drawn:
         for event in events:
             now += seconds
             emit(event)
+            region = getattr(emit, "__self__").region  # noqa: B009 - a callable is all that a command has of it
+            if redraw and region.live.is_started:
+                region.refresh()
     return drawn
 
 
@@ -102,10 +112,10 @@ def test_small_files_share_one_bar() -> None:
         events += [Moved(f"small {number}", 1000), Ended(f"small {number}", "read")]
         if number == 1000:
             events.append(Said("half of it"))
-    seen = drawn(events)
+    seen = drawn(events, redraw=False)
     assert max(height(screen) for screen in seen.screens) == 1
     assert len(seen.screens) < 50, "it draws for every file"
-    assert any("small files" in line for screen in seen.screens for line in screen)
+    assert any("small ones" in line for screen in seen.screens for line in screen)
     assert seen.screens[-1][-1:] == ["half of it"]
 
 
@@ -197,6 +207,17 @@ def test_nobody_is_asked_where_nobody_sits(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "recipe.yaml\n", "")
     refused = at_terminal("login", "quay.io", environment={"CI": "true"})
     assert refused.code == 2 and "Username" not in refused.raw
+
+
+def test_a_question_stays_where_it_is_read(tmp_path: Path) -> None:
+    """Who is asked for a name must see the question, and nobody behind them the password."""
+    with Registry(auth=Auth(mode="basic", accounts={"me": Account("s3cret")})) as registry:
+        answers = [("Username: ", "me"), ("Password: ", "s3cret")]
+        shown = at_terminal("login", registry.address, cwd=tmp_path, answers=answers)
+    assert shown.code == 0, shown.raw
+    assert "Username: me" in shown.lines and "Password:" in shown.lines, shown.lines
+    assert any(line.startswith(f"logged in to {registry.address}") for line in shown.lines)
+    assert "s3cret" not in shown.raw
 
 
 def test_who_leaves_a_question_leaves_no_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from buildkit.containerfiles.image_places import Named, binds, pinned, places, relocated
-from buildkit.containerfiles.instructions import assigned, read, replaced
+from buildkit.containerfiles.instructions import arguments, assigned, read, replaced
 from buildkit.containerfiles.shell_words import Unreadable, expanded, raw_words, unquoted
 from buildkit.oci.reference import Reference
 
@@ -57,6 +57,12 @@ def test_every_place_that_names_an_image() -> None:
         (11, "COPY --from", "build"),
         (12, "COPY --from", "late:3"),
     ]
+
+
+def test_the_arguments_of_a_file() -> None:
+    """A secret that a build asks for as an argument is told at another line than its own, or not at all."""
+    text = "ARG A=1\nFROM a\nARG B \\\n  C='x y'\nENV D=1\n"
+    assert list(arguments(read(text))) == [(1, "A", "1"), (3, "B", None), (4, "C", "'x y'")]
 
 
 def test_here_documents_are_no_instructions() -> None:
@@ -147,7 +153,7 @@ def test_the_variables_of_a_file() -> None:
     """A name that a platform keeps for itself stands on a second line, or in the old form, and nobody sees it."""
     text = "FROM a\nENV A=1 \\\n # B=2\n    C='x y'  D=\nenv E f g\nONBUILD ENV F=1\nLABEL G=1\nRUN H=1 x\n"
     assert list(assigned(read(text))) == [
-        (2, "A", "1"), (2, "C", "'x y'"), (2, "D", ""), (5, "E", "f g"), (6, "F", "1"),
+        (2, "A", "1"), (4, "C", "'x y'"), (4, "D", ""), (5, "E", "f g"), (6, "F", "1"),
     ]  # fmt: skip
 
 

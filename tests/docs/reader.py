@@ -84,7 +84,7 @@ class Reader:
         with subprocess.Popen(
             ["bash", "-c", script],
             cwd=where,
-            env=self._variables(),
+            env=self.variables(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -101,7 +101,8 @@ class Reader:
             said, _ = running.communicate(timeout=600)
         return subprocess.CompletedProcess(script, running.returncode, "".join([*first, said]))
 
-    def _variables(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
+        """The shell's environment: a home of its own, this modelpack, and the stand-ins for the programs of others."""
         here = str(Path(sys.executable).parent)
         home = self.folder / "home"
         home.mkdir(exist_ok=True)

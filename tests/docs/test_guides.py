@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,12 @@ def test_a_guide_says_what_happens(name: str, tmp_path: Path) -> None:
     assert not reader.wrong, "\n".join(reader.wrong)
     assert reader.ran
     assert all(set(block.note[6:].split()) & ENGINE for block in reader.unread)
+
+
+def test_a_guide_can_be_followed_by_hand() -> None:
+    """Who doubts a guide opens the shell that CONTRIBUTING names, and there is none."""
+    typed = 'echo "$TOKEN" | modelpack login quay.io -u you+robot --password-stdin && modelpack init modelcar a && ls'
+    command = [sys.executable, "-m", "tests.docs", "bash", "-c", typed]
+    done = subprocess.run(command, cwd=GUIDES.parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["a/recipe.yaml", "a"]

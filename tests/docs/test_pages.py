@@ -99,6 +99,23 @@ def test_commands_in_sentences_are_there(name: str) -> None:
         assert options <= known()[command], typed
 
 
+def nameless(page: Path) -> list[str]:
+    """The files of a page whose names are only in the fence's title, which not every reader is shown."""
+    found, said = [], ""
+    for part in re.split(r"(^```.*?^```$)", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL):
+        title = re.match(r'```\w+ title="([^"]+)"', part)
+        if title and f"`{title[1]}`" not in said:
+            found.append(title[1])
+        said = part
+    return found
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_files_are_named_in_sentences(name: str) -> None:
+    """On a site that shows no titles of fences nobody knows into which file a text belongs."""
+    assert not nameless(ROOT / name)
+
+
 def test_readme_shows_what_happens(tmp_path: Path) -> None:
     """The first page that anybody reads shows a command that fails, or another answer."""
     shutil.copytree(ROOT / "samples", tmp_path / "work" / "samples")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from buildkit.settings_file import SettingsFile
 from buildkit.target_settings import SETTINGS
 from buildkit.targets import TARGETS
 from docs.generate.commands import commands, parameters
+from docs.generate.environment import VARIABLES
 from docs.generate.pages import COMMAND, pages, stale
 from docs.generate.recipes import ours
 
@@ -77,6 +79,33 @@ def test_the_reference_leaves_nothing_out() -> None:
     codes = {value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
     assert set(errors.EXIT_CODES) == codes
     assert len(app.registered_commands) == len(commands()) > 20
+
+
+def read_by_the_code() -> set[str]:
+    """The variables that modelpack asks its environment for, by their names or by constants that hold them."""
+    found: set[str] = set()
+    # What targets and probes call an environment is the one of a container.
+    ours = (path for path in (ROOT / "buildkit").rglob("*.py") if not {"targets", "probe"} & set(path.parts))
+    for path in ours:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named: ast.expr | None = None
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+                named = node.args[0] if ast.unparse(node.func.value).endswith(("environ", "environment")) else None
+            elif isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith(("environ", "environment")):
+                named = node.slice
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith("_VARIABLE"):
+                named = node.value
+            if isinstance(named, ast.Constant) and isinstance(named.value, str):
+                found.add(named.value)
+    return found
+
+
+def test_every_variable_that_is_read_is_told() -> None:
+    """A variable that nobody told of changes what a command does on one machine and not on another."""
+    told = {name for variables in VARIABLES.values() for name in variables}
+    by_libraries = {"HF_TOKEN", "MODELPACK_NAME_USERNAME", "MODELPACK_NAME_PASSWORD"}
+    by_shells = {"COMP_CWORD", "COMP_WORDS"}
+    assert read_by_the_code() - by_shells == told - by_libraries
 
 
 class _Page(HTMLParser):

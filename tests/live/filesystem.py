@@ -15,6 +15,8 @@ from buildkit.world import World
 
 Entry = tuple[str, int, int, int, str]
 OPAQUE = ".wh..wh..opq"
+MOUNTED = {"etc", "etc/hosts", "etc/resolv.conf", "run", "proc", "sys", "dev"}
+"""Where podman mounts something of its own while a command runs; it leaves an empty place where a base has none."""
 
 
 def _manifest(settings: Settings, reference: str) -> tuple[Any, Manifest]:

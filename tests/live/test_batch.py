@@ -20,7 +20,9 @@ from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World
 from tests.live.base_images import OFFICIAL_PYTHON, BaseImageError, push_bases
+from tests.live.clean import unwanted
 from tests.live.conftest import missing
+from tests.live.filesystem import MOUNTED, process_of, tree
 from tests.live.install import program
 from tests.live.layers import entries_above
 from tests.live.registry import LiveRegistry
@@ -84,7 +86,13 @@ def test_the_sample_runs_and_what_it_made_is_a_ready_base(
 ) -> None:
     """Python, Java and zip must be there; and with a base that has them, all engines build one image that runs."""
     whole = project(tmp_path / "whole", live_registry)
-    ready = build(whole, "podman")
+    other, ready = (build(whole, engine) for engine in ("buildx", "podman"))
+    files, others = tree(find(whole), ready), tree(find(whole), other)
+    differing = {name for name in files.keys() | others.keys() if files.get(name) != others.get(name)} - MOUNTED
+    assert not differing, f"the engines differ in {sorted(differing)[:10]}"
+    assert process_of(find(whole), ready) == process_of(find(whole), other)
+    assert "etc/ssl/certs/java/cacerts" in files and not [name for name in files if name.startswith("tools")]
+    assert not unwanted(files)
     said = run("podman", ready)
     assert "points: wrote /tmp/output/answers.zip" in said, said
     run(

@@ -20,21 +20,16 @@ from buildkit.world import World
 from tests.fakes.hub import Hub
 from tests.live.base_images import ROOTFS, push_bases
 from tests.live.clean import unwanted
-from tests.live.filesystem import process_of, tree
+from tests.live.filesystem import MOUNTED, process_of, tree
 from tests.live.registry import LiveRegistry
 
 pytestmark = [pytest.mark.live, pytest.mark.engine]
 HOSTS = ("docker.io", "registry.access.redhat.com", "nvcr.io", "quay.io")
 ELSEWHERE = {
-    "agent": "its own tests compare its engines",
-    "server": "its own tests compare its engines",
     "azureml": "needs a stand-in for its installer: tests/live/test_azureml.py does all of this",
-    "batch": "needs a stand-in with a Java runtime, which its own tests have",
+    "batch": "asks for a Python that the stand-ins have not: its own tests do all of this with its sample",
     "triton": "needs a stand-in with a server, which its own tests have",
 }
-
-MOUNTED = {"etc", "etc/hosts", "etc/resolv.conf", "run", "proc", "sys", "dev"}
-"""Where podman mounts something of its own while a command runs; it leaves an empty place where a base has none."""
 
 
 @pytest.fixture(scope="module")

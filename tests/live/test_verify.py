@@ -37,7 +37,8 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.engine]
 
-ENGINES = ("podman", "docker")
+BOTH = pytest.mark.parametrize("builder", ["podman", "docker"], indirect=True)
+"""For what the engines do in their own ways. What a server answers is the same in both, and asked in podman alone."""
 CURL = """#!/usr/bin/python3
 import sys, urllib.request
 urllib.request.urlopen(sys.argv[-1], timeout=3)
@@ -68,10 +69,17 @@ class Builder:
     engine: Engine
     bases: Mapping[str, str]
     folder: Path
+    built: dict[tuple[str, str], str]
 
     def build(self, containerfile: str) -> str:
-        """The id of an image of that Containerfile."""
+        """The id of an image of that Containerfile: the same one for every test that asks for it."""
         self.folder.mkdir(exist_ok=True)
+        key = (self.engine.name, containerfile)
+        if key not in self.built:
+            self.built[key] = self._build(containerfile)
+        return self.built[key]
+
+    def _build(self, containerfile: str) -> str:
         shutil.copy(Path(served.__file__), self.folder)
         (self.folder / "curl").write_text(CURL)
         (self.folder / "Containerfile").write_text(containerfile)
@@ -97,10 +105,19 @@ class Builder:
         return [name for name in done.stdout.split() if name.startswith(("modelpack-", PREFIX))]
 
 
-@pytest.fixture(params=ENGINES)
-def builder(request: pytest.FixtureRequest, bases: Mapping[str, str], tmp_path: Path) -> Iterator[Builder]:
-    request.getfixturevalue(f"{request.param}_environment")
-    builder = Builder(engine_named(request.param), bases, tmp_path / "context")
+@pytest.fixture(scope="module")
+def built() -> dict[tuple[str, str], str]:
+    """The images that this module's tests have built so far."""
+    return {}
+
+
+@pytest.fixture
+def builder(
+    request: pytest.FixtureRequest, bases: Mapping[str, str], tmp_path: Path, built: dict[tuple[str, str], str]
+) -> Iterator[Builder]:
+    name = getattr(request, "param", "podman")
+    request.getfixturevalue(f"{name}_environment")
+    builder = Builder(engine_named(name), bases, tmp_path / "context", built)
     yield builder
     assert builder.containers() == [], "a container stayed behind"
 
@@ -128,10 +145,21 @@ CHAT = {"samples": [{"path": "/chat", "body": {"message": "hello"}}]}
 API = {"apis": [{"url": "/predict"}]}
 
 
-@pytest.mark.parametrize(
-    ("target", "changes"),
-    [("oci-data-science", {}), ("oci-genai", CHAT), ("modelarts:online", API), ("azureml:v2", {}), ("vertex", {})],
-)
+def in_podman(cases: list[Any], *in_docker: int) -> list[Any]:
+    """Every case with podman, and those of these places with docker as well."""
+    return [("podman", *case) for case in cases] + [("docker", *cases[place]) for place in in_docker]
+
+
+RIGHT: list[Any] = [
+    ("oci-data-science", {}),
+    ("oci-genai", CHAT),
+    ("modelarts:online", API),
+    ("azureml:v2", {}),
+    ("vertex", {}),
+]
+
+
+@pytest.mark.parametrize(("builder", "target", "changes"), in_podman(RIGHT, 0, 1), indirect=["builder"])
 def test_a_right_server_keeps_every_rule(builder: Builder, target: str, changes: dict[str, Any]) -> None:
     """A false alarm stops an image that its platform would have taken."""
     report = verified(builder, builder.server(), target, **changes)
@@ -146,29 +174,32 @@ def test_sagemaker_starts_serve(builder: Builder) -> None:
     assert "SM-04" in broken(verified(builder, wrong, "sagemaker"))
 
 
+BROKEN_SERVERS: list[Any] = [
+    ("binds", "oci-data-science", {}, {"ODS-01", "ODS-05", "ODS-14"}),
+    ("redirect", "oci-data-science", {}, {"ODS-02", "UNI-09"}),
+    ("early", "oci-data-science", {}, {"ODS-02"}),
+    ("deaf", "oci-data-science", {}, {"UNI-08"}),
+    ("port", "oci-data-science", {}, {"ODS-01", "ODS-05", "ODS-14"}),
+    ("ends", "oci-genai", CHAT, {"OGH-03", "OGH-13"}),
+    ("writes", "oci-genai", CHAT, {"OGH-05", "OGH-07"}),
+    ("no events", "oci-genai", CHAT, {"OGH-05"}),
+    ("early", "oci-genai", CHAT, {"OGH-03"}),
+    ("plain health", "oci-genai", CHAT, {"OGH-03", "OGH-04"}),
+    ("deaf", "modelarts:online", API, {"MA-12"}),
+    ("ignores the variables", "vertex", {}, {"VX-04", "VX-03", "VX-06"}),
+]
+
+
 @pytest.mark.parametrize(
-    ("fault", "target", "changes", "rules"),
-    [
-        ("binds", "oci-data-science", {}, {"ODS-01", "ODS-05", "ODS-14"}),
-        ("redirect", "oci-data-science", {}, {"ODS-02", "UNI-09"}),
-        ("early", "oci-data-science", {}, {"ODS-02"}),
-        ("deaf", "oci-data-science", {}, {"UNI-08"}),
-        ("port", "oci-data-science", {}, {"ODS-01", "ODS-05", "ODS-14"}),
-        ("ends", "oci-genai", CHAT, {"OGH-03", "OGH-13"}),
-        ("writes", "oci-genai", CHAT, {"OGH-05", "OGH-07"}),
-        ("no events", "oci-genai", CHAT, {"OGH-05"}),
-        ("early", "oci-genai", CHAT, {"OGH-03"}),
-        ("plain health", "oci-genai", CHAT, {"OGH-03", "OGH-04"}),
-        ("deaf", "modelarts:online", API, {"MA-12"}),
-        ("ignores the variables", "vertex", {}, {"VX-04", "VX-03", "VX-06"}),
-    ],
+    ("builder", "fault", "target", "changes", "rules"), in_podman(BROKEN_SERVERS, 0, 3, 6), indirect=["builder"]
 )
 def test_a_broken_server_is_found_by_its_rule(
     builder: Builder, fault: str, target: str, changes: dict[str, Any], rules: set[str]
 ) -> None:
     """What is not found here is found by the platform, after the image was pushed and deployed."""
-    # As root it may write anywhere that is not read-only.
-    report = verified(builder, builder.server(fault, "USER 0" if fault == "writes" else ""), target, **changes)
+    # As root it may write anywhere that is not read-only. The fault comes with the target's env: one image serves them all.
+    image = builder.server(more="USER 0" if fault == "writes" else "")
+    report = verified(builder, image, target, env={"FAULT": fault}, **changes)
     assert broken(report) == rules, told(report)
     if fault == "writes":
         assert "/var/written.txt" in told(report)
@@ -180,6 +211,7 @@ def test_a_missing_curl_is_found(builder: Builder) -> None:
     assert broken(report) == {"ODS-06"}, told(report)
 
 
+@BOTH
 @pytest.mark.parametrize("target", ["kserve:modelcar", "kserve:native", "kubernetes"])
 def test_a_right_modelcar_keeps_every_rule(builder: Builder, target: str) -> None:
     """KServe's own commands work on it, and any user reads it."""
@@ -188,19 +220,21 @@ def test_a_right_modelcar_keeps_every_rule(builder: Builder, target: str) -> Non
     assert report.count(NOTE) == 0, told(report)
 
 
+BROKEN_MODELCARS: list[Any] = [
+    ("chmod 0600 /models/1/model.onnx", "", "kserve:modelcar", "KS-05"),
+    ("chmod 0700 /models/1", "", "kserve:modelcar", "KS-05"),
+    ("chown 1001:1001 /models/config.json && chmod 0440 /models/config.json", "", "kserve:native", "KS-05"),
+    ("chmod 0700 /models/1", "", "kubernetes", "KV-03"),
+    ("mv /models /model", "", "kserve:modelcar", "KS-01"),
+    ("mv /models /model", "", "kserve:native", "KS-01"),
+    ("rm -r /models/*", "", "kserve:modelcar", "KS-01"),
+    (RIGHT_MODES, 'ENTRYPOINT ["/bin/sleep"]', "kserve:modelcar", "KS-03"),
+    ("rm /bin/sh /bin/ash", "", "kserve:modelcar", "KS-02"),
+]
+
+
 @pytest.mark.parametrize(
-    ("modes", "more", "target", "rule"),
-    [
-        ("chmod 0600 /models/1/model.onnx", "", "kserve:modelcar", "KS-05"),
-        ("chmod 0700 /models/1", "", "kserve:modelcar", "KS-05"),
-        ("chown 1001:1001 /models/config.json && chmod 0440 /models/config.json", "", "kserve:native", "KS-05"),
-        ("chmod 0700 /models/1", "", "kubernetes", "KV-03"),
-        ("mv /models /model", "", "kserve:modelcar", "KS-01"),
-        ("mv /models /model", "", "kserve:native", "KS-01"),
-        ("rm -r /models/*", "", "kserve:modelcar", "KS-01"),
-        (RIGHT_MODES, 'ENTRYPOINT ["/bin/sleep"]', "kserve:modelcar", "KS-03"),
-        ("rm /bin/sh /bin/ash", "", "kserve:modelcar", "KS-02"),
-    ],
+    ("builder", "modes", "more", "target", "rule"), in_podman(BROKEN_MODELCARS, 0, 3, 7), indirect=["builder"]
 )
 def test_a_broken_modelcar_is_found_by_its_rule(
     builder: Builder, modes: str, more: str, target: str, rule: str
@@ -210,6 +244,7 @@ def test_a_broken_modelcar_is_found_by_its_rule(
     assert broken(report) == {rule}, told(report)
 
 
+@BOTH
 def test_an_image_without_a_shell_is_a_fine_volume_and_no_modelcar(builder: Builder) -> None:
     """FROM scratch is what native mode is for; the sidecar needs a shell."""
     image = builder.build(
@@ -231,6 +266,7 @@ def test_a_batch_image_needs_its_script_and_its_programs(builder: Builder) -> No
     assert broken(verified(builder, wrong, "modelarts:batch")) == {"MA-09", "MA-10"}
 
 
+@BOTH
 def test_what_lies_under_the_mount_is_hidden(builder: Builder) -> None:
     """The platform mounts the artefact over what the image has there: a server that is shipped there never starts."""
     place = "/opt/ds/model/deployed_model"
@@ -265,6 +301,7 @@ def modelcar(bases: Mapping[str, str], live_registry: LiveRegistry, tmp_path: Pa
     return folder / "recipe.yaml"
 
 
+@BOTH
 def test_a_recipe_is_verified_before_and_after_it_is_pushed(
     builder: Builder, modelcar: Path, live_registry: LiveRegistry
 ) -> None:
@@ -284,6 +321,7 @@ def test_a_recipe_is_verified_before_and_after_it_is_pushed(
     assert [broken(report) for report in reports] == [set(), set()]
 
 
+@BOTH
 def test_an_image_of_a_layout_is_loaded_and_leaves_nothing(builder: Builder, modelcar: Path) -> None:
     """What was loaded for a verification must not fill the engine's store."""
     world = World(find(modelcar.parent), silent)
@@ -319,6 +357,7 @@ def answers(port: int) -> bool:
         return False
 
 
+@BOTH
 def test_run_serves_until_it_is_interrupted(builder: Builder) -> None:
     """The loop of a developer: run, ask, Ctrl-C, and nothing is left."""
     port = free_port()
@@ -332,6 +371,7 @@ def test_run_serves_until_it_is_interrupted(builder: Builder) -> None:
     assert "/health" in out
 
 
+@BOTH
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_verification_leaves_no_container(builder: Builder, number: signal.Signals) -> None:
     """A cancelled job of a pipeline must not leave a server running on the machine."""

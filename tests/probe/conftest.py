@@ -35,7 +35,7 @@ class InProcess:
 
     def inside(self, *words: str, seconds: float = 10) -> Done:
         match words:
-            case ("cat", "/proc/net/tcp"):
+            case ("cat", "/proc/net/tcp", *_):
                 return Done(0, TABLE.format(address=self.address, port=self.container_port))
             case ("cat", "/proc/1/status"):
                 return Done(0, f"SigCgt:\t{'0000000000004002' if self.hears else '0000000000000002'}\n")

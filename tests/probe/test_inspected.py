@@ -26,6 +26,11 @@ def test_connections_are_no_listeners() -> None:
     assert parsed(HEADER + "   0: 0100007F:1F90 0100007F:8000 01 0\n") == []
 
 
+def test_a_table_of_nonsense_is_survived() -> None:
+    """The words are where the kernel would write them, and mean nothing."""
+    assert parsed(HEADER + "   0: nonsense:1F90 0:0 0A 0\n   1: 0100007F:zz 0:0 0A 0\n   2: 01:1 0:0 0A\n") == []
+
+
 @given(some.text())
 def test_whatever_a_container_prints_is_survived(table: str) -> None:
     """An image may bring a cat of its own that prints what it likes."""

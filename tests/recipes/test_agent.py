@@ -152,6 +152,16 @@ def test_init_writes_the_sample(tmp_path: Path) -> None:
     assert recipe.spec.reading.locked.has("langgraph")
 
 
+def test_a_program_that_serves_nothing_is_told(project: Project) -> None:
+    """The platform's own example defines its app and ends: the deployment starts again and again, and says nothing."""
+    project.write("idle.py", "from fastapi import FastAPI\n\napp = FastAPI()\n")
+    told = project.refused(entrypoint=["python3", "idle.py"])
+    assert "idle.py defines app and never serves it" in told and "write idle:app" in told
+    project.write("alive.py", "import fastapi, uvicorn\napp = fastapi.FastAPI()\nuvicorn.run(app)\n")
+    for command in (["python3", "alive.py"], ["python3", "other.py"], ["gunicorn", "idle:app"], "idle:app"):
+        project.recipe(entrypoint=command)
+
+
 def test_the_wheels_are_those_that_uv_means() -> None:
     """A package that uv would install and we would not is an agent that does not start."""
     from packaging.requirements import Requirement

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buildkit import flow
 from buildkit.engines import choose
@@ -19,6 +23,7 @@ from buildkit.plan import Plan
 from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World
+from recipes.batch import keystore
 from recipes.batch.kind import batch
 from tests.fakes.registry import Registry
 from tests.place import put_base
@@ -117,3 +122,28 @@ def test_init_writes_a_project_that_passes_its_checks(tmp_path: Path) -> None:
     for name, text in batch.starter("mine").items():
         (tmp_path / name).write_text(text)
     assert load(tmp_path).spec.name == "mine"
+
+
+def store(entries: list[tuple[str, int, bytes]], tag: int = 2) -> bytes:
+    """A store of Java's as the JDK writes one."""
+    body = struct.pack(">III", 0xFEEDFEED, 2, len(entries))
+    for alias, added, certificate in entries:
+        body += struct.pack(">IH", tag, len(alias)) + alias.encode() + struct.pack(">Q", added)
+        body += struct.pack(">H", 5) + b"X.509" + struct.pack(">I", len(certificate)) + certificate
+    return body + hashlib.sha1("changeit".encode("utf-16-be") + b"Mighty Aphrodite" + body).digest()
+
+
+def test_two_machines_write_one_store_of_authorities() -> None:
+    """Java's packages note when they were installed: no two builds are the same, and ``--locked`` proves nothing."""
+    one = keystore.settled(store([("b", 1795281240616, b"second"), ("a", 1795281240617, b"first")]))
+    other = keystore.settled(store([("a", 1795281299999, b"first"), ("b", 1795281240616, b"second")]))
+    assert one == other == store([("a", 0, b"first"), ("b", 0, b"second")])
+
+
+@given(st.binary(max_size=80))
+def test_what_is_no_store_of_authorities_stays(content: bytes) -> None:
+    """A build fails, or a key is lost, where a base has a store of another form."""
+    assert keystore.settled(content) == content
+    private = store([("mine", 7, content)], tag=1)
+    assert keystore.settled(private) == private
+    assert keystore.settled(store([])[:-20] + content) in (store([])[:-20] + content, store([]))

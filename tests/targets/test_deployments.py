@@ -151,12 +151,21 @@ def test_kubernetes_before_1_33_mounts_the_whole_image() -> None:
 
 def test_triton_is_named_as_the_service_wants_it() -> None:
     """Without CONTAINER_TYPE the service looks for /predict, which Triton does not have."""
-    details = document(deployed("oci-data-science:triton", OCIR)["create.json"])["modelDeploymentConfigurationDetails"]
+    details = document(deployed("oci-data-science:triton", OCIR, files=())["create.json"])[
+        "modelDeploymentConfigurationDetails"
+    ]
     environment = details["environmentConfigurationDetails"]
     assert environment["environmentVariables"] == {"CONTAINER_TYPE": "TRITON"}
     assert (environment["serverPort"], environment["healthCheckPort"]) == (8000, 8000)
     assert environment["cmd"][1] == "tritonserver"
     assert "entrypoint" not in environment
+
+
+def test_triton_with_its_models_in_the_image_serves_those() -> None:
+    """The deployment starts Triton over a mounted repository that no artefact has, and the models of the image lie idle."""
+    pieces = deployed("oci-data-science:triton", OCIR, files=("one/1/model.onnx",))
+    details = document(pieces["create.json"])["modelDeploymentConfigurationDetails"]
+    assert "cmd" not in details["environmentConfigurationDetails"]
 
 
 def test_terraform_says_the_same() -> None:

@@ -115,6 +115,7 @@ def broken() -> list[Broken]:
         ("KS-08", fetch, replace(OVMS, layer_type="application/vnd.oci.image.layer.v1.tar+zstd"), ""),
         ("KS-09", fetch, OVMS.with_(link("models/2", "/data")), ""),
         ("KS-09", fetch, OVMS.with_(link("models/x.bin", "../blobs/x")), ""),
+        ("KS-09", fetch, OVMS.with_(Entry("models/blobs/ab", b"x", 0o444), link("models/1/other.onnx", "../blobs/ab")), ""),
         ("KS-09", fetch, OVMS.with_(Entry("models/null", type="3")), ""),
         ("KS-09", fetch, OVMS.above(Entry("models/1/.wh.old.onnx")), ""),
         ("KS-09", modelcar, OVMS.with_(link("models/1/other.onnx", "nothing.onnx")), ""),
@@ -255,3 +256,21 @@ def test_what_a_scanner_calls_critical_is_refused(tmp_path: Path) -> None:
         assert all("CVE-2026-1 in openssl 3.0.1" in one.what and "openssl 3.0.2" in one.do for one in errors)
     (report,), _ = check_image(image, there, ["oci-genai"], known_as=OCIR)
     assert "--scan" in next(one.lacking for one in report.unjudged if one.rule.id == "OGH-10")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("app/serve.py", 'import os\nos.environ["PORT"] = "9000"\n', True),
+        ("app/serve.py", 'port = os.environ["PORT"]\nif os.environ["PORT"] == "1":\n    pass\n', False),
+        ("app/start.sh", "#!/bin/sh\nexport K_SERVICE=mine\n", True),
+        ("app/start.sh", 'export PORT=${PORT:-8080}\nexport PORT="$PORT"\nexport PORTS=1\n', False),
+        ("usr/lib/python3/x.py", 'os.environ["PORT"] = "9000"\n', False),
+    ],
+)
+def test_code_that_sets_a_variable_of_the_platform_is_a_warning(
+    tmp_path: Path, name: str, text: str, found: bool
+) -> None:
+    """The line may never run: it is told, and stops nothing."""
+    told = judged(replace(SERVER.with_(Entry(name, text.encode(), 0o755)), zipped=True), "oci-genai", tmp_path)
+    assert told.get("OGH-06", set()) == ({Severity.WARNING} if found else set())

@@ -14,6 +14,7 @@ from buildkit import flow
 from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.events import Said
 from buildkit.oci.reference import Digest
+from buildkit.policy import Policy
 from buildkit.trust import referrers
 from buildkit.trust.attestation import attest
 from buildkit.trust.provenance import TYPE as PROVENANCE
@@ -140,6 +141,26 @@ def test_a_gated_model_is_told_and_can_be_forbidden(place: Place, monkeypatch: p
     (place.folder / "modelpack.yaml").write_text(json.dumps(settings))
     with pytest.raises(InvalidInput, match="gated is forbidden"):
         place.build()
+
+
+@pytest.mark.parametrize(
+    ("card", "gated", "told"),
+    [
+        ({"license": "cc-by-nc-4.0"}, False, "org/granite has cc-by-nc-4.0 (non-commercial)"),
+        ({"license": "llama3.1"}, True, "org/granite has llama3.1 (gated)"),
+        ({"license": "apache-2.0"}, False, None),
+    ],
+)
+def test_what_a_license_forbids_is_told_without_being_asked(
+    place: Place, card: dict[str, str], gated: bool, told: str | None
+) -> None:
+    """Somebody without a policy finds in court what the model's card said all the time."""
+    place.hub.add("org/granite", FILES, card=card, gated=gated)
+    before = len(place.hub.requests)
+    flow.lock(place.recipe(), place.world(), Policy.KEEP)
+    said = [event.text for event in place.events if isinstance(event, Said) and "org/granite" in event.text]
+    assert said == ([told] if told else [])
+    assert len(place.hub.requests) - before == 2, "the revision, the files: nothing is asked for the card"
 
 
 def test_python_packages_are_in_the_bill(place: Place) -> None:

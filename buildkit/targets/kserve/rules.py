@@ -242,6 +242,8 @@ def _link(files: Files, member: Member) -> Iterator[Found]:
         yield Found(f"/{member.path}", f"is a link that leaves the folder: {member.link}")
     elif files.find(member.path) is None and not files.unread:
         yield Found(f"/{member.path}", f"is a link to nothing: {member.link}", "", ERROR)
+    elif member.type == "symlink" and "blobs" in target.split("/")[:-1]:
+        yield Found(f"/{member.path}", f"is a link into a hub's cache: {member.link}")
 
 
 @rule(

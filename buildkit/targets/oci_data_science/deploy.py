@@ -68,7 +68,7 @@ def _environment(order: Order, said: OciDataScience) -> dict[str, Any]:
     }
     port = _TRITON_PORT if triton and "port" not in said.model_fields_set else said.port
     endpoints = [{"endpointUriSuffix": one.suffix, "httpMethods": list(one.methods)} for one in said.endpoints]
-    command = list(said.cmd) or (_TRITON_COMMAND if triton and not said.entrypoint else [])
+    command = list(said.cmd) or (_TRITON_COMMAND if triton and not said.entrypoint and not order.files else [])
     return without_empty(
         {
             "environmentConfigurationType": "OCIR_CONTAINER",

@@ -11,6 +11,7 @@ from buildkit.probe.session import Probe
 from buildkit.target_settings import OciDataScience
 
 ARTIFACT = "/opt/ds/model/deployed_model"
+_REPOSITORY = "model_repository"
 _START_SECONDS, _HEALTH_SECONDS, _PREDICT_SECONDS = 600, 3, 60
 """The service's HEALTHCHECK: start period and timeout. For a prediction no limit is published: a minute is ours."""
 
@@ -38,15 +39,13 @@ def oci_data_science(asked: Asked) -> tuple[Probe, ...]:
 
 
 def oci_data_science_triton(asked: Asked) -> tuple[Probe, ...]:
-    """Triton, started as the samples of the service start it."""
+    """Triton, started as the samples of the service start it; with no repository to mount, as the image says itself."""
     settings = cast(OciDataScience, asked.settings)
     if "port" not in settings.model_fields_set:
         settings = settings.model_copy(update={"port": 8000})
-    command = (*settings.entrypoint, *settings.cmd) or (
-        "/opt/nvidia/nvidia_entrypoint.sh",
-        "tritonserver",
-        f"--model-repository={ARTIFACT}/model_repository",
-    )
+    command = (*settings.entrypoint, *settings.cmd)
+    if not command and (asked.artifact / _REPOSITORY).is_dir():
+        command = ("/opt/nvidia/nvidia_entrypoint.sh", "tritonserver", f"--model-repository={ARTIFACT}/{_REPOSITORY}")
     port = settings.port
     return (
         Server(

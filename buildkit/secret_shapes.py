@@ -1,4 +1,7 @@
-"""What looks like a secret, and where it was left. What was found is never repeated: only where it is, and its kind."""
+"""What looks like a secret: by its shape, or by the name of the variable that has it. What was found is never repeated.
+
+One idea for everything that is judged: a Containerfile before it is built, build arguments, an image's config and files.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import re
 from collections.abc import Iterator
 
 SHAPES = {
-    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30,}\b"),
-    "a GitHub token": re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,})\b"),
+    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{20,}\b"),
+    "a GitHub token": re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,})\b"),
     "a GitLab token": re.compile(r"\bglpat-[A-Za-z0-9_-]{20,}\b"),
     "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     "an OpenAI key": re.compile(r"\bsk-(?:proj-)?[A-Za-z0-9_-]{32,}\b"),
@@ -15,11 +18,14 @@ SHAPES = {
     "a Slack token": re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{20,}\b"),
     "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
     "a login of a registry": re.compile(r'"auth"\s*:\s*"[A-Za-z0-9+/=]{12,}"'),
-    "a URL with a password": re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@'\"]+:[^\s/@'\"$<{]{6,}@[\w.-]+"),
+    "a URL with a password": re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@'\"$]+:[^\s/@'\"$<{]{3,}@[\w.-]+"),
 }
 """Shapes of secrets that are told from other text by themselves."""
 
-_NAMED = re.compile(r"(?:^|[_-])(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|CREDENTIALS?|PRIVATE_?KEY)$", re.I)
+_NAMED = re.compile(
+    r"(?:^|[_-])(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|(?:API|ACCESS|SECRET|PRIVATE|SSH)_?KEY)$", re.I
+)
+"""By its last word: ``MAX_TOKENS`` and ``TOKEN_PATH`` are none."""
 _NO_VALUE = re.compile(
     r"^(?:|none|null|true|false|changeme|\d{1,6}|[$<{].*|x{3,}|\*+|/.*|/?(?:[\w.-]+/)+[\w.-]*)$", re.I
 )
