@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 
 from buildkit import secret_shapes
-from buildkit.check import ERROR, WARNING, Found, rule
-from buildkit.image_places import places
-from buildkit.instructions import arguments, read
+from buildkit.amounts import human
+from buildkit.checks.rule import ERROR, WARNING, Found, rule
+from buildkit.checks.subject import Subject
+from buildkit.containerfiles.image_places import places
+from buildkit.containerfiles.instructions import arguments, read
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
-from buildkit.plain import shown
-from buildkit.subject import Subject
-from buildkit.tally import human
+from buildkit.reading.plain import shown
 from buildkit.targets.reading import shown_few, variables
 from buildkit.targets.sources import PRACTICE, SEEDS
 

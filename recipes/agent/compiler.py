@@ -12,8 +12,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from buildkit.cache import cache_folder
 from buildkit.errors import Problem
+from buildkit.machine.cache import cache_folder
 from buildkit.plan import Maker
 
 _SECONDS = 300

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from buildkit.containerfiles.instructions import arguments, assigned, read
 from buildkit.errors import Problem
-from buildkit.instructions import arguments, assigned, read
 from buildkit.sources.ignored import Ignored
 from buildkit.sources.walk import Found, found
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildkit.containerfiles.instructions import Trouble, Written, arguments, read
 from buildkit.errors import InvalidInput, Problem
-from buildkit.instructions import Trouble, Written, arguments, read
 from buildkit.oci.reference import Platform
-from buildkit.plain import hidden
 from buildkit.plan import Secret
+from buildkit.reading.plain import hidden
 from recipes.containerfile.secrets import left_in, mounted, unmounted
 from recipes.containerfile.stages import Stages, resolve
 

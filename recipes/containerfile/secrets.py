@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from buildkit.instructions import Trouble, Written, arguments, assigned, flags
+from buildkit.containerfiles.instructions import Trouble, Written, arguments, assigned, flags
+from buildkit.containerfiles.shell_words import unquoted
 from buildkit.plan import Secret
 from buildkit.secret_shapes import is_secret_name, named, shapes
-from buildkit.shell_words import unquoted
 
 HINT = "mount it instead: RUN --mount=type=secret,id=NAME, and name it under 'secrets' in the recipe"
 

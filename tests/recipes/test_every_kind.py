@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from buildkit.checking import check_recipe, chosen_targets
+from buildkit.checks.checking import check_recipe, chosen_targets
+from buildkit.containerfiles.image_places import Named, places
+from buildkit.containerfiles.instructions import Written, read
 from buildkit.events import Event, Said, silent
-from buildkit.image_places import Named, places
-from buildkit.instructions import Written, read
 from buildkit.kinds import Kind, kind_named, kinds
 from buildkit.oci.reference import Digest
 from buildkit.pin import File, ImagePin, Inventory, Pins
 from buildkit.plan import Plan, PlannedLayer
+from buildkit.probe.verify import settings_for
 from buildkit.recipe import Recipe, load
 from buildkit.settings import Settings
 from buildkit.sources import open_source
 from buildkit.spec import FolderRef, HuggingFaceRef, SourceRef, UrlsRef
 from buildkit.targets import target_named
-from buildkit.verify import settings_for
 from buildkit.world import World
 from recipes.containerfile.secrets import left_in
 
