@@ -59,9 +59,13 @@ def _found(version: str) -> str:
 
 
 def _fetched(version: str) -> str:
-    """A Python that uv fetches into modelpack's own cache; "" where it cannot, or ``UV_PYTHON_DOWNLOADS`` forbids it."""
-    install = [uv(), "python", "install", "--quiet", "--no-bin", f"cpython@{version}"]
-    if os.environ.get("UV_PYTHON_DOWNLOADS") == "never" or _run(install, {**_kept(), "UV_HTTP_RETRIES": "0"}) is None:
+    """A Python that uv fetches into modelpack's own cache; "" where it cannot, or ``UV_PYTHON_DOWNLOADS`` forbids it.
+
+    Where the network is not there it is tried once, and the build goes on.
+    """
+    install = [uv(), "python", "install", "--quiet", "--no-bin", "--no-registry", f"cpython@{version}"]
+    forbidden = os.environ.get("UV_PYTHON_DOWNLOADS", "") in ("never", "manual")
+    if forbidden or _run(install, {**_kept(), "UV_HTTP_RETRIES": "0"}) is None:
         return ""
     return _found(version)
 

@@ -19,7 +19,7 @@ from recipes.agent.compiler import compiler_for, uv
 from recipes.agent.uvlock import OLDEST_GLIBC, Wheel
 
 ROOT = "opt/packages"
-REVISION = "1"
+REVISION = "2"
 """The revision of how wheels become files; another one makes another layer of the same wheels."""
 SETTLE = "settle.py"
 _SHOWN_LINES = 12

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from collections.abc import Iterator
 from typing import Any
 
 from buildkit.events import silent
 from buildkit.oci.manifest import ImageConfig, Manifest
-from buildkit.oci.reference import Reference
+from buildkit.oci.reference import Digest, Reference
 from buildkit.settings import Settings
 from buildkit.world import World
 
@@ -41,18 +42,41 @@ def tree(settings: Settings, reference: str, *, skip: int = 0) -> dict[str, Entr
     store, manifest = _manifest(settings, reference)
     found: dict[str, Entry] = {}
     for layer in manifest.layers[skip:]:
-        raw = b"".join(store.fetch(layer))
-        with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
-            members = tar.getmembers()
-            for member in members:
-                _remove(found, _name(member))
-            for member in members:
-                _add(found, tar, member)
+        if layer.digest not in _READ:
+            _READ[layer.digest] = list(_members(b"".join(store.fetch(layer))))
+        for name, _, _ in _READ[layer.digest]:
+            _remove(found, name)
+        for name, entry, link in _READ[layer.digest]:
+            if link:
+                found[name] = found[link]
+            elif not name.rpartition("/")[2].startswith(".wh."):
+                found[name] = entry
     return found
 
 
-def _name(member: tarfile.TarInfo) -> str:
-    return member.name.removeprefix("./").strip("/")
+_READ: dict[Digest, list[tuple[str, Entry, str]]] = {}
+"""Layers that were read already: many images stand on one base."""
+
+
+def _members(raw: bytes) -> Iterator[tuple[str, Entry, str]]:
+    """Every entry of a layer: its name, what it is, and for a hard link what it links to."""
+    with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+        for member in tar:
+            name = _name(member.name)
+            if name:
+                file = tar.extractfile(member) if member.isfile() else None
+                content = hashlib.sha256(file.read()).hexdigest() if file else member.linkname
+                kind = "file" if file else "link" if member.issym() else "directory" if member.isdir() else "device"
+                mode = member.mode & 0o7777 if kind != "link" else 0
+                yield (
+                    name,
+                    (kind, mode, member.uid, member.gid, content),
+                    _name(member.linkname) if member.islnk() else "",
+                )
+
+
+def _name(written: str) -> str:
+    return written.removeprefix("./").strip("/")
 
 
 def _remove(found: dict[str, Entry], name: str) -> None:
@@ -62,16 +86,3 @@ def _remove(found: dict[str, Entry], name: str) -> None:
         gone = parent if last == OPAQUE else f"{parent}/{last.removeprefix('.wh.')}".strip("/")
         for other in [one for one in found if one.startswith(f"{gone}/") or (one == gone and last != OPAQUE)]:
             del found[other]
-
-
-def _add(found: dict[str, Entry], tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-    name = _name(member)
-    if name.rpartition("/")[2].startswith(".wh."):
-        return
-    if member.islnk():
-        found[name] = found[member.linkname.removeprefix("./").strip("/")]
-    elif name:
-        file = tar.extractfile(member) if member.isfile() else None
-        content = hashlib.sha256(file.read()).hexdigest() if file else member.linkname
-        kind = "file" if file else "link" if member.issym() else "directory" if member.isdir() else "device"
-        found[name] = (kind, member.mode & 0o7777 if kind != "link" else 0, member.uid, member.gid, content)

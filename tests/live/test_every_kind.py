@@ -18,7 +18,7 @@ from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World
 from tests.fakes.hub import Hub
-from tests.live.base_images import ROOTFS, push_bases
+from tests.live.base_images import CACHE, ROOTFS, push_bases
 from tests.live.clean import unwanted
 from tests.live.filesystem import MOUNTED, process_of, tree
 from tests.live.registry import LiveRegistry
@@ -89,8 +89,10 @@ def test_the_first_project_is_one_image(
     podman_environment: Mapping[str, str],
     docker_environment: Mapping[str, str],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What ``modelpack init`` writes does not build, is another image on another machine, or holds what no image should."""
+    monkeypatch.setenv("UV_CACHE_DIR", str(CACHE / "uv"))  # what another test downloaded, this one need not
     recipe = started(kind, tmp_path, live_registry, hub)
     plan = flow.render(load(recipe), World(find(tmp_path), silent))
     seen = {}
