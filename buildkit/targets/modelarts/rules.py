@@ -197,13 +197,15 @@ def programs(subject: Subject) -> Iterator[Found]:
         yield Found("PATH", f"has no {', '.join(lacking)}")
 
 
-@rule("MA-11", "R", NOTE, "the image holds no malicious code", source=MODELARTS, do="scan it with a scanner")
-def harmless(subject: Subject) -> Iterator[Found]:
-    """Nothing that modelpack could tell."""
-    raise NotKnown("the result of a scanner")
-    yield
-
-
+HARMLESS = probed(
+    "MA-11",
+    NOTE,
+    "the image holds no malicious code",
+    source=MODELARTS,
+    do="have a scanner for malicious code look at it",
+    kinds="R",
+    beyond="a scanner of your own can say so; modelpack scan looks for vulnerabilities alone",
+)
 ENDS = probed(
     "MA-12",
     WARNING,
