@@ -320,6 +320,25 @@ def test_a_recipe_is_verified_before_and_after_it_is_pushed(
     assert [broken(report) for report in reports] == [set(), set()]
 
 
+def test_a_rebuild_tags_only_what_runs(builder: Builder, modelcar: Path, live_registry: LiveRegistry) -> None:
+    """rebuild --verify runs what it pushed before its tags move; interrupted, it leaves no container and no tag."""
+    recipe = json.loads(modelcar.read_text()) | {"targets": ["kserve:modelcar"], "name": "rebuilt"}
+    modelcar.write_text(json.dumps(recipe))
+    arguments = ("rebuild", ".", "--registry", f"{live_registry.host}/looked", "--verify")
+    process = modelpack(*arguments, folder=modelcar.parent)
+    wait_until(lambda: bool(builder.containers()) or process.poll() is not None, "a container")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert builder.containers() == []
+    assert not modelcar.with_suffix(".lock").exists()
+    process = modelpack(*arguments, folder=modelcar.parent)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "podman: KServe's sidecar" in err
+    assert out.startswith(f"{live_registry.host}/looked/rebuilt:v1@sha256:")
+
+
 @BOTH
 def test_an_image_of_a_layout_is_loaded_and_leaves_nothing(builder: Builder, modelcar: Path) -> None:
     """What was loaded for a verification must not fill the engine's store."""
