@@ -49,8 +49,12 @@ class Order:
 
     @property
     def label(self) -> str:
-        """The image's short name as Kubernetes and most APIs take it: letters, digits and '-'."""
-        return re.sub(r"[^a-z0-9]+", "-", self.name.rpartition("/")[2].lower()).strip("-")[:52].strip("-")
+        """The image's short name as Kubernetes and most APIs take it: letters, digits and '-', a letter first.
+
+        RFC 1035's labels, which KServe and Azure want: what begins with a digit is put behind ``m-``.
+        """
+        plain = re.sub(r"[^a-z0-9]+", "-", self.name.rpartition("/")[2].lower()).strip("-")
+        return (plain if plain[:1].isalpha() else f"m-{plain}")[:52].strip("-")
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Rule:
     """One rule of a platform. ``kinds`` are letters of :data:`KINDS`; ``source`` says where the platform publishes it.
 
     ``modes`` are the target's modes in which it holds (none: in all); ``eased`` are modes with another severity.
-    ``judge`` is None where only a running container can answer.
+    ``judge`` is None where only a running container can answer. ``beyond`` says why nothing here can answer at all.
     """
 
     id: str
@@ -72,6 +72,7 @@ class Rule:
     modes: tuple[str, ...] = ()
     eased: Mapping[str, Severity] = field(default_factory=dict)
     judge: Judge | None = None
+    beyond: str = ""
 
     @property
     def is_probed(self) -> bool:
@@ -115,9 +116,10 @@ def probed(
     do: str = "",
     kinds: str = "P",
     modes: tuple[str, ...] = (),
+    beyond: str = "",
 ) -> Rule:
-    """A rule that only a running container can answer."""
-    return Rule(id, kinds, severity, title, source, do, modes)
+    """A rule that only a running container can answer, or only the platform itself: ``beyond`` says why."""
+    return Rule(id, kinds, severity, title, source, do, modes, beyond=beyond)
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def _breaches(one: Rule, subject: Subject) -> tuple[list[Found], str]:
     """What breaks a rule, and the part that was missing where it could not be judged to its end."""
     found: list[Found] = []
     if one.judge is None:
-        return found, RUNNING
+        return found, f"the platform: {one.beyond}" if one.beyond else RUNNING
     try:
         found.extend(one.judge(subject))
     except NotKnown as lacking:

@@ -115,8 +115,16 @@ def show_rule(rule: Rule, targets: Sequence[Target]) -> None:
     console.print(f"  from: {escape(rule.source)}")
     names = [target.name + (f" ({rule.severity_in(target.mode).value})" if rule.eased else "") for target in targets]
     console.print(f"  targets: {', '.join(names)}")
-    by = [
-        "modelpack check" if rule.judge else "",
-        "modelpack verify, on the running container" if rule.is_probed else "",
-    ]
-    console.print(f"  judged by: {', '.join(part for part in by if part)}")
+    console.print(f"  judged by: {escape(_judges(rule))}")
+
+
+def _judges(rule: Rule) -> str:
+    if rule.beyond:
+        return f"nothing here: {rule.beyond}"
+    told = {
+        "modelpack check": bool(rule.judge),
+        "modelpack check --deployment, and modelpack deploy": bool(rule.judge) and rule.kinds == "D",
+        "modelpack verify, on the running container": rule.is_probed,
+    }
+    names = [name for name, does in told.items() if does]
+    return ", ".join(names[1:] if rule.kinds == "D" and len(names) > 1 else names)

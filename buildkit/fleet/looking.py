@@ -8,13 +8,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from buildkit.amounts import human
 from buildkit.checks.checking import check_image, refuse
 from buildkit.checks.examine import Examined
 from buildkit.checks.rule import Judged
 from buildkit.errors import EngineFailed
-from buildkit.events import Warned
+from buildkit.events import Emit, Event, Warned
 from buildkit.machine.parallel import Stop
 from buildkit.oci.reference import Digest, Reference
 from buildkit.probe.command_line import engine_named
@@ -55,11 +56,21 @@ class Looking:
             return []
         try:
             choice = Chosen(patience=Patience(fast=True, sleep=self._stop.wait))
+            watched = replace(world, emit=self._unless_stopped(world.emit))
             with self._counted():
-                return [one.judged for one in verify_pushed(name, recipe, world, engine_named(None), choice)]
+                return [one.judged for one in verify_pushed(name, recipe, watched, engine_named(None), choice)]
         except EngineFailed as failure:
             world.emit(Warned(f"{recipe.spec.name} is not run as its targets do: {failure.what}", hint=failure.hint))
             return []
+
+    def _unless_stopped(self, emit: Emit) -> Emit:
+        """Raises Stopped where the next container would be started: each of them is told of first."""
+
+        def told(event: Event) -> None:
+            self._stop.check()
+            emit(event)
+
+        return told
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -84,7 +84,7 @@ def report_of(
     rules = {rule.id: rule for rule in target.rules}
     asked = {outcome.rule for outcome in outcomes}
     silent = [
-        unasked(rule.id, "", "nothing here can ask it")
+        unasked(rule.id, "", rule.beyond or "nothing here can ask it")
         for rule in target.rules
         if rule.is_probed and rule.id not in asked
     ]

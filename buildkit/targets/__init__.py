@@ -55,6 +55,7 @@ class Target:
                 "title": rule.title,
                 "do": rule.do,
                 "source": rule.source,
+                "beyond": rule.beyond,
             }
             for rule in self.rules
             if only in (None, rule.id)

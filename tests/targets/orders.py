@@ -23,13 +23,14 @@ def deployed(
     kserve: str = "",
     terraform: bool = False,
     chosen: bool = True,
+    name: str = "granite",
     **said: Any,
 ) -> dict[str, Piece]:
     """What a target's deploy writes, by file."""
     found = target_named(target)
     settings = SETTINGS[found.platform].model_validate({"name": target, **said})
     order = Order(
-        "granite",
+        name,
         Reference.parse(f"{place}@{DIGEST}"),
         settings,
         found.mode,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,21 @@ def test_a_broken_manifest_is_found_by_the_rule(
     settings = SETTINGS[target.partition(":")[0]].model_validate({"name": target, **said})
     found = check_deployment(content, settings, None)
     assert id in {one.rule.id for one in found.findings if one.severity is Severity.ERROR}
+
+
+@pytest.mark.parametrize("name", ["9lives", "team/9.Lives_v2", "a" * 80, "x", "Granite-3.0_2B"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_name_of_a_recipe_fits_its_platform(target: str, name: str) -> None:
+    """A recipe may be called 9lives: KServe and Azure take no name that begins with a digit, ModelArts none of 40 letters."""
+    pieces = deployed(target, PLACES.get(TARGETS[target].platform, QUAY), name=name)
+    for piece in pieces.values():
+        if piece.judged:
+            found = check_deployment(document(piece), settings_of(target), None)
+            assert [one for one in found.findings if one.severity is Severity.ERROR] == []
+        if piece.file in ("pod.yaml", "inferenceservice.yaml"):
+            assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", document(piece)["metadata"]["name"])
+        if piece.file == "endpoint.yml":
+            assert re.fullmatch(r"[a-z][-a-z0-9]{1,30}[a-z0-9]", document(piece)["name"])
 
 
 def test_shared_memory_is_a_note(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ def v2(order: Order) -> list[Piece]:
             "scoring_route": _route(said, said.scoring),
         },
     }
-    endpoint = said.endpoint or order.label[:32].strip("-")
+    # Three to 32 characters, of which the last is none of '-' (az ml: endpoint names).
+    endpoint = said.endpoint or (order.label if len(order.label) > 2 else f"{order.label}-model")[:32].strip("-")
     deployment = without_empty(
         {
             "$schema": f"{_SCHEMAS}managedOnlineDeployment.schema.json",

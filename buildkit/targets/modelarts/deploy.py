@@ -6,6 +6,7 @@ from typing import Any
 
 from buildkit.deployment import Order, Piece
 from buildkit.target_settings import Api, Body, ModelArts
+from buildkit.targets.modelarts.rules import algorithm_for
 
 
 def config(order: Order) -> list[Piece]:
@@ -14,7 +15,7 @@ def config(order: Order) -> list[Piece]:
     if not isinstance(said, ModelArts):
         raise TypeError("config.json is made from ModelArts' settings")
     document: dict[str, Any] = {
-        "model_algorithm": said.algorithm or order.name.rpartition("/")[2],
+        "model_algorithm": said.algorithm or algorithm_for(order.name),
         "model_type": "Image",
         "health": {
             "url": said.health,

@@ -197,13 +197,15 @@ def programs(subject: Subject) -> Iterator[Found]:
         yield Found("PATH", f"has no {', '.join(lacking)}")
 
 
-@rule("MA-11", "R", NOTE, "the image holds no malicious code", source=MODELARTS, do="scan it with a scanner")
-def harmless(subject: Subject) -> Iterator[Found]:
-    """Nothing that modelpack could tell."""
-    raise NotKnown("the result of a scanner")
-    yield
-
-
+HARMLESS = probed(
+    "MA-11",
+    NOTE,
+    "the image holds no malicious code",
+    source=MODELARTS,
+    do="have a scanner for malicious code look at it",
+    kinds="R",
+    beyond="a scanner of your own can say so; modelpack scan looks for vulnerabilities alone",
+)
 ENDS = probed(
     "MA-12",
     WARNING,
@@ -223,12 +225,21 @@ LATENCY = probed(
 
 
 def algorithm(subject: Subject) -> str:
-    """model_algorithm: of the deployment, else as the recipe says it, else the recipe's name."""
+    """model_algorithm: of the deployment, else as the recipe says it, else after the recipe's name."""
     if subject.given.deployment is not None:
         return str(subject.deployment.get("model_algorithm") or "")
     said = subject.settings
     named = said.algorithm if isinstance(said, ModelArts) else None
-    return named or subject.recipe.spec.name.rpartition("/")[2]
+    return named or algorithm_for(subject.recipe.spec.name)
+
+
+_LONGEST_ALGORITHM = 36
+
+
+def algorithm_for(name: str) -> str:
+    """The model_algorithm of a recipe that says none: its short name, made to fit."""
+    short = name.rpartition("/")[2]
+    return (short if short[:1].isalpha() else f"m-{short}")[:_LONGEST_ALGORITHM]
 
 
 @rule(
@@ -240,7 +251,7 @@ def algorithm(subject: Subject) -> str:
     do="set 'algorithm' of the target",
 )
 def algorithm_name(subject: Subject) -> Iterator[Found]:
-    """Also where it comes from the recipe's name."""
+    """As it is said; what comes of the recipe's name always fits."""
     name = algorithm(subject)
     if not re.fullmatch(r"[A-Za-z][^&!'\"<>=]{0,35}", name):
         yield Found("model_algorithm", f"is {name!r}")

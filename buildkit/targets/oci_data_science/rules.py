@@ -391,7 +391,12 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 STATELESS = probed(
-    "ODS-22", WARNING, "the server is stateless: the same request has the same answer after a restart", source=BYOC
+    "ODS-22",
+    WARNING,
+    "the server is stateless: the same request has the same answer after a restart",
+    source=BYOC,
+    do="keep what must last in a database or in Object Storage",
+    beyond="two answers may differ in a stateless server, and be the same in another",
 )
 
 

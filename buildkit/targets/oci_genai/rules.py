@@ -113,7 +113,7 @@ def no_volume(subject: Subject) -> Iterator[Found]:
     ERROR,
     "the vulnerability scan finds nothing critical: the deployment fails else",
     source=f"{HOSTED}; {HOSTED_DEPLOY}",
-    do="scan it (modelpack scan, and OCIR itself), and stand on a base of container-registry.oracle.com",
+    do="scan it (modelpack check --image REF --scan, and OCIR itself); stand on a base of container-registry.oracle.com",
 )
 def scanned(subject: Subject) -> Iterator[Found]:
     """Oracle's own scanner decides in the end; what trivy or grype calls critical, it will most likely find as well."""

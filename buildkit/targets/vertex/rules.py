@@ -88,4 +88,5 @@ STORAGE = probed(
     "artefacts are loaded from AIP_STORAGE_URI where it is not empty",
     source=VERTEX,
     do="read AIP_STORAGE_URI, a gs:// address",
+    beyond="what loads from gs:// can only be tried there",
 )
