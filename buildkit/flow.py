@@ -23,7 +23,7 @@ from buildkit.events import Warned
 from buildkit.kinds import Judge, template_of
 from buildkit.lockfile import lock as locks
 from buildkit.lockfile.lock import Lock
-from buildkit.lockfile.record import Approve, Approved, Record, recall
+from buildkit.lockfile.record import Approve, Approved, Record, recall, refuse_other_layers
 from buildkit.oci.form import Form
 from buildkit.oci.image import Image
 from buildkit.pin import Pins, Source, proven
@@ -118,6 +118,8 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     context = _context(recipe, pins, world, keep=not wanted.registries)
     known = previous.layers if previous else {}
     images = tuple(engine.build(plan, platform, context).knowing(known) for platform in plan.platforms)
+    if previous and wanted.policy is Policy.LOCKED and engine.name == "embedded":
+        refuse_other_layers(images, previous, plan, engine, str(recipe.lock_path))
     return Made(plan, engine, images, _draft(recipe, previous, pins))
 
 

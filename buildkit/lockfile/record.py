@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from buildkit.build import Context, Engine
-from buildkit.errors import InvalidInput
+from buildkit.errors import Drifted, InvalidInput, Problem
 from buildkit.kinds import template_of
 from buildkit.lockfile.lock import Lock, LockedImage, LockedLayer, Staged, check_writable
 from buildkit.oci import tar
@@ -110,6 +110,24 @@ def renewed(before: Mapping[str, Digest], references: Mapping[str, Digest]) -> d
     repositories = {Reference.parse(name).name for name in references}
     kept = {name: digest for name, digest in before.items() if Reference.parse(name).name not in repositories}
     return {**kept, **references}
+
+
+def refuse_other_layers(images: Sequence[Image], lock: Lock, plan: Plan, engine: Engine, where: str) -> None:
+    """Raises Drifted where this machine would make a layer of the lock's image otherwise than the lock has it.
+
+    Recipe, pins and plan are the same by then: what differs is a program that makes the layer, such as a Python that compiles.
+    """
+    others = [
+        Problem(layer.blob.title, f"is made otherwise on this machine than for the lock ({image.platform})")
+        for image in images
+        if (locked := lock.images.get(image.platform))
+        and (locked.engine, locked.packing, locked.plan) == (engine.name, tar.PACKING, plan.digest)
+        for layer in image.layers
+        if layer.blob.origin is None and layer.blob.key not in lock.layers
+    ]
+    if others:
+        hint = "bring the program that the warning above names, or leave --locked out to make another image"
+        raise Drifted(f"{where} promises another image", others, hint=hint)
 
 
 def recall(plan: Plan, platform: Platform, lock: Lock, engine: Engine, context: Context) -> Image:

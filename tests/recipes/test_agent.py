@@ -26,7 +26,7 @@ from buildkit import flow
 from buildkit.build import Context
 from buildkit.engines.embedded import merged
 from buildkit.engines.made import made_layer
-from buildkit.errors import EngineFailed, InvalidInput
+from buildkit.errors import Drifted, EngineFailed, InvalidInput
 from buildkit.events import Said
 from buildkit.fleet.asking import Questions
 from buildkit.fleet.state import Change
@@ -704,6 +704,27 @@ def test_an_image_for_another_processor_is_built_and_nothing_of_it_runs(
     )
     assert changed.sealing.digest != built.sealing.digest
     assert not programs, "what is in the cache was made again"
+
+
+def test_locked_is_refused_where_another_python_would_compile(
+    placed: tuple[Place, Project], index: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock names a digest: a machine that cannot make that image must not push another one under its tag."""
+    place, project = placed
+    package = locked("native")
+    package["wheels"] = [{"url": index[0], "hash": f"sha256:{index[1]}"}]
+    project.lock(package, needs=["native"])
+    recipe = project.recipe(entrypoint=["native"])
+    registry = f"{place.registry.address}/agents"
+    wanted = flow.Wanted("embedded", Policy.LOCKED, registry=registry)
+    first = flow.build(recipe, place.world(), flow.Wanted("embedded", registry=registry))
+    assert flow.build(recipe, place.world(), wanted).sealing.digest == first.sealing.digest
+    before = recipe.lock_path.read_bytes()
+    monkeypatch.setattr(packages, "compiler_for", lambda *_: ("", Maker("without bytecode")))
+    with pytest.raises(Drifted, match=r"(?s)recipe\.lock promises another image.*packages: is made otherwise"):
+        flow.build(recipe, place.world(), wanted)
+    assert recipe.lock_path.read_bytes() == before
+    assert flow.build(recipe, place.world(), flow.Wanted("embedded", registry=registry)).sealing.digest
 
 
 def test_a_private_index_is_given_its_password(
