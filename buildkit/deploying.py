@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildkit import lock as locks
 from buildkit.adapting import planned
-from buildkit.atomic import AtomicFile
-from buildkit.check import Finding, Judged
-from buildkit.checking import check_deployment, chosen_targets, refuse
+from buildkit.checks.checking import check_deployment, chosen_targets, refuse
+from buildkit.checks.rule import Finding, Judged
 from buildkit.deployment import Order, Piece, Version
 from buildkit.errors import InvalidInput, Problem
+from buildkit.lockfile import lock as locks
+from buildkit.machine.atomic import AtomicFile
 from buildkit.oci.reference import Reference
 from buildkit.pin import proven
 from buildkit.plan import PlannedLayer

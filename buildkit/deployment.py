@@ -11,7 +11,7 @@ from typing import Any
 
 from buildkit.errors import InvalidInput
 from buildkit.oci.reference import Digest, Reference
-from buildkit.plain import shown
+from buildkit.reading.plain import shown
 from buildkit.target_settings import TargetSettings
 
 Version = tuple[int, ...]

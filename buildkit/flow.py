@@ -12,24 +12,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildkit import checking
-from buildkit import lock as locks
 from buildkit.adapting import form_for, planned
 from buildkit.build import Context, Engine
+from buildkit.checks import checking
+from buildkit.delivery.push import Delivered, Going, Output, Wish, deliver
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import lay_out, write_archive
 from buildkit.errors import InvalidInput, Problem
 from buildkit.events import Warned
 from buildkit.kinds import Judge, template_of
-from buildkit.lock import Lock
+from buildkit.lockfile import lock as locks
+from buildkit.lockfile.lock import Lock
+from buildkit.lockfile.record import Approve, Approved, Record, recall
 from buildkit.oci.form import Form
 from buildkit.oci.image import Image
 from buildkit.pin import Pins, Source, proven
 from buildkit.plan import Plan
 from buildkit.policy import Policy, asked, pin
-from buildkit.push import Delivered, Going, Output, Wish, deliver
 from buildkit.recipe import Recipe
-from buildkit.record import Approve, Approved, Record, recall
 from buildkit.spec import FolderRef, ProjectRef
 from buildkit.tags import expand, fixed
 from buildkit.trust import licenses

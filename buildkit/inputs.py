@@ -24,10 +24,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
-from buildkit.connections import is_loopback
 from buildkit.errors import InvalidInput
+from buildkit.machine.connections import is_loopback
 from buildkit.oci.reference import Reference
-from buildkit.plain import Refusal, plain, relative_path, shown
+from buildkit.reading.plain import Refusal, plain, relative_path, shown
 
 HUB_REPOSITORY = re.compile(r"(?=.{1,96}$)(?:\w(?:[\w.-]*\w)?/)?\w(?:[\w.-]*\w)?", re.ASCII)
 """huggingface_hub, utils/_validators.py, validate_repo_id: letters, digits, ``-_.``, no ``--`` or ``..``, no ``.git``."""

@@ -9,7 +9,7 @@ from typing import Any
 from buildkit import drift
 from buildkit.errors import Drifted, InvalidInput, Problem
 from buildkit.events import Said, Warned
-from buildkit.lock import Lock
+from buildkit.lockfile.lock import Lock
 from buildkit.oci.reference import Platform
 from buildkit.pin import ImagePin, Inventory, Pins, pin_image
 from buildkit.recipe import Recipe

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from buildkit.inputs import some
-from buildkit.plain import Refusal, plain, shown
+from buildkit.reading.plain import Refusal, plain, shown
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _LONGEST_VALUE = 16 * 1024

@@ -10,14 +10,14 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from buildkit.checked import check, choice, closest, refused
 from buildkit.errors import InvalidInput, Problem
 from buildkit.kinds import GROUP, Kind, kind_named, kinds
 from buildkit.oci.manifest import canonical
 from buildkit.oci.reference import Digest
-from buildkit.plain import shown
+from buildkit.reading.checked import check, choice, closest, refused
+from buildkit.reading.plain import shown
+from buildkit.reading.written import read
 from buildkit.spec import Spec
-from buildkit.written import read
 
 FILE = "recipe.yaml"
 _INIT = "'modelpack init' writes one to start from"

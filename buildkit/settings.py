@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildkit.card import LicensePolicy
-from buildkit.checked import check, choice
-from buildkit.connections import is_loopback
 from buildkit.errors import InvalidInput, Problem
+from buildkit.machine.connections import is_loopback
 from buildkit.oci.reference import Reference
-from buildkit.plain import shown
+from buildkit.reading.checked import check, choice
+from buildkit.reading.plain import shown
+from buildkit.reading.written import read
 from buildkit.registries import ocir
 from buildkit.settings_file import (
     ENDPOINT,
@@ -24,7 +25,6 @@ from buildkit.settings_file import (
     location,
     names_host,
 )
-from buildkit.written import read
 
 FILE = "modelpack.yaml"
 

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from buildkit.checked import choice
-from buildkit.connections import is_loopback
 from buildkit.errors import InvalidInput
 from buildkit.inputs import Part, Patterns, Plain
+from buildkit.machine.connections import is_loopback
 from buildkit.oci.reference import is_host, is_repository
-from buildkit.plain import Refusal, plain, shown
+from buildkit.reading.checked import choice
+from buildkit.reading.plain import Refusal, plain, shown
 from buildkit.registries.ocir import key_of
 from buildkit.registries.profiles import TYPES
 

@@ -27,7 +27,7 @@ from buildkit.inputs import (
     some,
 )
 from buildkit.oci.reference import Platform, Reference, is_repository, is_tag
-from buildkit.plain import Refusal, plain, relative_path, shown
+from buildkit.reading.plain import Refusal, plain, relative_path, shown
 from buildkit.tags import MEANINGS, PLACEHOLDER
 from buildkit.target_settings import TargetUse, Waiver
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandle
 from pydantic_core import CoreSchema
 
 from buildkit.inputs import Part, Plain
-from buildkit.plain import Refusal, shown
+from buildkit.reading.plain import Refusal, shown
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Environment = dict[Plain, Plain]

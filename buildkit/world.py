@@ -8,8 +8,8 @@ from pathlib import Path
 
 from buildkit.card import Card
 from buildkit.events import Emit
+from buildkit.machine.parallel import Stop
 from buildkit.oci.reference import Reference
-from buildkit.parallel import Stop
 from buildkit.pin import Inventory, Source
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from buildkit import flow
+from buildkit.delivery.push import Delivered
 from buildkit.events import Event
 from buildkit.oci.manifest import ImageConfig, Manifest
 from buildkit.policy import Policy
-from buildkit.push import Delivered
 from buildkit.recipe import Recipe, load
 from buildkit.settings import find
 from buildkit.world import World

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from buildkit import flow
+from buildkit.delivery.push import Output
 from buildkit.errors import Drifted, ModelpackError
 from buildkit.events import Warned
 from buildkit.oci.reference import Digest
 from buildkit.policy import Policy
-from buildkit.push import Output
 from tests.fakes.content import Synthetic
 from tests.fakes.faults import Corrupt, Cut, Status
 from tests.fakes.registry import Account, Auth

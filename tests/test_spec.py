@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from buildkit.oci.reference import Platform
-from buildkit.plain import hidden
+from buildkit.reading.plain import hidden
 from buildkit.spec import Download, FolderRef, HuggingFaceRef, ImageRef, SourceRef, Spec, UrlsRef, plain, relative_path
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from buildkit import lock as locks
 from buildkit.card import Card
 from buildkit.catalogue.entry import Entry, Model, Part, Verdict
 from buildkit.catalogue.history import history
-from buildkit.check import Judged, Severity
-from buildkit.checking import check_recipe
+from buildkit.checks.checking import check_recipe
+from buildkit.checks.rule import Judged, Severity
 from buildkit.errors import ModelpackError
 from buildkit.fleet.state import State
 from buildkit.fleet.status import JOBS, fleet
-from buildkit.lock import Lock, LockedImage
+from buildkit.lockfile import lock as locks
+from buildkit.lockfile.lock import Lock, LockedImage
+from buildkit.machine.parallel import Stop, each
 from buildkit.oci.manifest import Manifest
 from buildkit.oci.reference import Reference
-from buildkit.parallel import Stop, each
 from buildkit.pin import Inventory
 from buildkit.recipe import Recipe
 from buildkit.settings_file import ENDPOINT

@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from buildkit import lock as locks
 from buildkit.catalogue.entry import Past
 from buildkit.errors import ModelpackError
+from buildkit.lockfile import lock as locks
 
 MOST = 20
 """Commits of a lock that are looked at, the newest first."""

@@ -10,10 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from buildkit import __version__
-from buildkit.atomic import AtomicFile
+from buildkit.amounts import human
 from buildkit.catalogue.entry import Entry
+from buildkit.machine.atomic import AtomicFile
 from buildkit.oci.reference import Reference
-from buildkit.tally import human
 
 PAGE = "index.html"
 

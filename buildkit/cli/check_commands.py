@@ -14,9 +14,9 @@ from buildkit.cli.commands import Json, app
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
-    from buildkit.check import Judged
+    from buildkit.checks.examine import Examined
+    from buildkit.checks.rule import Judged
     from buildkit.cli.session import Session
-    from buildkit.examine import Examined
     from buildkit.oci.reference import Platform
     from buildkit.recipe import Recipe
     from buildkit.trust.scan import Scanned
@@ -70,8 +70,8 @@ def check(
 
     Example: modelpack check recipe.yaml, or modelpack check --image quay.io/me/granite:v1 --target kserve
     """
+    from buildkit.checks.report import failed
     from buildkit.oci.reference import Platform as Chosen
-    from buildkit.report import failed
 
     if recipe is None and image is None and deployment is None:
         raise typer.BadParameter("name a recipe, or an image with --image")
@@ -93,7 +93,7 @@ def check(
 
 
 def _recipe(opened: Session, path: Path, targets: Sequence[str], registry: str | None) -> tuple[str, Sequence[Judged]]:
-    from buildkit.checking import check_recipe
+    from buildkit.checks.checking import check_recipe
 
     recipe, world = opened.recipe(path)
     return recipe.spec.name, check_recipe(recipe, world, targets, registry)
@@ -109,9 +109,9 @@ def _image(
     whole: bool,
     scanned: Callable[[Examined], Scanned | None],
 ) -> tuple[str, Sequence[Judged]]:
-    from buildkit.checking import check_image
+    from buildkit.amounts import human
+    from buildkit.checks.checking import check_image
     from buildkit.events import Said
-    from buildkit.tally import human
 
     recipe = opened.recipe(path)[0] if path else None
     world = opened.world(recipe.folder if recipe else Path.cwd())
@@ -142,8 +142,8 @@ def _scanned(world: World, scan: bool, report: Path | None, examined: Examined) 
 
 
 def _deployment(opened: Session, path: Path | None, file: Path, targets: Sequence[str]) -> tuple[str, Sequence[Judged]]:
-    from buildkit.checking import check_deployment, chosen_targets
-    from buildkit.written import read
+    from buildkit.checks.checking import check_deployment, chosen_targets
+    from buildkit.reading.written import read
 
     recipe: Recipe | None = opened.recipe(path)[0] if path else None
     content = read(file, empty_hint="name the manifest that deploys it").content
@@ -151,7 +151,7 @@ def _deployment(opened: Session, path: Path | None, file: Path, targets: Sequenc
 
 
 def _report(name: str, found: Sequence[Judged], file: str, sarif: Path | None, *, github: bool, as_json: bool) -> None:
-    from buildkit import report
+    from buildkit.checks import report
 
     if sarif is not None:
         text = json.dumps(report.sarif(name, found, file), ensure_ascii=False, indent=2)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from buildkit.check import KINDS, Finding, Judged, Rule, Severity
+from buildkit.checks.rule import KINDS, Finding, Judged, Rule, Severity
 from buildkit.cli.render import printable
 from buildkit.targets import Target
 

@@ -16,9 +16,9 @@ from buildkit.cli.options import ManifestFormat, RegistryNames, form_named
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
+    from buildkit.delivery.push import Delivered
     from buildkit.flow import Wanted
     from buildkit.policy import Policy
-    from buildkit.push import Delivered
     from buildkit.recipe import Recipe
     from buildkit.world import World
 
@@ -108,7 +108,7 @@ def build(
     Example: modelpack build recipe.yaml --push --registry quay.io/me
     """
     from buildkit import flow
-    from buildkit.push import Output
+    from buildkit.delivery.push import Output
 
     if push != bool(registry):
         raise typer.BadParameter("--push and --registry go together: --push --registry R")
@@ -133,7 +133,7 @@ def build(
     if shard:
         _shards(recipes, shard, wanted, as_json, quiet)
     elif assemble:
-        from buildkit import distribute
+        from buildkit.delivery import distribute
 
         _each(recipes, as_json, quiet, lambda recipe, world: distribute.assemble(recipe, world, wanted))
     else:
@@ -270,7 +270,7 @@ def schema(
     from buildkit.recipe import schema as recipe_schema
 
     if lock:
-        from buildkit.lock_form import schema as lock_schema
+        from buildkit.lockfile.form import schema as lock_schema
 
         print(json.dumps(lock_schema(), ensure_ascii=False, indent=2))
         return
@@ -300,8 +300,8 @@ def _shards(paths: Sequence[Path], text: str, wanted: Wanted, as_json: bool, qui
     """Pushes a shard of every recipe; what it prints are the layers' names, since no image is done yet."""
     import os
 
-    from buildkit import distribute
-    from buildkit.shard import Shard
+    from buildkit.delivery import distribute
+    from buildkit.delivery.shard import Shard
 
     shard = Shard.parse(text, os.environ)
     with session(as_json, quiet) as opened:

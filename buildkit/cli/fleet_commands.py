@@ -122,8 +122,8 @@ def ci(
 
     It knows the registries of modelpack.yaml and of the locks. Example: modelpack ci github -o .github/workflows/images.yml
     """
-    from buildkit.atomic import AtomicFile
     from buildkit.fleet.hosts import hosts_of
+    from buildkit.machine.atomic import AtomicFile
     from buildkit.pipelines import Wanted, pipeline
 
     text = pipeline(system, Wanted(folder.as_posix(), schedule, commit, jobs), hosts_of(folder))

@@ -76,12 +76,12 @@ def verify(
 
     Example: modelpack verify quay.io/me/model:v1 --target oci-data-science
     """
-    from buildkit import report as machines
+    from buildkit.checks import report as machines
     from buildkit.cli.verified import tell
     from buildkit.probe.command_line import engine_named
     from buildkit.probe.session import Patience
-    from buildkit.verify import Chosen
-    from buildkit.verify import verify as run_probes
+    from buildkit.probe.verify import Chosen
+    from buildkit.probe.verify import verify as run_probes
 
     choice = Chosen(tuple(target or ()), artifact, _changes(settings, sample), _passed(env), Patience(fast))
     with session(as_json, quiet) as opened:
@@ -113,9 +113,9 @@ def run(
 
     Example: modelpack run recipe.yaml --target oci-data-science --port 8080 --artifact model
     """
-    from buildkit.foreground import run as run_container
     from buildkit.probe.command_line import engine_named
-    from buildkit.verify import Chosen
+    from buildkit.probe.foreground import run as run_container
+    from buildkit.probe.verify import Chosen
 
     choice = Chosen((target,) if target else (), artifact, _changes(settings, None), _passed(env))
     with session(False, quiet) as opened:

@@ -13,7 +13,7 @@ from buildkit.cli.options import ManifestFormat, form_named
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
-    from buildkit.copying import Copied
+    from buildkit.delivery.copying import Copied
     from buildkit.registries.credentials import Credentials
 
 _Registry = Annotated[
@@ -75,8 +75,8 @@ def copy(
     Example: modelpack copy quay.io/me/granite:v1 ghcr.io/me ocir
     """
     from buildkit.cli.render import show_error
-    from buildkit.copying import Copy
-    from buildkit.copying import copy as copy_image
+    from buildkit.delivery.copying import Copy
+    from buildkit.delivery.copying import copy as copy_image
 
     form = form_named(manifest_format)
     wanted = Copy(image, tuple(registries), name, tuple(tag or ()), form, immutable)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
+from buildkit.amounts import human
 from buildkit.errors import ModelpackError
 from buildkit.events import Began, Emit, Ended, Event, Forecast, Moved, Said, Summary, Warned
-from buildkit.tally import human
 
 
 class _Speech:

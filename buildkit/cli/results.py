@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from buildkit.push import Delivered
+from buildkit.delivery.push import Delivered
 
 
 def lines(delivered: Delivered) -> list[str]:

@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from buildkit.amounts import human
 from buildkit.cli.render import printable
 from buildkit.inspect import Seen, SeenImage
-from buildkit.tally import human
 
 _SHOWN_KEYS = ("User", "Entrypoint", "Cmd", "WorkingDir", "Env", "ExposedPorts")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from buildkit.check import ERROR, NOTE, WARNING
+from buildkit.checks.rule import ERROR, NOTE, WARNING
 from buildkit.cli.render import printable
 from buildkit.probe.report import Line, Report
 

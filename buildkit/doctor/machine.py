@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from buildkit import __version__
-from buildkit.cache import cache_folder
+from buildkit.amounts import human
 from buildkit.doctor.finding import Finding
-from buildkit.tally import human
+from buildkit.machine.cache import cache_folder
 
 _SECONDS = 20
 _LITTLE_ROOM = 5_000_000_000

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buildkit.connections import is_internal
 from buildkit.doctor.finding import Finding
 from buildkit.errors import ModelpackError
+from buildkit.machine.connections import is_internal
 from buildkit.oci.reference import Reference
 from buildkit.registries.auth import find
 from buildkit.registries.connection import Connection
@@ -39,7 +39,7 @@ def _asked_hub(endpoint: str, token: str, told: str) -> Finding:
     """``whoami`` says whether a token holds; without one any answer says that the hub is there."""
     import urllib3
 
-    from buildkit.connections import pool
+    from buildkit.machine.connections import pool
 
     # A token travels in clear text to nobody but this machine.
     sent = token if endpoint.startswith("https://") or is_internal(endpoint.split("//")[1].partition(":")[0]) else ""

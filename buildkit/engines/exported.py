@@ -16,12 +16,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from buildkit.build import Context
-from buildkit.cache import cache_folder
-from buildkit.connections import is_loopback
+from buildkit.containerfiles.image_places import pinned, relocated
+from buildkit.containerfiles.instructions import replaced
 from buildkit.engines.embedded import base_of, layer_stream, merged
 from buildkit.errors import EngineFailed, InvalidInput, Problem
-from buildkit.image_places import pinned, relocated
-from buildkit.instructions import replaced
+from buildkit.machine.cache import cache_folder
+from buildkit.machine.connections import is_loopback
 from buildkit.oci.image import EPOCH, Blob, Image, Layer
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import INDEXES, OCI_LAYER, Descriptor, ImageConfig, Index, Manifest

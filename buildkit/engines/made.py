@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from buildkit.build import Context
-from buildkit.cache import cache_folder
 from buildkit.errors import EngineFailed
 from buildkit.events import Said
+from buildkit.machine.cache import cache_folder
 from buildkit.oci import tar
 from buildkit.oci.image import Blob, Layer, Pieces
 from buildkit.oci.manifest import OCI_LAYER, canonical

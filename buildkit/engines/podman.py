@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from buildkit.build import Context
+from buildkit.containerfiles.image_places import binds
 from buildkit.engines import exported
 from buildkit.engines.program import run
 from buildkit.errors import Problem
 from buildkit.events import Said
-from buildkit.image_places import binds
 from buildkit.oci.image import Image
 from buildkit.oci.layout import Layout
 from buildkit.oci.reference import Digest, Platform

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from buildkit import flow
-from buildkit import lock as locks
+from buildkit.containerfiles.image_places import relocated
 from buildkit.errors import InvalidInput, ModelpackError
 from buildkit.fleet.places import targets
-from buildkit.image_places import relocated
+from buildkit.lockfile import lock as locks
 from buildkit.recipe import Recipe
 from buildkit.settings_file import ENDPOINT
 from buildkit.world import World

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from buildkit.amounts import human
 from buildkit.errors import ModelpackError
 from buildkit.fleet.rebuild import Rebuilt
 from buildkit.fleet.state import State, Weight
-from buildkit.tally import human
 
 GITHUB_MOST = 256
 """Jobs of one matrix (GitHub documentation, "Actions limits": a job matrix can generate at most 256 jobs per run)."""

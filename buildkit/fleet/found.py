@@ -10,8 +10,8 @@ from pathlib import Path
 
 from buildkit.errors import InvalidInput
 from buildkit.kinds import GROUP
+from buildkit.reading.written import LARGEST
 from buildkit.recipe import FILE
-from buildkit.written import LARGEST
 
 _KIND = re.compile(r"""^["']?kind["']?\s*:\s*["']?([\w.-]+)""", re.MULTILINE)
 _IN_JSON = re.compile(r'"kind"\s*:\s*"([\w.-]+)"')

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from buildkit import lock as locks
 from buildkit.fleet.found import recipes_in
+from buildkit.lockfile import lock as locks
 from buildkit.oci.reference import Reference
 from buildkit.recipe import load
 from buildkit.settings import find

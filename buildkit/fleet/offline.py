@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from buildkit import lock as locks
 from buildkit.fleet.state import Change
 from buildkit.fleet.status import source_change, tool_changes
-from buildkit.lock import Lock
+from buildkit.lockfile import lock as locks
+from buildkit.lockfile.lock import Lock
 from buildkit.oci.reference import Platform
 from buildkit.policy import asked
 from buildkit.recipe import Recipe

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from buildkit.errors import InvalidInput
 from buildkit.fleet.state import Change, Target
-from buildkit.lock import Lock
+from buildkit.lockfile.lock import Lock
+from buildkit.lockfile.served import same_configs
 from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
-from buildkit.served import same_configs
 from buildkit.settings import Settings
 from buildkit.tags import expand, with_digest
 from buildkit.world import World

@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Literal
 
 from buildkit import flow
-from buildkit import lock as locks
-from buildkit.cache import cache_folder
+from buildkit.delivery.push import Delivered
 from buildkit.errors import InvalidInput, ModelpackError, RegistryFailed
 from buildkit.events import Began, Emit, Ended, Event, Moved, Said
 from buildkit.fleet.asking import Questions
 from buildkit.fleet.state import INPUTS, State
 from buildkit.fleet.status import state_of
+from buildkit.lockfile import lock as locks
+from buildkit.machine.cache import cache_folder
+from buildkit.machine.parallel import Stop, Stopped, each
+from buildkit.machine.turn import turn
 from buildkit.oci.manifest import INDEXES, Index, Manifest
 from buildkit.oci.reference import Digest, Reference
 from buildkit.oci.several import together
-from buildkit.parallel import Stop, Stopped, each
 from buildkit.policy import Policy
-from buildkit.push import Delivered
 from buildkit.recipe import Recipe
 from buildkit.registries.client import Repository
-from buildkit.turn import turn
 from buildkit.world import World
 
 Outcome = Literal["rebuilt", "current", "elsewhere", "failed"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from buildkit.errors import ModelpackError
-from buildkit.lock import Lock
+from buildkit.lockfile.lock import Lock
 from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
 

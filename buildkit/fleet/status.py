@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from buildkit import lock as locks
 from buildkit.adapting import planned
 from buildkit.engines.embedded import Embedded
 from buildkit.errors import ModelpackError
@@ -20,15 +19,16 @@ from buildkit.fleet.places import missing, targets
 from buildkit.fleet.state import Change, Reason, State, Target, Weight
 from buildkit.fleet.weigh import weigh
 from buildkit.kinds import template_of
-from buildkit.lock import Lock, LockedImage
+from buildkit.lockfile import lock as locks
+from buildkit.lockfile.lock import Lock, LockedImage
+from buildkit.lockfile.served import digest_of
+from buildkit.machine.parallel import Stop, each
 from buildkit.oci import tar
 from buildkit.oci.reference import Digest, Platform
-from buildkit.parallel import Stop, each
 from buildkit.pin import ImagePin, Inventory, Pins
 from buildkit.plan import Plan
 from buildkit.policy import asked
 from buildkit.recipe import Recipe
-from buildkit.served import digest_of
 from buildkit.spec import FolderRef
 from buildkit.world import World
 

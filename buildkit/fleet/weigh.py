@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from buildkit.cache import cache_folder
 from buildkit.engines.embedded import Embedded
 from buildkit.fleet.asking import Questions
 from buildkit.fleet.state import Target, Weight
-from buildkit.known import KnownLayers
-from buildkit.lock import Lock
+from buildkit.lockfile.known import KnownLayers
+from buildkit.lockfile.lock import Lock
+from buildkit.machine.cache import cache_folder
 from buildkit.oci.reference import Digest, Reference
 from buildkit.plan import Plan, PlannedLayer
 from buildkit.recipe import Recipe

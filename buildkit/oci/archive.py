@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from buildkit.atomic import AtomicFile
+from buildkit.machine.atomic import AtomicFile
 from buildkit.oci import tar
 from buildkit.oci.image import Blob, Pieces, Placed
 from buildkit.oci.layout import LAYOUT_FILE, REFERENCE_NAME

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from buildkit.events import Began, Emit, Ended, Moved
+from buildkit.machine.parallel import Stop, each
 from buildkit.oci.form import Form, index_in, manifest_in
 from buildkit.oci.image import Blob, Image, Sealed, Store, Taking
 from buildkit.oci.manifest import Descriptor, Document
 from buildkit.oci.reference import Digest, Platform
-from buildkit.parallel import Stop, each
 
 JOBS = 4
 """Blobs that move at the same time."""

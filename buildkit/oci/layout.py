@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from buildkit.atomic import AtomicFile
 from buildkit.errors import InvalidInput
+from buildkit.machine.atomic import AtomicFile
 from buildkit.oci.image import Blob, Pieces, Placed
 from buildkit.oci.manifest import OCI_INDEX, Descriptor, Document, Index, canonical
 from buildkit.oci.reference import Digest

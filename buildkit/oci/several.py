@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from buildkit.errors import RegistryFailed
+from buildkit.machine.parallel import Stopped
 from buildkit.oci.image import Blob, Outcome, Placed, Store
 from buildkit.oci.tee import Tee
-from buildkit.parallel import Stopped
 
 Result = TypeVar("Result")
 _ORDER: tuple[Outcome, ...] = ("sent", "mounted", "hashed", "exists")

@@ -13,7 +13,7 @@ from importlib.resources import files
 
 from buildkit import __version__
 from buildkit.errors import InvalidInput
-from buildkit.plain import shown
+from buildkit.reading.plain import shown
 from buildkit.registries.auth import variable_stem
 
 SYSTEMS: Mapping[str, str] = {

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from buildkit.check import ERROR, NOTE, WARNING, Finding, Judged, Rule, Severity, Unjudged, probed
+from buildkit.checks.rule import ERROR, NOTE, WARNING, Finding, Judged, Rule, Severity, Unjudged, probed
 from buildkit.probe.verdicts import Outcome, unasked
 from buildkit.targets import Target
 

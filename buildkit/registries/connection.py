@@ -15,8 +15,8 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
 
-from buildkit import connections
 from buildkit.errors import ModelpackError, RegistryFailed
+from buildkit.machine import connections
 from buildkit.registries import refusals
 from buildkit.registries.auth import find
 from buildkit.registries.credentials import Credentials

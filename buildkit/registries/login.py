@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from buildkit.atomic import AtomicFile
 from buildkit.errors import InvalidInput, ModelpackError
+from buildkit.machine.atomic import AtomicFile
 from buildkit.registries.auth import server_key
 from buildkit.registries.connection import Connection
 from buildkit.registries.credential_helper import CredentialHelper

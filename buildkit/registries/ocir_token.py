@@ -15,8 +15,8 @@ from typing import Any
 
 from urllib3.exceptions import HTTPError
 
-from buildkit import connections
 from buildkit.errors import InvalidInput, RegistryFailed
+from buildkit.machine import connections
 from buildkit.oci.manifest import parse_object
 from buildkit.registries.credentials import Credentials
 from buildkit.registries.ocir import BEARER

@@ -9,8 +9,8 @@ from urllib.parse import urljoin
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
-from buildkit.connections import is_internal, is_loopback
 from buildkit.errors import SourceFailed
+from buildkit.machine.connections import is_internal, is_loopback
 from buildkit.sources.selection import printable
 
 Origin = tuple[str, str, int]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from buildkit.card import Card
-from buildkit.plain import hidden
+from buildkit.reading.plain import hidden
 
 _LONGEST = 200
 _MOST = 50

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from buildkit.atomic import AtomicFile
-from buildkit.cache import cache_folder
+from buildkit.machine.atomic import AtomicFile
+from buildkit.machine.cache import cache_folder
 from buildkit.sources.walk import Found
 
 _FORMAT = 1

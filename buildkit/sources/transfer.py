@@ -20,8 +20,8 @@ from urllib3.exceptions import (
     TimeoutError,
 )
 
-from buildkit.connections import CONNECT_SECONDS, READ_SECONDS, is_loopback, pool
 from buildkit.errors import SourceFailed
+from buildkit.machine.connections import CONNECT_SECONDS, READ_SECONDS, is_loopback, pool
 from buildkit.sources.addresses import Origin, Place, next_hop, origin, shown
 from buildkit.sources.patience import Cut
 from buildkit.sources.token import Token

@@ -1,6 +1,6 @@
 """The platforms that an image can be meant for: for each its rules, how it runs an image, and what it deploys from.
 
-A platform's rules are the :class:`buildkit.check.Rule` values of its ``rules`` modules: whoever adds one there is done.
+A platform's rules are the :class:`buildkit.checks.rule.Rule` values of its ``rules`` modules: whoever adds one there is done.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any
 
-from buildkit.check import Rule
-from buildkit.checked import choice
+from buildkit.checks.rule import Rule
 from buildkit.errors import InvalidInput
-from buildkit.plain import shown
+from buildkit.reading.checked import choice
+from buildkit.reading.plain import shown
 from buildkit.target_settings import names
 
 _HERE = __name__

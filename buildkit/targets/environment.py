@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildkit.check import WARNING, Found, NotKnown
-from buildkit.instructions import assigned, read
+from buildkit.checks.rule import WARNING, Found, NotKnown
+from buildkit.checks.subject import Subject
+from buildkit.containerfiles.instructions import assigned, read
 from buildkit.oci.files import is_small_text
-from buildkit.subject import Subject
 from buildkit.target_settings import ServerSettings
 from buildkit.targets.reading import variables
 

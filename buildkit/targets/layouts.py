@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
-from buildkit.check import ERROR, WARNING, Found, NotKnown, rule
+from buildkit.checks.rule import ERROR, WARNING, Found, NotKnown, rule
+from buildkit.checks.subject import Subject
 from buildkit.oci.files import Files, Member
-from buildkit.subject import Subject
 from buildkit.target_settings import KServe
 from buildkit.targets.reading import shown_few
 from buildkit.targets.sources import KSERVE_RUNTIMES, ODH, OVMS, TRITON, VLLM

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from buildkit.checks.subject import Subject
 from buildkit.oci.files import Files, Member
 from buildkit.process import BEHIND
-from buildkit.subject import Subject
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GB, GIB = 1000**3, 1024**3

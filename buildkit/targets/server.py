@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildkit.check import ERROR, WARNING, Found, probed, rule
-from buildkit.subject import Subject
+from buildkit.checks.rule import ERROR, WARNING, Found, probed, rule
+from buildkit.checks.subject import Subject
 from buildkit.target_settings import ServerSettings
 from buildkit.targets.reading import command, ports_asked, variables
 from buildkit.targets.sources import PRACTICE, VLLM

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buildkit.check import ERROR, WARNING, Found, probed, rule
-from buildkit.subject import Subject
+from buildkit.checks.rule import ERROR, WARNING, Found, probed, rule
+from buildkit.checks.subject import Subject
 from buildkit.targets.layouts import triton_configs, triton_repository
 from buildkit.targets.sources import KSERVE_RUNTIMES, OCI_SAMPLES, TRITON
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildkit.check import ERROR, WARNING, Found, rule
+from buildkit.amounts import human
+from buildkit.checks.rule import ERROR, WARNING, Found, rule
+from buildkit.checks.subject import Subject
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
-from buildkit.plain import shown
-from buildkit.subject import Subject
-from buildkit.tally import human
+from buildkit.reading.plain import shown
 from buildkit.targets import secrets_found
 from buildkit.targets.reading import shown_few, variables
 from buildkit.targets.sources import PRACTICE, SEEDS

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from buildkit.check import NOTE, Found, rule
-from buildkit.subject import Subject
+from buildkit.checks.rule import NOTE, Found, rule
+from buildkit.checks.subject import Subject
 from buildkit.targets.sources import KSERVE_RUNTIMES
 
 _PARALLEL = re.compile(r"(?:^|\s)(?:--tensor-parallel-size|-tp)(?:=|\s+)(\d+)")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from buildkit import __version__
-from buildkit import lock as locks
+from buildkit.lockfile import lock as locks
 from buildkit.oci.manifest import canonical
 from buildkit.oci.reference import Digest
 from buildkit.pin import ImagePin, Inventory

@@ -11,7 +11,7 @@ from typing import Any
 
 from buildkit.errors import EngineFailed, InvalidInput
 from buildkit.oci.reference import Digest, Reference
-from buildkit.plain import shown
+from buildkit.reading.plain import shown
 from buildkit.trust.programs import ask, failed, installed, logged_in
 
 SCANNERS = ("trivy", "grype")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from buildkit import lock as locks
 from buildkit.card import Card
 from buildkit.errors import InvalidInput
-from buildkit.lock import Lock
+from buildkit.lockfile import lock as locks
+from buildkit.lockfile.lock import Lock
+from buildkit.lockfile.served import current, digest_of, manifests_of
 from buildkit.oci.manifest import Descriptor
 from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
 from buildkit.registries.client import Repository
-from buildkit.served import current, digest_of, manifests_of
 from buildkit.trust import licenses
 from buildkit.trust.packages import Package, packages
 from buildkit.world import World

@@ -11,8 +11,8 @@ from pydantic import AfterValidator
 from buildkit.oci.tar import Entry
 from buildkit.pin import Inventory
 from buildkit.placing import placed
-from buildkit.plain import Refusal, relative_path, shown
 from buildkit.plan import PlannedFile, PlannedLayer
+from buildkit.reading.plain import Refusal, relative_path, shown
 from buildkit.spec import FolderRef, ProjectRef
 from recipes.agent.packages import ROOT
 from recipes.agent.served import APP

@@ -18,9 +18,9 @@ from buildkit.oci.reference import is_repository
 from buildkit.oci.tar import Entry
 from buildkit.pin import Pins
 from buildkit.placing import placed, written
-from buildkit.plain import Refusal, Refusals, plain, shown
 from buildkit.plan import Plan, PlannedLayer, Secret
 from buildkit.process import Environment, Port
+from buildkit.reading.plain import Refusal, Refusals, plain, shown
 from buildkit.spec import ImageRef, SourceRef, Spec
 from recipes.agent import reserved
 from recipes.agent.extra import ExtraFiles, extra_layer, extra_sources

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from buildkit.errors import Problem
 from buildkit.pin import File
-from buildkit.plain import shown
+from buildkit.reading.plain import shown
 from recipes.agent.uvlock import FORMAT, Locked, wheels_of
 
 LOCK, PROJECT = "uv.lock", "pyproject.toml"

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from buildkit.plain import Refusal, plain, shown
 from buildkit.process import process
+from buildkit.reading.plain import Refusal, plain, shown
 from recipes.agent.packages import ROOT
 
 APP = "app"

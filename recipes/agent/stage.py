@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files as resources
 from typing import Any
 
-from buildkit.containerfile import render
+from buildkit.containerfiles.template import render
 from buildkit.pin import ImagePin
 from recipes.agent.packages import ROOT, SETTLE, options, variable_of
 from recipes.agent.served import APP

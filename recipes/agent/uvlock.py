@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from buildkit.errors import Problem
-from buildkit.plain import shown
+from buildkit.reading.plain import shown
 
 FORMAT = 1
 OLDEST_GLIBC = 28

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from buildkit.errors import InvalidInput, Problem
-from buildkit.plain import shown
-from buildkit.written import Written, read
-from buildkit.yaml_reader import Steps
+from buildkit.reading.plain import shown
+from buildkit.reading.written import Written, read
+from buildkit.reading.yaml_reader import Steps
 
 _PACKAGE = re.compile(r"(?:[\w./-]+::)?([A-Za-z0-9_][\w.-]*)\s*(.*)", re.ASCII)
 _EXACT = re.compile(r"={1,2}\s*(\d+(?:\.\d+)*)(?:\.\*|\*)?(?:=\S+)?")

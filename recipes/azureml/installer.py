@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from buildkit.inputs import Download, Part
 from buildkit.oci.reference import Platform
-from buildkit.plain import Refusal
+from buildkit.reading.plain import Refusal
 
 MINIFORGE = "26.3.2-3"
 """The release of conda-forge's Miniforge whose checksums stand below, as pyenv has them (July 2026)."""

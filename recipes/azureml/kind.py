@@ -10,15 +10,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from buildkit import image_annotations
-from buildkit.containerfile import render
+from buildkit.containerfiles.template import render
 from buildkit.inputs import Part, Plain
 from buildkit.oci.reference import Reference
 from buildkit.oci.tar import Entry
 from buildkit.pin import File, Pins
 from buildkit.placing import placed
-from buildkit.plain import Refusal, shown
 from buildkit.plan import Plan, PlannedFile, PlannedLayer
 from buildkit.process import Command, Environment, Port, process
+from buildkit.reading.plain import Refusal, shown
 from buildkit.spec import FileRef, ImageRef, OneFile, Project, SourceRef, Spec, UrlsRef
 from recipes.azureml import environment
 from recipes.azureml.installer import DEFAULT, MACHINES, Installer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from buildkit.plain import Refusal, shown
+from buildkit.reading.plain import Refusal, shown
 
 
 def boot_problem(path: Path) -> Refusal | None:

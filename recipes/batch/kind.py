@@ -15,15 +15,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from buildkit import image_annotations
-from buildkit.containerfile import render
+from buildkit.containerfiles.template import render
 from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.reference import Platform, Reference, is_repository
 from buildkit.oci.tar import Entry
 from buildkit.pin import File, Inventory, Pins
 from buildkit.placing import placed
-from buildkit.plain import Refusal, plain, shown
 from buildkit.plan import Plan, PlannedFile, PlannedLayer
 from buildkit.process import Environment, process
+from buildkit.reading.plain import Refusal, plain, shown
 from buildkit.spec import FolderRef, ImageRef, Project, ProjectRef, RelativePath, SourceRef, Spec
 from recipes.batch.boot import boot_problem
 

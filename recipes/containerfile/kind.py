@@ -8,16 +8,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
 from buildkit import image_annotations
-from buildkit.containerfile import labels as quoted_labels
+from buildkit.containerfiles.instructions import replaced
+from buildkit.containerfiles.template import labels as quoted_labels
 from buildkit.errors import InvalidInput, Problem
 from buildkit.inputs import Part, Plain, RelativePath
-from buildkit.instructions import replaced
 from buildkit.oci.reference import Platform, Reference
 from buildkit.pin import Pins
 from buildkit.placing import laid_out
-from buildkit.plain import Refusal, shown
 from buildkit.plan import Plan, Secret
 from buildkit.process import Environment
+from buildkit.reading.plain import Refusal, shown
 from buildkit.spec import FileRef, OneFile, Project, ProjectRef, SourceRef, Spec
 from recipes.containerfile.project import Read, found, read_project
 from recipes.containerfile.secrets import HINT, holds_secret, names_secret

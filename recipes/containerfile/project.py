@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildkit.containerfiles.instructions import Trouble, Written, read
+from buildkit.containerfiles.shell_words import raw_words
 from buildkit.errors import InvalidInput, Problem
-from buildkit.instructions import Trouble, Written, read
 from buildkit.oci.reference import Platform
-from buildkit.plain import hidden
 from buildkit.plan import Secret
-from buildkit.shell_words import raw_words
+from buildkit.reading.plain import hidden
 from recipes.containerfile.secrets import left_in, mounted, unmounted
 from recipes.containerfile.stages import Stages, resolve
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from buildkit.instructions import Trouble, Written, assigned, flags
+from buildkit.containerfiles.instructions import Trouble, Written, assigned, flags
+from buildkit.containerfiles.shell_words import raw_words
 from buildkit.plan import Secret
-from buildkit.shell_words import raw_words
 
 _NAME = re.compile(
     r"(?:.*_)?(?:TOKEN|PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIALS?|APIKEY|(?:API|ACCESS|SECRET|PRIVATE|SSH)_KEY)",

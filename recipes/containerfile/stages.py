@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from buildkit.containerfiles.image_places import Named, places
+from buildkit.containerfiles.instructions import Trouble, Written
+from buildkit.containerfiles.shell_words import Unreadable, expanded, raw_words
 from buildkit.errors import InvalidInput
-from buildkit.image_places import Named, places
-from buildkit.instructions import Trouble, Written
 from buildkit.oci.reference import Platform, Reference
-from buildkit.plain import shown
-from buildkit.shell_words import Unreadable, expanded, raw_words
+from buildkit.reading.plain import shown
 
 BUILDER = "\0builder"
 """Stands for what only the machine that builds knows: its own platform."""

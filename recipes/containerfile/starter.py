@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.reference import is_repository
-from buildkit.plain import shown
+from buildkit.reading.plain import shown
 
 
 def files(name: str) -> Mapping[str, str]:

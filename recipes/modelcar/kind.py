@@ -11,9 +11,9 @@ from buildkit import image_annotations
 from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.reference import Reference, is_repository
 from buildkit.pin import ImagePin, Inventory, Pins
-from buildkit.plain import shown
 from buildkit.plan import Plan
-from buildkit.sizes import Size
+from buildkit.reading.plain import shown
+from buildkit.reading.sizes import Size
 from buildkit.spec import FolderRef, ImageRef, SourceRef, Spec
 from recipes.modelcar.layers import layered
 from recipes.modelcar.stages import PATH, USER, containerfile, obstacle, stage_of

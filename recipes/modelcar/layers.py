@@ -9,8 +9,8 @@ from buildkit.errors import InvalidInput, Problem
 from buildkit.oci import tar
 from buildkit.oci.tar import Entry
 from buildkit.pin import File
-from buildkit.plain import relative_path, shown
 from buildkit.plan import PlannedFile, PlannedLayer, parents
+from buildkit.reading.plain import relative_path, shown
 
 FOLDER = "models"
 """KServe looks for the model in ``/models``, and for layer members whose names begin with exactly ``models/``."""

@@ -8,11 +8,11 @@ from functools import cached_property
 from importlib.resources import files as resources
 from itertools import groupby
 
-from buildkit.containerfile import LONGEST_LINE, copyable, render
+from buildkit.containerfiles.template import LONGEST_LINE, copyable, render
 from buildkit.inputs import FolderRef, HuggingFaceRef, SourceRef
 from buildkit.pin import ImagePin, Inventory
-from buildkit.plain import shown
 from buildkit.plan import PlannedLayer
+from buildkit.reading.plain import shown
 from recipes.modelcar.many import PROGRAM, Many, proven_together
 
 HUB_LIBRARY = "huggingface_hub==2.4.0"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from buildkit.plain import Refusal, shown
+from buildkit.reading.plain import Refusal, shown
 
 LONGEST = 2048
 """Bytes of ENTRYPOINT and CMD together have to be fewer (OCI Data Science, BYOC required interfaces; its SDK)."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from buildkit.plain import Refusal, plain, relative_path, shown
+from buildkit.reading.plain import Refusal, plain, relative_path, shown
 
 CODE, OWN = "/app", "/opt/modelpack"
 """Where the code lies, and what modelpack adds: ``init`` and nginx's configuration."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buildkit.plain import Refusal, shown
+from buildkit.reading.plain import Refusal, shown
 from recipes.server import commands
 from recipes.server.fields import CODE, within
 from recipes.server.routes import unpaired

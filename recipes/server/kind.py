@@ -14,9 +14,9 @@ from buildkit.errors import InvalidInput, Problem
 from buildkit.inputs import FilesRef, FolderRef, ImageRef, Project, ProjectRef, RelativePath, SourceRef, all_refused
 from buildkit.oci.reference import is_repository
 from buildkit.pin import Pins
-from buildkit.plain import shown
 from buildkit.plan import Plan
 from buildkit.process import Command, Environment, Port
+from buildkit.reading.plain import shown
 from buildkit.spec import Spec
 from recipes.server import planned
 from recipes.server.fields import CODE, MOUNTS, AbsolutePath, ModelPath, PackageName, ServerPort, User, within

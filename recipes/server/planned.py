@@ -7,7 +7,7 @@ from importlib.resources import files as resources
 from typing import TYPE_CHECKING, Any
 
 from buildkit import image_annotations
-from buildkit.containerfile import Quoted, render
+from buildkit.containerfiles.template import Quoted, render
 from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.manifest import canonical
 from buildkit.oci.reference import Digest

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from buildkit.plain import Refusal, relative_path, shown
+from buildkit.reading.plain import Refusal, relative_path, shown
 
 LOCK, PROJECT = "uv.lock", "pyproject.toml"
 _MOST_FILES = 50

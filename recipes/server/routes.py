@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from buildkit.inputs import Part
-from buildkit.plain import Refusal, plain, shown
+from buildkit.reading.plain import Refusal, plain, shown
 
 WORK = "/tmp/modelpack-nginx"  # noqa: S108 - the one folder that may be written with a read-only root; init makes it anew
 """Where nginx keeps what it writes. ``init`` makes it, with the link ``access.log`` in it."""

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from buildkit.checked import choice, closest
 from buildkit.errors import InvalidInput, Problem
-from buildkit.plain import Refusal, shown
+from buildkit.reading.checked import choice, closest
+from buildkit.reading.plain import Refusal, shown
 
 FILE = "config.pbtxt"
 _MOST_FAULTS = 25

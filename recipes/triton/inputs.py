@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from buildkit.inputs import all_refused
-from buildkit.plain import Refusal, plain, shown
+from buildkit.reading.plain import Refusal, plain, shown
 from buildkit.spec import SourceRef
 
 _PINNED = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w.,\s-]+\])?==[\w.!+-]+", re.ASCII)

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from buildkit.checked import choice, closest
 from buildkit.errors import Problem
-from buildkit.plain import shown
+from buildkit.reading.checked import choice, closest
+from buildkit.reading.plain import shown
 from recipes.triton import backends, tensors
 from recipes.triton.backends import ENSEMBLE, KNOWN, PLATFORMS, PYTHON, Backend
 from recipes.triton.config import FILE, Config, parse

@@ -10,16 +10,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from buildkit import image_annotations
-from buildkit.containerfile import render
+from buildkit.containerfiles.template import render
 from buildkit.errors import InvalidInput, Problem
 from buildkit.inputs import all_refused
 from buildkit.kinds import Read
 from buildkit.oci.reference import Platform, Reference, is_repository
 from buildkit.pin import File, Inventory, Pins
 from buildkit.placing import placed
-from buildkit.plain import Refusal, shown
 from buildkit.plan import Plan
 from buildkit.process import Environment, process
+from buildkit.reading.plain import Refusal, shown
 from buildkit.spec import FolderRef, ImageRef, Plain, ProjectRef, RelativePath, SourceRef, Spec
 from recipes.triton.inputs import Configs, Models, PythonPackage, User, argument, backend_name
 from recipes.triton.judge import Repository, ensembles, faults, missing_steps

@@ -9,8 +9,8 @@ from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.tar import Entry
 from buildkit.pin import Inventory
 from buildkit.placing import written
-from buildkit.plain import shown
 from buildkit.plan import PlannedFile, PlannedLayer, parents
+from buildkit.reading.plain import shown
 from recipes.triton.config import FILE
 from recipes.triton.inputs import text_of
 from recipes.triton.repository import Model, models_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from buildkit.checked import choice
-from buildkit.plain import shown
+from buildkit.reading.checked import choice
+from buildkit.reading.plain import shown
 from recipes.triton.config import data_type
 from recipes.triton.onnx_signature import NotOnnxError, Signature, Tensor, signature
 

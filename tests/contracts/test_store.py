@@ -9,12 +9,12 @@ import pytest
 
 from buildkit.errors import ModelpackError
 from buildkit.events import silent
+from buildkit.machine.parallel import Stop
 from buildkit.oci.copy import place, publish, seal
 from buildkit.oci.image import Blob, Image, Layer, Store
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import OCI_LAYER, Descriptor, ImageConfig, Manifest
 from buildkit.oci.reference import Digest, Platform, Reference
-from buildkit.parallel import Stop
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection
 from tests.fakes.registry import Registry

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit.cache import cache_folder
+from buildkit.machine.cache import cache_folder
 from tests.fakes.faults import Status
 from tests.fleet.ground import WEIGHTS, Fleet
 from tests.place import put_base

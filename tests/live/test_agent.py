@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 from buildkit import flow
+from buildkit.delivery.push import Delivered, Output
 from buildkit.events import Event, Said
 from buildkit.oci.manifest import ImageConfig, Manifest
 from buildkit.policy import Policy
-from buildkit.push import Delivered, Output
 from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World

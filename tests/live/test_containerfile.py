@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from buildkit import flow
+from buildkit.delivery.push import Delivered
 from buildkit.events import silent
 from buildkit.oci.manifest import ImageConfig, Manifest
 from buildkit.policy import Policy
-from buildkit.push import Delivered
 from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from buildkit import flow
+from buildkit.delivery.push import Delivered
 from buildkit.errors import ModelpackError
 from buildkit.events import silent
 from buildkit.oci.manifest import ImageConfig, Manifest
 from buildkit.policy import Policy
-from buildkit.push import Delivered
 from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World
@@ -323,7 +323,7 @@ def test_independent_readers_agree(
     project: Project, engines: tuple[str, ...], skopeo: str, umoci: str, tmp_path: Path
 ) -> None:
     """skopeo and umoci read the pushed image and a written layout; podman and docker load the archives."""
-    from buildkit.push import Output
+    from buildkit.delivery.push import Output
 
     project.hub.add("org/open", FILES)
     recipe = project.write(model="hf://org/open")

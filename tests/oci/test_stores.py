@@ -13,13 +13,13 @@ import pytest
 
 from buildkit.errors import InvalidInput
 from buildkit.events import Event, silent
+from buildkit.machine.parallel import Stop
 from buildkit.oci.archive import Archive
 from buildkit.oci.copy import place, publish, seal
 from buildkit.oci.image import Blob, Image, Layer
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import OCI_LAYER, ImageConfig, Manifest
 from buildkit.oci.reference import Digest, Platform
-from buildkit.parallel import Stop
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 

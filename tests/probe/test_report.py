@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from buildkit.check import ERROR, NOTE, WARNING
+from buildkit.checks.report import failed, github, sarif
+from buildkit.checks.rule import ERROR, NOTE, WARNING
 from buildkit.probe.report import Report, report_of
 from buildkit.probe.verdicts import broken, noted, passed, unasked
-from buildkit.report import failed, github, sarif
 from buildkit.targets import target_named
 
 OUTCOMES = (

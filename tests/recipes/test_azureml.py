@@ -16,7 +16,7 @@ from buildkit.plan import Plan
 from buildkit.recipe import Recipe, load
 from recipes.azureml.installer import DEFAULT
 from recipes.azureml.kind import azureml
-from tests.test_containerfile import both
+from tests.containerfiles.test_containerfile import both
 
 AMD64 = Platform("linux", "amd64")
 CONDA = "dependencies:\n  - pip\n  - pip:\n      - flask==3.1.2\n"

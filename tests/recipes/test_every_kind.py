@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from buildkit.containerfiles.image_places import Named, places
+from buildkit.containerfiles.instructions import Written, read
 from buildkit.events import silent
-from buildkit.image_places import Named, places
-from buildkit.instructions import Written, read
 from buildkit.kinds import Kind, kind_named, kinds
 from buildkit.oci.reference import Digest
 from buildkit.pin import File, ImagePin, Inventory, Pins

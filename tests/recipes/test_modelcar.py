@@ -25,7 +25,7 @@ from buildkit.recipe import load
 from recipes.modelcar import many, stages
 from recipes.modelcar.kind import ModelcarSpec, modelcar
 from recipes.modelcar.layers import LARGE
-from tests.test_containerfile import HOSTILE, both
+from tests.containerfiles.test_containerfile import HOSTILE, both
 
 AMD64 = Platform("linux", "amd64")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from buildkit import flow
+from buildkit.checks.subject import Given, Subject
 from buildkit.engines.embedded import Embedded
 from buildkit.errors import InvalidInput, ModelpackError
 from buildkit.events import Event, Warned
@@ -23,7 +24,6 @@ from buildkit.pin import File, ImagePin, Inventory, Pins
 from buildkit.plan import Plan, PlannedLayer
 from buildkit.recipe import load
 from buildkit.settings import find
-from buildkit.subject import Given, Subject
 from buildkit.targets.reading import ports_asked
 from buildkit.world import World
 from recipes.server import commands, requirements
@@ -31,9 +31,9 @@ from recipes.server.fields import MOUNTS
 from recipes.server.kind import ServerSpec, server
 from recipes.server.planned import LARGE
 from recipes.server.routes import Route, configuration
+from tests.containerfiles.test_containerfile import HOSTILE, both
 from tests.fakes.registry import Registry
 from tests.place import put_base
-from tests.test_containerfile import HOSTILE, both
 
 AMD64 = Platform("linux", "amd64")
 BASE = ImagePin(

@@ -10,11 +10,11 @@ import pytest
 
 from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.events import silent
+from buildkit.machine.parallel import Stop
 from buildkit.oci.copy import place, publish, seal
 from buildkit.oci.image import Blob, Image, Layer
 from buildkit.oci.manifest import OCI_LAYER, ImageConfig
 from buildkit.oci.reference import Digest, Platform, Reference
-from buildkit.parallel import Stop
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection
 from buildkit.registries.credentials import Credentials

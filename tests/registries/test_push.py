@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from buildkit.errors import ModelpackError, RegistryFailed, SourceFailed
 from buildkit.events import Event, Moved, silent
+from buildkit.machine.parallel import Stop
 from buildkit.oci.copy import place, publish, seal
 from buildkit.oci.image import Blob, Image, Layer
 from buildkit.oci.manifest import OCI_LAYER, ImageConfig, Manifest
 from buildkit.oci.reference import Digest, Platform, Reference
-from buildkit.parallel import Stop
 from buildkit.registries.auth import Credentials
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection

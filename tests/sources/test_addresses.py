@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildkit.connections import is_internal
 from buildkit.errors import SourceFailed
+from buildkit.machine.connections import is_internal
 from buildkit.sources.addresses import Place, next_hop, origin, shown
 from buildkit.sources.answers import Part, content_range, number, retry_after
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from buildkit.cache import cache_folder
 from buildkit.errors import InvalidInput, SourceFailed
 from buildkit.events import Began, Ended, Event, Moved
 from buildkit.inputs import FolderRef
+from buildkit.machine.cache import cache_folder
 from buildkit.pin import File, proven
 from buildkit.settings import Settings
 from buildkit.sources import digests, folder, open_source

@@ -8,8 +8,8 @@ from threading import Event
 
 import pytest
 
-from buildkit import connections
 from buildkit.errors import SourceFailed
+from buildkit.machine import connections
 from buildkit.pin import File, proven
 from buildkit.sources.addresses import Place, next_hop
 from buildkit.sources.huggingface import HuggingFace

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from buildkit.adapting import adapted
-from buildkit.check import Judged, Severity, judge
-from buildkit.checking import check_recipe
+from buildkit.checks.checking import check_recipe
+from buildkit.checks.rule import Judged, Severity, judge
+from buildkit.checks.subject import Given, Subject
 from buildkit.errors import CheckFailed, InvalidInput
 from buildkit.events import Warned
 from buildkit.oci.files import Files
@@ -18,7 +19,6 @@ from buildkit.oci.manifest import ImageConfig
 from buildkit.oci.reference import Platform, Reference
 from buildkit.plan import Plan
 from buildkit.recipe import load
-from buildkit.subject import Given, Subject
 from buildkit.target_settings import SETTINGS, settings_of
 from buildkit.targets import target_named
 from tests.place import Place, place, put_base

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from buildkit.check import Severity
-from buildkit.checking import check_deployment
+from buildkit.checks.checking import check_deployment
+from buildkit.checks.rule import Severity
 from buildkit.deploying import Wish, deploy, write_artifact
 from buildkit.errors import CheckFailed, InvalidInput
 from buildkit.target_settings import SETTINGS, settings_of

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildkit.checking import check_image
+from buildkit.checks.checking import check_image
+from buildkit.checks.examine import Examined, examine
 from buildkit.errors import InvalidInput
-from buildkit.examine import Examined, examine
 from buildkit.oci.files import Files, Member
 from buildkit.oci.headers import Spans, inflated, members_in_spans, members_of_stream
 from buildkit.settings import find
@@ -100,7 +100,7 @@ def test_a_registry_that_sends_no_parts_is_told_and_not_drained(tmp_path: Path) 
 
 def test_a_compressed_layer_beyond_the_bound_is_left_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gzip layer can only be read from its beginning: 10 GB of it are nobody's idea of a check."""
-    monkeypatch.setattr("buildkit.examine.STREAMED_HERE", 1000)
+    monkeypatch.setattr("buildkit.checks.examine.STREAMED_HERE", 1000)
     image = write(replace(OVMS, zipped=True).with_(model("1/model.onnx", os.urandom(100_000))), tmp_path)
     found, examined = check_image(image, world(tmp_path), ["kserve"])
     assert "--whole" in examined.files.unread
@@ -256,7 +256,7 @@ def _absent(name: str) -> None:
 
 def test_many_compressed_layers_are_not_drained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that docker pushed as fifty layers of 200 MB is 10 GB all the same: what is small is read, and no more."""
-    monkeypatch.setattr("buildkit.examine.STREAMED", 100_000)
+    monkeypatch.setattr("buildkit.checks.examine.STREAMED", 100_000)
     shards = [(model(f"{number}.bin", os.urandom(40_000)),) for number in range(5)]
     with Registry() as registry:
         image = pushed(registry, replace(SERVER, layers=(*shards, *SERVER.layers), zipped=True), tmp_path / "image")

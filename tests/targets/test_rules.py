@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from buildkit.check import Severity
-from buildkit.checking import check_image
+from buildkit.checks.checking import check_image
+from buildkit.checks.rule import Severity
 from buildkit.settings import find
 from buildkit.targets import TARGETS
 from buildkit.trust.scan import Scanned, Vulnerability

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildkit.check import ERROR, WARNING, Found, NotKnown, probed, rule
-from buildkit.subject import Subject
+from buildkit.checks.rule import ERROR, WARNING, Found, NotKnown, probed, rule
+from buildkit.checks.subject import Subject
 from buildkit.target_settings import AzureMl
 from buildkit.targets.oci_data_science.rules import hidden_files
 from buildkit.targets.reading import missing, program

@@ -5,11 +5,11 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from buildkit.check import ERROR, WARNING, Found, NotKnown, probed, rule
+from buildkit.amounts import human
+from buildkit.checks.rule import ERROR, WARNING, Found, NotKnown, probed, rule
+from buildkit.checks.subject import Subject
 from buildkit.oci.files import WHITEOUT, Files, Member, plain_path
 from buildkit.oci.reference import Reference
-from buildkit.subject import Subject
-from buildkit.tally import human
 from buildkit.target_settings import KServe
 from buildkit.targets.reading import missing, shown_few, words
 from buildkit.targets.sources import (

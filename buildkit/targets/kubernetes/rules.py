@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buildkit.check import ERROR, NOTE, WARNING, Found, NotKnown, rule
+from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, NotKnown, rule
+from buildkit.checks.subject import Subject
 from buildkit.oci.files import Files
 from buildkit.oci.reference import Reference
-from buildkit.subject import Subject
 from buildkit.target_settings import Kubernetes
 from buildkit.targets.kserve.rules import unreadable
 from buildkit.targets.sources import IMAGE_VOLUMES, KSERVE, UNVERIFIED

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from buildkit.check import ERROR, NOTE, WARNING, Found, NotKnown, probed, rule
+from buildkit.amounts import human
+from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, NotKnown, probed, rule
+from buildkit.checks.subject import Subject
 from buildkit.oci.manifest import DOCKER_MANIFEST, INDEXES, OCI_INDEX
-from buildkit.subject import Subject
-from buildkit.tally import human
 from buildkit.target_settings import ModelArts
 from buildkit.targets.oci_data_science.rules import too_large
 from buildkit.targets.reading import GB, GIB, missing, words

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buildkit.check import ERROR, WARNING, Found, probed, rule
+from buildkit.checks.rule import ERROR, WARNING, Found, probed, rule
+from buildkit.checks.subject import Subject
 from buildkit.oci.manifest import INDEXES, Index
-from buildkit.subject import Subject
 from buildkit.targets.environment import reserved
 from buildkit.targets.oci_data_science.rules import not_ocir
 from buildkit.targets.reading import shown_few, words

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildkit.check import ERROR, WARNING, Found, NotKnown, probed, rule
+from buildkit.checks.rule import ERROR, WARNING, Found, NotKnown, probed, rule
+from buildkit.checks.subject import Subject
 from buildkit.oci.manifest import DOCKER_MANIFEST, INDEXES
-from buildkit.subject import Subject
 from buildkit.targets.oci_data_science.rules import hidden_files
 from buildkit.targets.reading import program, words
 from buildkit.targets.sources import SAGEMAKER, SAGEMAKER_MEDIA, UNVERIFIED

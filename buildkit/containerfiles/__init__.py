@@ -1,0 +1,1 @@
+"""Containerfiles: written from templates, and read where a person wrote one."""

@@ -1,0 +1,83 @@
+"""One image from many machines: ``build --shard`` on each of them, ``build --assemble`` on one when they are done."""
+
+from __future__ import annotations
+
+from buildkit.delivery.push import Delivered, deliver
+from buildkit.delivery.shard import Shard, forget, mark, marked, share
+from buildkit.engines.embedded import Embedded
+from buildkit.errors import InvalidInput, Problem
+from buildkit.events import Said
+from buildkit.flow import Made, Wanted, going, make
+from buildkit.lockfile.record import Record
+from buildkit.oci.copy import put_all
+from buildkit.oci.image import Layer
+from buildkit.oci.reference import Digest
+from buildkit.recipe import Recipe
+from buildkit.registries.client import Repository
+from buildkit.registries.limits import check
+from buildkit.world import World
+
+
+def push_shard(recipe: Recipe, world: World, wanted: Wanted, shard: Shard) -> list[Layer]:
+    """Pushes a shard's share of the layers and remembers them in the registry; the lock is not touched.
+
+    Returns the layers of the share. Raises what a push raises, and InvalidInput where there is no lock to agree upon.
+    """
+    made, store = _begin(recipe, world, wanted)
+    known = marked(store, _unknown(made))
+    layers = share([layer for image in made.images for layer in image.knowing(known).layers], shard)
+    by_key = {layer.blob.key: layer for layer in layers}
+    titles = ", ".join(layer.blob.title for layer in layers)
+    world.emit(
+        Said(f"{recipe.spec.name}: shard {shard.index} of {shard.count} has {len(layers)} layers: {titles or 'none'}")
+    )
+
+    def learned(key: str, digest: Digest) -> None:
+        mark(store, by_key[key], digest)
+
+    put_all([layer.blob for layer in layers], store, world.emit, world.stop, learned=learned)
+    return layers
+
+
+def assemble(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
+    """Writes the manifest over the layers that the shards pushed; raises InvalidInput that names those which are missing."""
+    made, store = _begin(recipe, world, wanted)
+    unknown = _unknown(made)
+    known = marked(store, unknown)
+    images = [image.knowing(known) for image in made.images]
+    missing = [layer for image in images for layer in image.layers if not _there(layer, store)]
+    if missing:
+        problems = {Problem(layer.blob.title, f"{layer.blob.size} bytes are not there yet") for layer in missing}
+        hint = "run the shards that failed again: what they pushed is not pushed twice"
+        raise InvalidInput(f"{recipe.spec.name} cannot be assembled yet", sorted(problems, key=str), hint=hint)
+    with Record(recipe, made.drafted, made.plan, made.engine) as record:
+        delivered = deliver(images, going(recipe, made.drafted.pins, wanted), world, record)
+        record.commit()
+    forget(store, unknown)
+    return delivered
+
+
+def _begin(recipe: Recipe, world: World, wanted: Wanted) -> tuple[Made, Repository]:
+    if not recipe.lock_path.is_file():
+        hint = f"run 'modelpack lock {recipe.path}' once, and give every machine the same lock"
+        raise InvalidInput(f"{recipe.lock_path} is not there: machines could not agree on what to push", hint=hint)
+    made = make(recipe, world, wanted)
+    if made.engine.name != Embedded.name:
+        raise InvalidInput(f"the {made.engine.name} engine cannot share its work", hint="use --engine embedded")
+    target = world.settings.registry(wanted.registry or "")
+    form = check(made.images, world.profile(target.host), wanted.form)
+    if form != "oci":
+        raise InvalidInput(
+            f"machines cannot share the work for {target.host}: its manifests are Docker's, and layers become gzips",
+            hint="push from one machine, without --shard and --assemble",
+        )
+    return made, world.repository(target.repository(recipe.spec.name))
+
+
+def _unknown(made: Made) -> list[Layer]:
+    found = {layer.blob.key: layer for image in made.images for layer in image.layers if not layer.blob.digest}
+    return list(found.values())
+
+
+def _there(layer: Layer, store: Repository) -> bool:
+    return layer.blob.digest is not None and store.has(layer.blob.digest)

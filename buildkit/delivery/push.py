@@ -1,0 +1,103 @@
+"""Where a built image goes: registries, a layout, an archive, or nowhere but into the lock."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from buildkit.delivery.destination import Wish, open_destinations
+from buildkit.delivery.output import Output
+from buildkit.delivery.spread import Delivered, Recorder, push
+from buildkit.errors import InvalidInput
+from buildkit.oci.archive import Archive
+from buildkit.oci.copy import JOBS, Sealing, place, publish, seal
+from buildkit.oci.image import Blob, Image, Pieces, Placed, Store
+from buildkit.oci.layout import Layout
+from buildkit.oci.manifest import Descriptor, Document
+from buildkit.oci.reference import Digest
+from buildkit.tags import with_digest
+from buildkit.world import World
+
+__all__ = ["Delivered", "Going", "Output", "Recorder", "Wish", "deliver", "push"]
+
+
+@dataclass(frozen=True)
+class Going:
+    """Where an image is wanted: any number of registries, an output, both or neither."""
+
+    wish: Wish
+    registries: tuple[str, ...] = ()
+    output: Output | None = None
+
+
+def deliver(images: Sequence[Image], going: Going, world: World, record: Recorder) -> Delivered:
+    """Brings images where they are wanted, and has the result recorded."""
+    record.expect(images)
+    written = None
+    destinations = open_destinations(going.registries, going.wish, images, world)
+    if going.output:
+        written = export(images, going.output, going.wish.name, going.wish.tags, world)
+        images = written.images
+    if destinations:
+        return push(images, destinations, world, record)
+    delivered = written or measure(images, going.wish.name, going.wish.tags, world)
+    record.stage(delivered.sealing, delivered.images)
+    return delivered
+
+
+def export(images: Sequence[Image], output: Output, name: str, tags: Sequence[str], world: World) -> Delivered:
+    """Writes the images into a layout folder or an archive."""
+    if output.form == "oci":
+        return _stored(images, Layout(output.path), name, tags, world, JOBS)
+    if output.form == "docker-archive" and len(images) > 1:
+        raise InvalidInput("a docker-archive holds one platform", hint="use --output oci-archive:FILE, or one platform")
+    archive = Archive(output.path, output.form, name)
+    try:
+        delivered = _stored(images, archive, name, tags, world, jobs=1)
+        archive.close()
+    finally:
+        archive.discard()
+    return delivered
+
+
+def measure(images: Sequence[Image], name: str, tags: Sequence[str], world: World) -> Delivered:
+    """Learns the digests of the images and puts them nowhere."""
+    placed = place(images, _Nowhere(), world.emit, world.stop)
+    sealing = seal(placed)
+    return Delivered(_named(name, tags, sealing), sealing, tuple(placed))
+
+
+def _stored(
+    images: Sequence[Image], store: Store, name: str, tags: Sequence[str], world: World, jobs: int
+) -> Delivered:
+    placed = place(images, store, world.emit, world.stop, jobs)
+    sealing = seal(placed)
+    publish(sealing, store, with_digest(tags, sealing.digest))
+    return Delivered(_named(name, tags, sealing), sealing, tuple(placed))
+
+
+def _named(name: str, tags: Sequence[str], sealing: Sealing) -> tuple[str, ...]:
+    return tuple(f"{name}:{tag}" for tag in with_digest(tags, sealing.digest))
+
+
+class _Nowhere:
+    """A store that keeps nothing: it only learns digests."""
+
+    def resolve(self, name: str) -> Document | None:
+        return None
+
+    def fetch(self, descriptor: Descriptor) -> Pieces:
+        raise NotImplementedError("nothing is kept here")
+
+    def put(self, blob: Blob, moved: Callable[[int], None]) -> Placed:
+        if blob.digest:
+            return Placed(blob.digest, "exists")
+        hashed = hashlib.sha256()
+        for piece in blob.open():
+            hashed.update(piece)
+            moved(len(piece))
+        return Placed(Digest(f"sha256:{hashed.hexdigest()}"), "hashed")
+
+    def publish(self, document: Document, tag: str | None = None) -> None:
+        return None

@@ -1,0 +1,67 @@
+"""What a transfer will cost, said before it begins, and what it did cost, said when it is over."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+
+from buildkit.amounts import human
+from buildkit.events import Began, Emit, Ended, Event, Forecast, Summary
+from buildkit.oci.image import Image, Layer
+
+MEMORY = 150_000_000
+"""Bytes. What the benchmarks hold the embedded engine to, however large the model is."""
+
+
+def forecast(name: str, images: Sequence[Image]) -> Forecast:
+    """How much is read and sent at most, and how much is known and only looked for."""
+    layers = {layer.blob.key: layer for image in images for layer in image.layers}
+    new = [layer for layer in layers.values() if layer.blob.digest is None]
+    known = [layer for layer in layers.values() if layer.blob.digest is not None]
+    parts = []
+    if new:
+        parts.append(
+            f"{_layers(new)} to read and send, through less than {human(MEMORY)} of memory, nothing of it on disk"
+        )
+    if known:
+        parts.append(f"{_layers(known)} with known digests, sent only where missing")
+    text = f"{name}: " + "; ".join(parts or ["nothing to send but the manifest"])
+    return Forecast(name, text, _size(new), _size(known), MEMORY if new else 0, 0)
+
+
+class Tally:
+    """Passes events on and counts what became of every blob."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._totals: dict[str, int] = {}
+        self._bytes: Counter[str] = Counter()
+        self._count: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def emit(self, event: Event) -> None:
+        """Takes one event."""
+        with self._lock:
+            if isinstance(event, Began):
+                self._totals[event.key] = event.total or 0
+            elif isinstance(event, Ended) and event.key in self._totals:
+                self._bytes[event.outcome] += self._totals[event.key]
+                self._count[event.outcome] += 1
+        self._emit(event)
+
+    def summary(self, name: str) -> Summary:
+        """How many layers and bytes were sent, mounted, or there already, and what was read of files for them."""
+        outcomes = {outcome: size for outcome, size in sorted(self._bytes.items()) if outcome != "read"}
+        told = [f"{outcome} {self._count[outcome]} ({human(size)})" for outcome, size in outcomes.items()]
+        text = f"{name}: layers {', '.join(told)}" if told else f"{name}: no layers"
+        return Summary(name, text, outcomes, self._bytes["read"])
+
+
+def _layers(layers: Sequence[Layer]) -> str:
+    count = "1 layer" if len(layers) == 1 else f"{len(layers)} layers"
+    return f"{count} ({human(_size(layers))})"
+
+
+def _size(layers: Sequence[Layer]) -> int:
+    return sum(layer.blob.size for layer in layers)

@@ -1,0 +1,1 @@
+"""The lockfile: what may stand in it, how it comes into being, and what is known from it again."""

@@ -1,0 +1,122 @@
+"""What happened, on its way into the lock; and what the lock says, on its way back into images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from buildkit.build import Context, Engine
+from buildkit.errors import InvalidInput
+from buildkit.kinds import template_of
+from buildkit.lockfile.lock import Lock, LockedImage, LockedLayer, Staged, check_writable
+from buildkit.oci import tar
+from buildkit.oci.copy import Sealing
+from buildkit.oci.image import Image
+from buildkit.oci.reference import Digest, Platform, Reference
+from buildkit.plan import Plan
+from buildkit.recipe import Recipe
+
+
+class Record:
+    """The lock of a build in progress. A context manager: what was staged and not committed is gone at its end."""
+
+    def __init__(self, recipe: Recipe, lock: Lock, plan: Plan, engine: Engine) -> None:
+        self._recipe = recipe
+        self._lock = lock
+        self._plan = plan
+        self._engine = engine
+        self._staged: Staged | None = None
+
+    def __enter__(self) -> Record:
+        return self
+
+    def expect(self, images: Sequence[Image], references: Sequence[str] = ()) -> None:
+        """Raises InvalidInput, before anything is sent, where the lock will have to change and may not."""
+        if not all(image.is_known for image in images) or any(one not in self._lock.pushed for one in references):
+            check_writable(self._recipe.lock_path)
+
+    def stage(self, sealing: Sealing, images: Sequence[Image], references: Mapping[str, Digest] | None = None) -> None:
+        """Writes the new lock beside the old one: after this it only has to be moved into its place."""
+        if self._staged:
+            self._staged.__exit__()
+        locked = {image.platform: self._locked(image, sealing) for image in images}
+        pushed = renewed(self._lock.pushed, references or {})
+        self._staged = Staged(self._recipe.lock_path, replace(self._lock, images=locked, pushed=pushed))
+
+    def commit(self) -> None:
+        """Puts the new lock in its place."""
+        if self._staged:
+            self._staged.commit()
+
+    def __exit__(self, *failure: object) -> None:
+        if self._staged:
+            self._staged.__exit__()
+
+    def _locked(self, image: Image, sealing: Sealing) -> LockedImage:
+        sealed = sealing.images[image.platform]
+        above = [layer for layer in image.layers if layer.blob.origin is None]
+        layers = tuple(LockedLayer(one.blob.key, one.blob.digest, one.blob.size) for one in above if one.blob.digest)
+        return LockedImage(
+            self._engine.name,
+            tar.PACKING,
+            self._plan.digest,
+            sealed.manifest.document.descriptor(),
+            sealed.manifest.config.digest,
+            layers,
+            {"recipe": self._lock.recipe, "template": template_of(self._recipe.kind), **self._inputs()},
+        )
+
+    def _inputs(self) -> dict[str, Digest]:
+        """What every input was, without the images that only build and leave nothing in the image."""
+        pins, builders = self._lock.pins, self._recipe.spec.builder_images
+        images = {key: pin.reference.digest for key, pin in pins.images.items() if key not in builders}
+        sources = {key: source.fingerprint for key, source in pins.sources.items()}
+        return {key: digest for key, digest in images.items() if digest} | sources
+
+
+Approve = Callable[[Mapping[str, Digest]], None]
+"""Looks at an image that is in its registries and has no tag yet, by what each name will be on; raises where it must not."""
+
+
+class Approved:
+    """A record that somebody approves of before it is staged: what is not approved gets no tag, and no lock."""
+
+    def __init__(self, record: Record, approve: Approve) -> None:
+        self._record = record
+        self._approve: Approve | None = approve
+
+    def expect(self, images: Sequence[Image], references: Sequence[str] = ()) -> None:
+        """As the record does."""
+        self._record.expect(images, references)
+
+    def stage(self, sealing: Sealing, images: Sequence[Image], references: Mapping[str, Digest] | None = None) -> None:
+        """Asks once: a registry that fails later changes nothing in the image."""
+        if self._approve:
+            self._approve(references or {})
+            self._approve = None
+        self._record.stage(sealing, images, references)
+
+
+def renewed(before: Mapping[str, Digest], references: Mapping[str, Digest]) -> dict[str, Digest]:
+    """What was pushed: a repository that was pushed to has the new names alone.
+
+    The tags that it had before, of another commit or day, are on older images, and a lock would grow with every night.
+    """
+    repositories = {Reference.parse(name).name for name in references}
+    kept = {name: digest for name, digest in before.items() if Reference.parse(name).name not in repositories}
+    return {**kept, **references}
+
+
+def recall(plan: Plan, platform: Platform, lock: Lock, engine: Engine, context: Context) -> Image:
+    """The image that the lock says was built for a platform; raises InvalidInput where it is another or not there."""
+    locked = lock.images.get(platform)
+    if locked is None or locked.plan != plan.digest or (engine.name == "embedded" and locked.packing != tar.PACKING):
+        raise InvalidInput(f"{plan.name} changed since it was built for {platform}", hint="run 'modelpack build' again")
+    image = engine.recall(plan, platform, locked.manifest.digest, context)
+    known = image.knowing(lock.layers) if image else None
+    if known is None or not known.is_known or known.seal().manifest.document.digest != locked.manifest.digest:
+        raise InvalidInput(
+            f"what {engine.name} built for {platform} is not on this machine any more",
+            hint="run 'modelpack build' again",
+        )
+    return known

@@ -1,0 +1,1 @@
+"""What this machine gives: files that appear whole, one turn at a time, threads, a cache, connections."""

@@ -1,0 +1,160 @@
+"""``modelpack copy``: if these fail, a copy is another image, or its layers travel more often than they must."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from buildkit import flow
+from buildkit.delivery.copying import Copied, Copy, copy
+from buildkit.delivery.push import Output
+from buildkit.errors import InvalidInput, RegistryFailed
+from buildkit.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST
+from tests.delivery.test_several_registries import docker_layers, downloads
+from tests.fakes.faults import Cut, Status
+from tests.fakes.registry import OCI_INDEX, OCI_MANIFEST, Account, Registry
+from tests.place import FILES, Place, uploads
+
+
+@pytest.fixture
+def other() -> Iterator[Registry]:
+    with Registry() as registry:
+        yield registry
+
+
+def source(place: Place, tag: str = "v1") -> str:
+    return f"{place.registry.address}/models/granite:{tag}"
+
+
+def copied(place: Place, *registries: str, image: str | None = None, **wanted: object) -> Copied:
+    return copy(Copy(image or source(place), registries, **wanted), place.world())  # type: ignore[arg-type]
+
+
+def test_a_copy_has_the_same_digest(place: Place, other: Registry) -> None:
+    """Whoever verified the image by its digest must find that digest in the other registry."""
+    digest = place.build(place.recipe(layers="per-file")).sealing.digest
+    done = copied(place, f"{other.address}/mirror")
+    assert done.digests == {f"{other.address}/mirror/granite:v1": digest}
+    assert other.tags["mirror/granite"] == {"v1": digest}
+    assert other.manifest("mirror/granite", "v1").data == place.registry.manifest("models/granite", "v1").data
+    before = uploads(other)
+    assert copied(place, f"{other.address}/mirror").unchanged
+    assert uploads(other) == before
+
+
+def test_within_a_registry_layers_are_mounted(place: Place) -> None:
+    """A promotion from staging to production moves no layer."""
+    place.build()
+    before = uploads(place.registry)
+    copied(place, f"{place.registry.address}/production", tags=("stable", "v1"))
+    assert set(place.registry.tags["production/granite"]) == {"stable", "v1"}
+    assert uploads(place.registry) == before
+
+
+def test_several_registries_share_one_reading(place: Place, other: Registry) -> None:
+    """A copy to five registries must not read the source five times."""
+    place.build()
+    with Registry() as third:
+        place.registry.log.clear()
+        copied(place, f"{other.address}/a", f"{third.address}/b", name="renamed")
+        assert other.tags["a/renamed"] == third.tags["b/renamed"] == place.registry.tags["models/granite"]
+        total = sum(map(len, FILES.values()))
+        assert total < sum(one.response_bytes for one in place.registry.requests) < 1.5 * total
+    assert downloads(place) > 0
+
+
+def test_a_registry_that_fails_is_told_and_the_others_get_it(place: Place, other: Registry) -> None:
+    """One broken mirror must not keep the rest from being filled, and must have no tag."""
+    place.build()
+    other.faults.add(Status(507), method="PATCH", times=None)
+    done = copied(place, f"{other.address}/a", f"{place.registry.address}/b")
+    assert list(done.failed) == [f"{other.address}/a/granite"]
+    assert list(done.digests) == [f"{place.registry.address}/b/granite:v1"]
+    assert not other.tags.get("a/granite")
+    with pytest.raises(RegistryFailed):
+        copied(place, f"{other.address}/a")
+
+
+def test_a_line_that_breaks_is_resumed(place: Place, other: Registry) -> None:
+    """A cut in the middle of a layer, on either side, costs the copy."""
+    place.build()
+    place.registry.faults.add(Cut(1_000_000), method="GET", path="blobs", times=1)
+    other.faults.add(Cut(700_000, "request"), method="PATCH", times=1)
+    digest = copied(place, f"{other.address}/a").digests[f"{other.address}/a/granite:v1"]
+    assert other.tags["a/granite"] == {"v1": digest}
+
+
+def test_an_index_is_copied_with_all_below_it(place: Place, other: Registry) -> None:
+    """A copy that lacks one platform is found out on the one machine that has it."""
+    recipe = place.recipe(base="scratch", platforms=["linux/amd64", "linux/arm64"])
+    digest = place.build(recipe).sealing.digest
+    copied(place, f"{other.address}/a")
+    assert other.tags["a/granite"] == {"v1": digest}
+    index = json.loads(other.manifest("a/granite", "v1").data)
+    assert [other.manifest("a/granite", one["digest"]).media_type for one in index["manifests"]] == [OCI_MANIFEST] * 2
+    one = index["manifests"][1]["digest"]
+    by_digest = copied(place, f"{other.address}/b", image=f"{place.registry.address}/models/granite@{one}")
+    assert by_digest.digests == {f"{other.address}/b/granite": one}
+    assert other.manifest("b/granite", one).digest == one
+
+
+def test_a_layout_is_a_source(place: Place, other: Registry, tmp_path: Path) -> None:
+    """What was built without a network is brought to a registry later."""
+    output = Output("oci", tmp_path / "layout")
+    digest = flow.build(place.recipe(), place.world(), flow.Wanted("embedded", output=output)).sealing.digest
+    copied(place, f"{other.address}/a", image=f"oci:{tmp_path / 'layout'}")
+    assert other.tags["a/granite"] == {"v1": digest}
+    copied(place, f"{other.address}/a", image=f"oci:{tmp_path / 'layout'}:v1", name="b", tags=("{digest}",))
+    assert other.tags["a/b"] == {digest.hex[:12]: digest}
+
+
+@pytest.mark.parametrize("platforms", [["linux/amd64"], ["linux/amd64", "linux/arm64"]])
+def test_a_registry_that_takes_dockers_form_alone_gets_a_converted_copy(
+    place: Place, other: Registry, platforms: list[str]
+) -> None:
+    """SWR refuses OCI manifests: the copy has another digest there, the same config and the same files."""
+    other.behaviour.media_types = frozenset({DOCKER_MANIFEST, DOCKER_INDEX})
+    place.build(place.recipe(base="scratch", platforms=platforms))
+    content = {"registries": {"huawei": {"host": other.address, "prefix": "org", "type": "swr"}}}
+    (place.folder / "modelpack.yaml").write_text(json.dumps(content))
+    done = copied(place, "huawei")
+    top = other.manifest("org/granite", "v1")
+    assert done.digests == {f"{other.address}/org/granite:v1": top.digest}
+    found = [one["digest"] for one in json.loads(top.data).get("manifests", [])] or ["v1"]
+    assert len(found) == len(platforms)
+    for tag in found:
+        assert docker_layers(other, "org/granite", tag) == {f"models/{name}": data for name, data in FILES.items()}
+    assert copied(place, "huawei").unchanged
+    back = copied(place, f"{place.registry.address}/back", image=f"{other.address}/org/granite:v1", form="oci")
+    assert place.registry.manifest("back/granite", "v1").media_type == (
+        OCI_INDEX if len(platforms) > 1 else OCI_MANIFEST
+    )
+    assert list(back.digests) == [f"{place.registry.address}/back/granite:v1"]
+
+
+def test_a_tag_that_must_not_move_stays(place: Place, other: Registry) -> None:
+    """A copy over a release would be a release that nobody made, and the refusal must come before the upload."""
+    place.build()
+    copied(place, f"{other.address}/a")
+    first = dict(other.tags["a/granite"])
+    place.build(place.recipe(labels={"org.example.x": "y"}))
+    before = uploads(other)
+    with pytest.raises(InvalidInput, match="a tag would move"):
+        copied(place, f"{other.address}/a", immutable=True)
+    assert (other.tags["a/granite"], uploads(other)) == (first, before)
+
+
+def test_what_is_not_there_is_told(place: Place, other: Registry, tmp_path: Path) -> None:
+    """A slip in the source's name must not end in an empty repository."""
+    place.build()
+    with pytest.raises(InvalidInput, match="there is no image"):
+        copied(place, f"{other.address}/a", image=source(place, "v9"))
+    with pytest.raises(InvalidInput, match="not an OCI layout"):
+        copied(place, f"{other.address}/a", image=f"oci:{tmp_path}")
+    other.auth.mode, other.auth.accounts = "basic", {"me": Account("s3cret")}
+    with pytest.raises(RegistryFailed, match="not logged in"):
+        copied(place, f"{other.address}/a")
+    assert not other.tags

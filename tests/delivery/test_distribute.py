@@ -1,0 +1,108 @@
+"""Many machines for one image: if these fail, a layer is sent twice, is missing, or the digest depends on who pushed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from buildkit import flow
+from buildkit.delivery import distribute
+from buildkit.delivery.shard import Shard, share
+from buildkit.errors import InvalidInput
+from buildkit.policy import Policy
+from tests.place import Place, uploads
+
+SHARDS = {
+    f"model-{number:05}-of-00008.safetensors": bytes([number]) * (65 * 1024 * 1024 + number) for number in range(3)
+}
+
+
+def wanted(place: Place) -> flow.Wanted:
+    return flow.Wanted("embedded", registry=f"{place.registry.address}/models")
+
+
+def test_processes_push_each_layer_once_and_one_of_them_assembles(place: Place) -> None:
+    """Four processes with one lock: every byte once, and the digest that a single process gives."""
+    place.hub.add("org/large", {**SHARDS, "config.json": b"{}"})
+    recipe = place.recipe(model="hf://org/large", layers="per-file")
+    flow.lock(recipe, place.world(), Policy.KEEP)
+    before = place.lock.read_bytes()
+    command = [
+        sys.executable,
+        "-m",
+        "buildkit",
+        "build",
+        str(recipe.path),
+        "--push",
+        "--registry",
+        wanted(place).registry or "",
+    ]
+    processes = [
+        subprocess.Popen([*command, "--shard", f"{index}/4"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for index in range(4)
+    ]
+    titles = []
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        titles += out.split("\n")[:-1]
+    assert sorted(title for title in titles if title) == sorted([*SHARDS, "base ubi-micro", "small files"])
+    assert place.lock.read_bytes() == before
+    sent = uploads(place.registry)
+    assert sum(map(len, SHARDS.values())) < sent < sum(map(len, SHARDS.values())) + 1_000_000
+    assembled = distribute.assemble(recipe, place.world(), wanted(place))
+    assert uploads(place.registry) - sent < 10_000, "assembling sent a layer again"
+    alone = flow.build(recipe, place.world(), flow.Wanted("embedded"))
+    assert alone.sealing.digest == assembled.sealing.digest
+    assert set(place.registry.tags["models/granite"]) == {"v1"}, "a mark was left in the registry"
+    assert set(place.model_files()) == {*SHARDS, "config.json"}
+
+
+def test_what_is_missing_is_named(place: Place) -> None:
+    """Who assembles too early must learn which machines to wait for, and no tag may move."""
+    recipe = place.recipe(layers="per-file")
+    flow.lock(recipe, place.world(), Policy.KEEP)
+    with pytest.raises(InvalidInput) as raised:
+        distribute.assemble(recipe, place.world(), wanted(place))
+    assert "small files" in {problem.where for problem in raised.value.problems}
+    assert not place.registry.tags.get("models/granite")
+
+
+def test_without_a_lock_machines_cannot_agree(place: Place) -> None:
+    """A branch that moves between two machines would mix two models."""
+    with pytest.raises(InvalidInput, match="could not agree"):
+        distribute.push_shard(place.recipe(), place.world(), wanted(place), Shard(0, 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "shard"), [("1/4", {}, Shard(1, 4)), ("4", {"JOB_COMPLETION_INDEX": "3"}, Shard(3, 4))]
+)
+def test_shards_are_read(text: str, environment: dict[str, str], shard: Shard) -> None:
+    """A CI matrix counts itself, a Kubernetes job is told its index."""
+    assert Shard.parse(text, environment) == shard
+
+
+@pytest.mark.parametrize("text", ["", "4", "4/4", "x", "-1/4", "1/0", "1/4/4"])
+def test_a_shard_that_is_none_is_refused(text: str) -> None:
+    """A shard too many would push nothing and say that all is well."""
+    with pytest.raises(InvalidInput):
+        Shard.parse(text, {})
+
+
+def test_shares_are_all_layers_and_none_twice(place: Place) -> None:
+    """Every layer belongs to exactly one machine."""
+    made = flow.make(place.recipe(layers="per-file"), place.world(), flow.Wanted("embedded"))
+    layers = list(made.images[0].layers)
+    for count in (1, 2, 5):
+        shares = [share(layers, Shard(index, count)) for index in range(count)]
+        assert sorted(layer.blob.key for one in shares for layer in one) == sorted(layer.blob.key for layer in layers)
+
+
+def test_the_shipped_job_is_an_indexed_job() -> None:
+    """The manifest that we ship must give each pod its index, and the assembling one none."""
+    text = (Path(__file__).parents[2] / "samples" / "kubernetes" / "job.yaml").read_text(encoding="utf-8")
+    assert "completionMode: Indexed" in text
+    assert "--assemble" in text
