@@ -192,5 +192,5 @@ def _zstd() -> Any:
         except ImportError:
             continue
     raise InvalidInput(
-        "it is compressed with zstd, which Python reads from 3.14 on, or with: pip install modelpack[zstd]"
+        "it is compressed with zstd, which Python reads from 3.14 on, or with: pip install modelpack-build[zstd]"
     )

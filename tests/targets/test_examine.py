@@ -247,7 +247,7 @@ def test_layers_of_zstd_are_read(tmp_path: Path, target: str, monkeypatch: pytes
     damaged = write(replace(lacking, packed=lambda one: zstd.compress(one)[:-9] + b"x" * 20), tmp_path / "damaged")
     assert "not what zstd writes" in examine(damaged, world(tmp_path)).files.unread
     monkeypatch.setattr("buildkit.oci.headers.import_module", _absent)
-    assert "pip install modelpack[zstd]" in examine(in_frames, world(tmp_path)).files.unread
+    assert "pip install modelpack-build[zstd]" in examine(in_frames, world(tmp_path)).files.unread
 
 
 def _absent(name: str) -> None:
