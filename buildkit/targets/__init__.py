@@ -5,6 +5,7 @@ A platform's rules are the :class:`buildkit.checks.rule.Rule` values of its ``ru
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -197,6 +198,11 @@ def targets_of(id: str) -> list[Target]:
 
 
 def rules_named(id: str) -> list[Rule]:
-    """The rule of that id, in any spelling of its letters; none where there is no such rule."""
+    """The rule of that id, in any spelling of its letters; none where it is no rule's id.
+
+    Raises InvalidInput where it looks like an id, and there is no such rule.
+    """
     found = {rule.id: rule for target in TARGETS.values() for rule in target.rules if rule.id == id.upper()}
+    if not found and re.fullmatch(r"[A-Za-z]+-[0-9]+", id):
+        raise InvalidInput(f"there is no rule {shown(id)}", hint="'modelpack targets TARGET' lists those of a target")
     return list(found.values())

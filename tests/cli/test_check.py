@@ -77,6 +77,7 @@ def test_rules_explain_themselves(tmp_path: Path) -> None:
     assert "KS-08" in modelpack("targets", "kserve:fetch", folder=tmp_path).stdout
     assert "KS-08" not in modelpack("targets", "kserve:native", folder=tmp_path).stdout
     assert len(json.loads(modelpack("targets", "--json", folder=tmp_path).stdout)) == 13
+    assert "there is no rule 'KS-99'" in modelpack("targets", "KS-99", folder=tmp_path).stderr
     explained = json.loads(modelpack("targets", "ks-08", "--json", folder=tmp_path).stdout)
     assert [(one["name"], [rule["id"] for rule in one["rules"]]) for one in explained] == [("kserve:fetch", ["KS-08"])]
     assert "did you mean" in modelpack("targets", "kserv", folder=tmp_path).stderr
