@@ -71,7 +71,7 @@ def _file(path: Path) -> Path:
             return inside
         others = sorted(found.name for found in path.glob("*.y*ml"))
         hint = f"name the file: {', '.join(others[:5])}" if others else _INIT
-        raise InvalidInput(f"{path} has no {FILE}", hint=hint)
+        raise InvalidInput(f"{path if path.name else 'this folder'} has no {FILE}", hint=hint)
     if not path.exists():
         raise InvalidInput(f"there is no recipe {path}", hint=_INIT)
     return path

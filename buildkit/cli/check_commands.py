@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildkit.cli import completion
-from buildkit.cli.commands import Json, app
+from buildkit.cli.commands import Json, OneRecipe, app
 from buildkit.cli.plain_help import PLATFORMS
 from buildkit.cli.session import session
 
@@ -223,7 +223,7 @@ def targets(
 
 @app.command(rich_help_panel=PLATFORMS)
 def deploy(
-    recipe: Annotated[Path, typer.Argument(help="A recipe that was pushed.", metavar="RECIPE")],
+    recipe: OneRecipe,
     target: Targets = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write.", metavar="DIR")] = Path("deploy"),
     registry: RegistryName = None,

@@ -37,14 +37,25 @@ app = typer.Typer(
 
 Recipes = Annotated[
     list[Path],
-    typer.Argument(help="Recipes, or folders that hold a recipe.yaml.", metavar="RECIPE", show_default=False),
+    typer.Argument(
+        help="Recipes, or folders that hold a recipe.yaml; by default here.",
+        metavar="RECIPE",
+        default_factory=lambda: [Path()],
+        show_default=False,
+    ),
 ]
 OptionalRecipes = Annotated[
     list[Path] | None,
     typer.Argument(help="Recipes; without one recipe.yaml, else every locked recipe here.", metavar="RECIPE"),
 ]
 OneRecipe = Annotated[
-    Path, typer.Argument(help="A recipe, or a folder that holds a recipe.yaml.", metavar="RECIPE", show_default=False)
+    Path,
+    typer.Argument(
+        help="A recipe, or a folder that holds a recipe.yaml; by default here.",
+        metavar="RECIPE",
+        default_factory=Path,
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result, and progress on stderr, as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]

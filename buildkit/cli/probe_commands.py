@@ -29,7 +29,13 @@ class ContainerEngine(StrEnum):
 
 
 ImageArgument = Annotated[
-    str, typer.Argument(help="A recipe, a reference, or oci:DIR.", metavar="RECIPE|REF|oci:DIR", show_default=False)
+    str,
+    typer.Argument(
+        help="A recipe, a reference, or oci:DIR; by default the recipe here.",
+        metavar="RECIPE|REF|oci:DIR",
+        default_factory=lambda: ".",
+        show_default=False,
+    ),
 ]
 Targets = Annotated[
     list[str] | None,

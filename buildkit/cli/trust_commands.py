@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from buildkit.trust.scan import Scanned
     from buildkit.world import World
 
-Image = Annotated[str, typer.Argument(help="A recipe that was pushed, or a reference.", metavar="RECIPE|REF")]
+Image = Annotated[
+    str,
+    typer.Argument(
+        help="A recipe that was pushed, or a reference; by default the recipe here.",
+        metavar="RECIPE|REF",
+        default_factory=lambda: ".",
+        show_default=False,
+    ),
+]
 Key = Annotated[str, typer.Option("--key", help="A key: a file, or a KMS address such as awskms://...", metavar="KEY")]
 NoLog = Annotated[bool, typer.Option("--no-transparency-log", help="Do not use the public log of signatures.")]
 

@@ -59,7 +59,7 @@ def subject_of(recipe: Recipe, world: World, lock: Lock | None = None) -> Subjec
     lock = lock or locks.read(recipe.lock_path)
     if lock is None or not lock.pushed:
         hint = f"run: modelpack build {recipe.path} --push --registry R"
-        raise InvalidInput(f"{recipe.spec.name} was not pushed yet, so there is nothing to attest", hint=hint)
+        raise InvalidInput(f"{recipe.spec.name} was not pushed yet", hint=hint)
     if lock.recipe != recipe.digest:
         raise InvalidInput(
             f"{recipe.path} changed since its image was pushed", hint=f"build and push {recipe.path} again"

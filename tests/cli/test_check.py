@@ -56,8 +56,11 @@ def test_exit_codes_and_forms(tmp_path: Path) -> None:
     github = modelpack("check", "--image", broken, "-t", "kserve", "--github", folder=tmp_path).stdout
     assert github.startswith("::error file=")
     assert "title=KS-03 (kserve%3Amodelcar)::Entrypoint is" in github
-    nothing = modelpack("check", folder=tmp_path)
-    assert nothing.returncode == 1 and "has no recipe.yaml" in nothing.stderr, "what is meant is the recipe here"
+    for command in ("check", "build", "lock", "render", "deploy", "verify", "sbom", "scan"):
+        nothing = modelpack(command, folder=tmp_path)
+        assert nothing.returncode == 1 and "this folder has no recipe.yaml" in nothing.stderr, (
+            "the recipe here is meant"
+        )
     assert modelpack("check", "--image", broken, "-t", "kserv", folder=tmp_path).returncode == 1
 
 

@@ -129,7 +129,7 @@ def test_wrong_usage_is_exit_code_two(place: Place) -> None:
     for arguments in (
         ["build", path, "--push"],
         ["build", path, "--locked", "--upgrade"],
-        ["build"],
+        ["inspect"],
         ["nothing"],
         ["push"],
     ):
