@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote, urlencode
 
 from urllib3.exceptions import HTTPError
@@ -158,6 +158,11 @@ class Repository:
         answer.drain_conn()
         if answered != document.digest:
             raise RegistryFailed(f"{self.connection.host} stored {answered} where {document.digest} was sent")
+
+    def written(self, method: str, where: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        """One request of who writes here by itself; ``where`` is a path of the API or a URL it gave. Raises RegistryFailed."""
+        self._writing = True
+        return self.connection.request(method, where, self._push, headers=headers, body=body)
 
     def referrers(self, digest: Digest) -> Document | None:
         """The index of what refers to a digest; None where the registry has no referrers API. Raises RegistryFailed."""
