@@ -90,6 +90,15 @@ def _platform(text: str) -> str:
     return text
 
 
+def image_name(text: str) -> str:
+    """A recipe's name, which is its image's repository below a registry's prefix; raises Refusal for what is none."""
+    if not is_repository(text):
+        raise Refusal(
+            f"{shown(text)} is not an image's name", "lower-case letters and digits, with . _ - and / between them"
+        )
+    return text
+
+
 def _distinct(texts: tuple[str, ...]) -> tuple[str, ...]:
     twice = sorted({text for text in texts if texts.count(text) > 1}) if len(set(texts)) < len(texts) else []
     if twice:
@@ -138,11 +147,7 @@ class Spec(Part):
     @field_validator("name")
     @classmethod
     def _name(cls, text: str) -> str:
-        if not is_repository(text):
-            raise Refusal(
-                f"{shown(text)} is not an image's name", "lower-case letters and digits, with . _ - and / between them"
-            )
-        return text
+        return image_name(text)
 
     @property
     def platforms_parsed(self) -> tuple[Platform, ...]:

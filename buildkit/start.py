@@ -7,6 +7,8 @@ from pathlib import Path
 
 from buildkit.errors import InvalidInput, Problem
 from buildkit.kinds import kind_named
+from buildkit.reading.plain import Refusal, shown
+from buildkit.spec import image_name
 
 
 def start(kind: str, folder: Path, name: str | None = None) -> list[Path]:
@@ -19,6 +21,15 @@ def start(kind: str, folder: Path, name: str | None = None) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
     return list(files)
+
+
+def named(name: str) -> str:
+    """The name of a first project; raises InvalidInput where it cannot be an image's. Every kind's starter asks this first."""
+    try:
+        return image_name(name)
+    except Refusal as refusal:
+        problem = Problem(shown(name), "is not an image's name", refusal.hint)
+        raise InvalidInput("nothing was written", [problem]) from None
 
 
 def name_of(folder: Path) -> str:

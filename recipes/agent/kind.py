@@ -14,7 +14,6 @@ from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_v
 from buildkit import image_annotations
 from buildkit.errors import InvalidInput, Problem
 from buildkit.inputs import AT_LEAST_ONE, Part, Project, ProjectRef, some
-from buildkit.oci.reference import is_repository
 from buildkit.oci.tar import Entry
 from buildkit.pin import Pins
 from buildkit.placing import placed, written
@@ -22,6 +21,7 @@ from buildkit.plan import Plan, PlannedLayer, Secret
 from buildkit.process import Environment, Port
 from buildkit.reading.plain import Refusal, Refusals, plain, shown
 from buildkit.spec import ImageRef, SourceRef, Spec
+from buildkit.start import named
 from recipes.agent import reserved
 from recipes.agent.extra import ExtraFiles, extra_layer, extra_sources
 from recipes.agent.idle import never_served
@@ -273,14 +273,9 @@ class Agent:
 
     def starter(self, name: str) -> Mapping[str, str]:
         """An agent that builds and answers as it is; raises InvalidInput where ``name`` cannot be an image's."""
-        if not is_repository(name):
-            problem = Problem(
-                shown(name), "is not an image's name", "lower-case letters and digits, with . _ - and / between them"
-            )
-            raise InvalidInput("nothing was written", [problem])
         folder = resources("recipes.agent") / "starter"
         texts = {path: (folder / f"{path}.txt").read_text(encoding="utf-8") for path in _STARTER}
-        return {path: text.replace("name: agent\n", f"name: {name}\n") for path, text in texts.items()}
+        return {path: text.replace("name: agent\n", f"name: {named(name)}\n") for path, text in texts.items()}
 
 
 _STARTER = ("recipe.yaml", "agent.py", PROJECT, LOCK, ".containerignore", "README.md")

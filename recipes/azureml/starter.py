@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from buildkit.errors import InvalidInput, Problem
-from buildkit.oci.reference import is_repository
-from buildkit.reading.plain import shown
+from buildkit.start import named
 
 
 def files(name: str) -> Mapping[str, str]:
     """The files by path; raises InvalidInput where ``name`` cannot be an image's."""
-    if not is_repository(name):
-        hint = "lower-case letters and digits, with . _ - and / between them"
-        raise InvalidInput("nothing was written", [Problem(shown(name), "is not an image's name", hint)])
-    return {"recipe.yaml": _RECIPE.format(name=name), "conda.yaml": _CONDA, "app/server.py": _SERVER}
+    return {"recipe.yaml": _RECIPE.format(name=named(name)), "conda.yaml": _CONDA, "app/server.py": _SERVER}
 
 
 _RECIPE = """\

@@ -16,8 +16,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from buildkit import image_annotations
 from buildkit.containerfiles.template import render
-from buildkit.errors import InvalidInput, Problem
-from buildkit.oci.reference import Platform, Reference, is_repository
+from buildkit.oci.reference import Platform, Reference
 from buildkit.oci.tar import Entry
 from buildkit.pin import File, Inventory, Pins
 from buildkit.placing import placed, written
@@ -25,6 +24,7 @@ from buildkit.plan import Plan, PlannedFile, PlannedLayer
 from buildkit.process import Environment, process
 from buildkit.reading.plain import Refusal, plain, shown
 from buildkit.spec import FolderRef, ImageRef, Project, ProjectRef, RelativePath, SourceRef, Spec
+from buildkit.start import named
 from recipes.batch.boot import boot_problem
 
 BASE = ImageRef("docker.io/library/python:3.12-slim")
@@ -147,12 +147,9 @@ class Batch:
 
     def starter(self, name: str) -> Mapping[str, str]:
         """A project to start from; raises InvalidInput for an unusable name."""
-        if not is_repository(name):
-            hint = "lower-case letters and digits, with . _ - and / between them"
-            raise InvalidInput("nothing was written", [Problem(shown(name), "is not an image's name", hint)])
         from recipes.batch.starter import IGNORED, PROGRAM, RECIPE, SCRIPT
 
-        recipe = RECIPE.replace("NAME", name).replace("BASE", BASE)
+        recipe = RECIPE.replace("NAME", named(name)).replace("BASE", BASE)
         return {"recipe.yaml": recipe, "run.sh": SCRIPT, "predict.py": PROGRAM, ".containerignore": IGNORED}
 
 

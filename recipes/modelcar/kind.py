@@ -8,13 +8,14 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from buildkit import image_annotations
-from buildkit.errors import InvalidInput, Problem
-from buildkit.oci.reference import Reference, is_repository
+from buildkit.errors import InvalidInput
+from buildkit.oci.reference import Reference
 from buildkit.pin import ImagePin, Inventory, Pins
 from buildkit.plan import Plan
 from buildkit.reading.plain import shown
 from buildkit.reading.sizes import Size
 from buildkit.spec import FolderRef, ImageRef, SourceRef, Spec
+from buildkit.start import named
 from recipes.modelcar.layers import layered
 from recipes.modelcar.stages import PATH, USER, containerfile, obstacle, stage_of
 
@@ -100,12 +101,7 @@ class Modelcar:
 
     def starter(self, name: str) -> Mapping[str, str]:
         """A recipe to start from; raises InvalidInput where ``name`` cannot be an image's."""
-        if not is_repository(name):
-            problem = Problem(
-                shown(name), "is not an image's name", "lower-case letters and digits, with . _ - and / between them"
-            )
-            raise InvalidInput("nothing was written", [problem])
-        return {"recipe.yaml": _STARTER.format(name=name, base=BASE)}
+        return {"recipe.yaml": _STARTER.format(name=named(name), base=BASE)}
 
 
 def _some_files(spec: ModelcarSpec, inventory: Inventory) -> None:

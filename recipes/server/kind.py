@@ -10,14 +10,12 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
-from buildkit.errors import InvalidInput, Problem
 from buildkit.inputs import FilesRef, FolderRef, ImageRef, Project, ProjectRef, RelativePath, SourceRef, all_refused
-from buildkit.oci.reference import is_repository
 from buildkit.pin import Pins
 from buildkit.plan import Plan
 from buildkit.process import Command, Environment, Port
-from buildkit.reading.plain import shown
 from buildkit.spec import Spec
+from buildkit.start import named
 from recipes.server import planned
 from recipes.server.fields import CODE, MOUNTS, AbsolutePath, ModelPath, PackageName, ServerPort, User, within
 from recipes.server.judged import refusals
@@ -162,12 +160,9 @@ class Server:
 
     def starter(self, name: str) -> Mapping[str, str]:
         """A small server to start from; raises InvalidInput where ``name`` cannot be an image's."""
-        if not is_repository(name):
-            hint = "lower-case letters and digits, with . _ - and / between them"
-            raise InvalidInput("nothing was written", [Problem(shown(name), "is not an image's name", hint)])
         folder = resources("recipes.server") / "starter"
         texts = {path: (folder / kept).read_text(encoding="utf-8") for path, kept in _STARTER.items()}
-        return {**texts, "recipe.yaml": texts["recipe.yaml"].replace("NAME", name)}
+        return {**texts, "recipe.yaml": texts["recipe.yaml"].replace("NAME", named(name))}
 
 
 _STARTER = {

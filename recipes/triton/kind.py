@@ -14,13 +14,14 @@ from buildkit.containerfiles.template import render
 from buildkit.errors import InvalidInput, Problem
 from buildkit.inputs import all_refused
 from buildkit.kinds import Read
-from buildkit.oci.reference import Platform, Reference, is_repository
+from buildkit.oci.reference import Platform, Reference
 from buildkit.pin import File, Inventory, Pins
 from buildkit.placing import placed
 from buildkit.plan import Plan
 from buildkit.process import Environment, process
 from buildkit.reading.plain import Refusal, shown
 from buildkit.spec import FolderRef, ImageRef, Plain, ProjectRef, RelativePath, SourceRef, Spec
+from buildkit.start import named
 from recipes.triton.inputs import Configs, Models, PythonPackage, User, argument, backend_name
 from recipes.triton.judge import Repository, ensembles, faults, missing_steps
 from recipes.triton.layers import MODELS, layered, unfit
@@ -202,13 +203,10 @@ class Triton:
 
     def starter(self, name: str) -> Mapping[str, str]:
         """A project to start from, with a model for the Python backend; raises InvalidInput for an unusable name."""
-        if not is_repository(name):
-            hint = "lower-case letters and digits, with . _ - and / between them"
-            raise InvalidInput("nothing was written", [Problem(shown(name), "is not an image's name", hint)])
         from recipes.triton.starter import MODEL, RECIPE
 
         return {
-            "recipe.yaml": RECIPE.replace("NAME", name).replace("BASE", BASE),
+            "recipe.yaml": RECIPE.replace("NAME", named(name)).replace("BASE", BASE),
             "models/double/1/model.py": MODEL,
         }
 
