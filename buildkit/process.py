@@ -36,6 +36,31 @@ Command = Annotated[tuple[Annotated[str, AfterValidator(plain)], ...], AfterVali
 """A program and its arguments, one item each: nothing is read by a shell."""
 
 
+_USER = re.compile(r"\d{1,10}(?::\d{1,10})?", re.ASCII)
+
+
+def is_numeric_user(text: str) -> bool:
+    """Whether it is UID or UID:GID: a name means nothing where the image's /etc/passwd is not read."""
+    return bool(_USER.fullmatch(text))
+
+
+def _user(text: str) -> str:
+    if not is_numeric_user(text):
+        raise Refusal(
+            f"{shown(text)} is not a numeric user", "write a number such as 1000, or one with its group, 1000:0"
+        )
+    return text
+
+
+NumericUser = Annotated[str, AfterValidator(_user)]
+
+
+def variables(process: Mapping[str, Any]) -> dict[str, str]:
+    """The environment of an image's config, in its order."""
+    pairs = (str(variable).partition("=") for variable in process.get("Env") or ())
+    return {name: value for name, _, value in pairs}
+
+
 def process(
     *,
     user: str,

@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from importlib.resources import files
 from typing import Any
 
 from buildkit.errors import InvalidInput, Problem
@@ -23,6 +24,11 @@ _PATTERNS = "$*?[]\\\"'"
 
 class Quoted(str):
     """Text that may stand in a Containerfile as it is."""
+
+
+def filled(package: str, **values: Any) -> str:
+    """The ``Containerfile.j2`` of a kind's package, filled in; raises what :func:`render` raises."""
+    return render((files(package) / "Containerfile.j2").read_text(encoding="utf-8"), **values)
 
 
 def render(template: str, **values: Any) -> str:

@@ -9,7 +9,6 @@ from buildkit.fleet.state import Change
 from buildkit.fleet.status import source_change, tool_changes
 from buildkit.lockfile import lock as locks
 from buildkit.lockfile.lock import Lock
-from buildkit.oci.reference import Platform
 from buildkit.policy import asked
 from buildkit.recipe import Recipe
 from buildkit.sources.folder import Folder
@@ -38,7 +37,7 @@ def _stale(recipe: Recipe, lock: Lock) -> Iterator[Change]:
 
 
 def _unpinned(recipe: Recipe, lock: Lock) -> Iterator[Change]:
-    wanted = {Platform.parse(platform) for platform in recipe.spec.platforms}
+    wanted = set(recipe.spec.platforms_parsed)
     for key, pin in lock.pins.images.items():
         if key not in recipe.spec.builder_images and not wanted <= set(pin.platforms):
             yield Change(

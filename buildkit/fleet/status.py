@@ -24,7 +24,7 @@ from buildkit.lockfile.lock import Lock, LockedImage
 from buildkit.lockfile.served import digest_of
 from buildkit.machine.parallel import Stop, each
 from buildkit.oci import tar
-from buildkit.oci.reference import Digest, Platform
+from buildkit.oci.reference import Digest
 from buildkit.pin import ImagePin, Inventory, Pins
 from buildkit.plan import Plan
 from buildkit.policy import asked
@@ -101,7 +101,7 @@ class _Unanswered:
 def _now(recipe: Recipe, lock: Lock | None, world: World, questions: Questions, unanswered: _Unanswered) -> Pins:
     """What every input means now, in the lock's own words where no file of it moved."""
     kept = _same_words(recipe, lock)
-    platforms = sorted(Platform.parse(platform) for platform in recipe.spec.platforms)
+    platforms = sorted(recipe.spec.platforms_parsed)
     images: dict[str, ImagePin] = {}
     for key, reference in recipe.spec.images():
         if key in recipe.spec.builder_images:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from buildkit.lockfile.lock import Lock
 from buildkit.oci.manifest import INDEXES, Document, Index, Manifest
-from buildkit.oci.reference import Digest, Platform, Reference
+from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
 from buildkit.registries.client import Repository
 from buildkit.world import World
@@ -14,7 +14,7 @@ from buildkit.world import World
 
 def digest_of(recipe: Recipe, lock: Lock) -> Digest | None:
     """What a tag of the image in the lock points to; None where it was not built for each of the recipe's platforms."""
-    platforms = [Platform.parse(platform) for platform in recipe.spec.platforms]
+    platforms = recipe.spec.platforms_parsed
     if not platforms or any(platform not in lock.images for platform in platforms):
         return None
     if len(platforms) == 1:

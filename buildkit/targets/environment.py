@@ -9,8 +9,8 @@ from buildkit.checks.rule import WARNING, Found, NotKnown
 from buildkit.checks.subject import Subject
 from buildkit.containerfiles.instructions import assigned, read
 from buildkit.oci.files import is_small_text
+from buildkit.process import variables
 from buildkit.target_settings import ServerSettings
-from buildkit.targets.reading import variables
 
 
 def said(subject: Subject) -> dict[str, str]:

@@ -9,16 +9,10 @@ from typing import Any
 
 from buildkit.checks.subject import Subject
 from buildkit.oci.files import Files, Member
-from buildkit.process import BEHIND
+from buildkit.process import BEHIND, variables
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GB, GIB = 1000**3, 1024**3
-
-
-def variables(process: Mapping[str, Any]) -> dict[str, str]:
-    """The environment of an image's config."""
-    pairs = (str(variable).partition("=") for variable in process.get("Env") or ())
-    return {name: value for name, _, value in pairs}
 
 
 def words(process: Mapping[str, Any], key: str) -> list[str]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from buildkit.checks.rule import ERROR, WARNING, Found, probed, rule
 from buildkit.checks.subject import Subject
+from buildkit.process import variables
 from buildkit.target_settings import ServerSettings
-from buildkit.targets.reading import command, ports_asked, variables
+from buildkit.targets.reading import command, ports_asked
 from buildkit.targets.sources import PRACTICE, VLLM
 
 ENDS = probed(

@@ -12,8 +12,9 @@ from buildkit.checks.subject import Subject
 from buildkit.containerfiles.image_places import places
 from buildkit.containerfiles.instructions import arguments, read
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
+from buildkit.process import variables
 from buildkit.reading.plain import shown
-from buildkit.targets.reading import shown_few, variables
+from buildkit.targets.reading import shown_few
 from buildkit.targets.sources import PRACTICE, SEEDS
 
 _LARGE = 10 * 1000**2

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files as resources
 from typing import Any
 
-from buildkit.containerfiles.template import render
+from buildkit.containerfiles.template import filled
 from buildkit.pin import ImagePin
+from buildkit.process import variables
 from recipes.agent.packages import ROOT, SETTLE, options, variable_of
 from recipes.agent.served import APP
 
@@ -26,11 +26,9 @@ def containerfile(
     archives: Iterable[str],
 ) -> str:
     """The Containerfile; raises InvalidInput for what cannot stand in one."""
-    template = (resources("recipes.agent") / "Containerfile.j2").read_text(encoding="utf-8")
-    variables = dict(variable.split("=", 1) for variable in config["Env"])
-    del variables["PATH"]
-    return render(
-        template,
+    own = {name: text for name, text in variables(config).items() if name != "PATH"}
+    return filled(
+        "recipes.agent",
         name=name,
         base=base.reference,
         uv=UV,
@@ -43,7 +41,7 @@ def containerfile(
         secrets=[{"id": one, "variable": variable_of(one)} for one in sorted(secrets)],
         has_extra="extra.tar" in set(archives),
         labels=labels,
-        variables=variables,
+        variables=own,
         app=APP,
         user=config["User"],
         ports=list(config["ExposedPorts"]),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from importlib.resources import files as resources
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from buildkit import image_annotations
-from buildkit.containerfiles.template import render
+from buildkit.containerfiles.template import filled
 from buildkit.inputs import Part, Plain
 from buildkit.oci.reference import Reference
 from buildkit.oci.tar import Entry
@@ -249,11 +248,10 @@ def _environment(spec: AzureMlSpec) -> dict[str, str]:
 
 
 def _containerfile(spec: AzureMlSpec, pins: Pins, labels: Mapping[str, str]) -> str:
-    template = (resources("recipes.azureml") / "Containerfile.j2").read_text(encoding="utf-8")
     decided = _process(spec, labels)
     ports = [port.partition("/")[0] for port in decided["ExposedPorts"]]
-    return render(
-        template,
+    return filled(
+        "recipes.azureml",
         name=spec.name,
         base=pins.images["base"].reference,
         releases=RELEASES[spec.variant],

@@ -15,20 +15,19 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from buildkit import image_annotations
-from buildkit.containerfiles.template import render
-from buildkit.oci.reference import Platform, Reference
+from buildkit.containerfiles.template import filled
+from buildkit.oci.reference import Reference
 from buildkit.oci.tar import Entry
 from buildkit.pin import File, Inventory, Pins
 from buildkit.placing import placed, written
 from buildkit.plan import Plan, PlannedFile, PlannedLayer
-from buildkit.process import Environment, process
+from buildkit.process import Environment, NumericUser, process, variables
 from buildkit.reading.plain import Refusal, plain, shown
 from buildkit.spec import FolderRef, ImageRef, Project, ProjectRef, RelativePath, SourceRef, Spec
 from buildkit.start import named
 from recipes.batch.boot import boot_problem
 
 BASE = ImageRef("docker.io/library/python:3.12-slim")
-HUB = "https://huggingface.co"
 DEBIAN = ("default-jre-headless", "zip")
 """What Docker's official Python images have not, and ModelArts asks for."""
 COMMAND = ("/bin/sh", "/home/run.sh")
@@ -36,20 +35,11 @@ AUTHORITIES = "/etc/ssl/certs/java/cacerts"
 """Where Debian's package ca-certificates-java writes the store of authorities."""
 CODE, MODEL, PYTHON = "home/app", "home/model", "opt/modelpack/python"
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(?:=[\w.+:~-]+)?", re.ASCII)
-_USER = re.compile(r"\d{1,10}(?::\d{1,10})?", re.ASCII)
 
 
 def _package(text: str) -> str:
     if not _PACKAGE.fullmatch(plain(text)):
         raise Refusal(f"{shown(text)} is not a package of Debian", "write its name, or NAME=VERSION")
-    return text
-
-
-def _user(text: str) -> str:
-    if not _USER.fullmatch(text):
-        raise Refusal(
-            f"{shown(text)} is not a numeric user", "write a number such as 1000, or one with its group, 1000:0"
-        )
     return text
 
 
@@ -83,9 +73,7 @@ class BatchSpec(Spec):
         description="A requirements file, relative to the recipe: its packages lie in a layer of their own.",
     )
     env: Environment = Field(default_factory=dict, description="Variables of the process.")
-    user: Annotated[str, AfterValidator(_user)] = Field(
-        default="1000", description="The numeric user that the job runs as."
-    )
+    user: NumericUser = Field(default="1000", description="The numeric user that the job runs as.")
 
     @field_validator("script")
     @classmethod
@@ -117,7 +105,7 @@ class Batch:
         base = pins.images["base"]
         layers = tuple(_layers(spec, pins))
         model = pins.sources.get("model")
-        known = image_annotations.known(spec.name, base, *_origin(model))
+        known = image_annotations.known(spec.name, base, *image_annotations.origin([model] if model else []))
         decided = _process(spec, known | spec.labels)
         archives = {f"{layer.title.replace(' ', '-')}.tar": (layer,) for layer in layers}
         listed = pins.sources.get("requirements")
@@ -129,7 +117,7 @@ class Batch:
         return Plan(
             name=spec.name,
             base=base,
-            platforms=tuple(map(Platform.parse, spec.platforms)),
+            platforms=spec.platforms_parsed,
             process=decided,
             layers=layers,
             annotations=image_annotations.published(spec.labels) | known,
@@ -186,10 +174,6 @@ def _runs(spec: BatchSpec) -> Iterator[str]:
         yield f"pip install --requirement {spec.requirements}"
 
 
-def _origin(model: Inventory | None) -> tuple[str, str]:
-    return (f"{HUB}/{model.name}", model.commit) if model and model.commit else ("", "")
-
-
 def _process(spec: BatchSpec, labels: Mapping[str, str]) -> dict[str, Any]:
     ours = {"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}  # noqa: S108
     model = {"MODEL_DIR": f"/{MODEL}"} if spec.model else {}
@@ -204,9 +188,8 @@ def _process(spec: BatchSpec, labels: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _containerfile(spec: BatchSpec, base: Reference, decided: Mapping[str, Any], archives: list[str]) -> str:
-    template = (resources("recipes.batch") / "Containerfile.j2").read_text(encoding="utf-8")
-    return render(
-        template,
+    return filled(
+        "recipes.batch",
         name=spec.name,
         base=base,
         archives=archives,
@@ -216,7 +199,7 @@ def _containerfile(spec: BatchSpec, base: Reference, decided: Mapping[str, Any],
         requirements=spec.requirements,
         python=PYTHON,
         labels=decided["Labels"],
-        env=[variable.partition("=")[::2] for variable in decided["Env"]],
+        env=list(variables(decided).items()),
         folder=CODE,
         user=decided["User"],
         command=decided["Cmd"],

@@ -21,7 +21,6 @@ from recipes.modelcar.stages import PATH, USER, containerfile, obstacle, stage_o
 
 BASE = ImageRef("registry.access.redhat.com/ubi9/ubi-micro:latest")
 BUILDER = ImageRef("registry.access.redhat.com/ubi9/python-312:latest")
-HUB = "https://huggingface.co"
 ENGINES = ("buildx", "podman")
 
 
@@ -76,8 +75,7 @@ class Modelcar:
         _some_files(spec, inventory)
         layers = layered(inventory.files, "model", per_file=spec.layers == "per-file", largest=spec.max_layer_size)
         base = None if spec.base == "scratch" else pins.images["base"]
-        source = f"{HUB}/{inventory.name}" if inventory.commit else ""
-        known = image_annotations.known(spec.name, base, source, inventory.commit)
+        known = image_annotations.known(spec.name, base, *image_annotations.origin([inventory]))
         labels = known | spec.labels
         stage = stage_of(spec.model, inventory, layers, base, pins.images.get("builder"))
         hindrance = obstacle(stage)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.resources import files as resources
 from itertools import groupby
 
-from buildkit.containerfiles.template import LONGEST_LINE, copyable, render
+from buildkit.containerfiles.template import LONGEST_LINE, copyable, filled
 from buildkit.inputs import FolderRef, HuggingFaceRef, SourceRef
 from buildkit.pin import ImagePin, Inventory
 from buildkit.plan import PlannedLayer
@@ -78,9 +77,8 @@ def stage_of(
 def containerfile(name: str, stage: Stage, labels: Mapping[str, str]) -> str:
     """The Containerfile; raises InvalidInput for what cannot stand in one."""
     many = _many(stage) if stage.is_long and stage.image else None
-    template = (resources("recipes.modelcar") / "Containerfile.j2").read_text(encoding="utf-8")
-    return render(
-        template,
+    return filled(
+        "recipes.modelcar",
         name=name,
         source=stage.inventory.type,
         archive=stage.archive,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from buildkit.process import is_numeric_user
 from buildkit.reading.plain import Refusal, plain, relative_path, shown
 
 CODE, OWN = "/app", "/opt/modelpack"
@@ -54,7 +55,7 @@ def _server_port(port: int) -> int:
 
 
 def _user(text: str) -> str:
-    if not re.fullmatch(r"\d{1,10}(:\d{1,10})?", text, re.ASCII):
+    if not is_numeric_user(text):
         raise Refusal(f"{shown(text)} is not a user's number", "write UID or UID:GID: platforms refuse names")
     return text
 

@@ -7,7 +7,7 @@ from importlib.resources import files as resources
 from typing import TYPE_CHECKING, Any
 
 from buildkit import image_annotations
-from buildkit.containerfiles.template import Quoted, render
+from buildkit.containerfiles.template import Quoted, filled
 from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.manifest import canonical
 from buildkit.oci.reference import Digest
@@ -15,7 +15,7 @@ from buildkit.oci.tar import Entry
 from buildkit.pin import File, Pins
 from buildkit.placing import placed, written
 from buildkit.plan import Plan, PlannedLayer
-from buildkit.process import BEHIND, process
+from buildkit.process import BEHIND, process, variables
 from recipes.server.commands import lengthy
 from recipes.server.fields import CODE, OWN
 from recipes.server.routes import WORK, configuration
@@ -148,10 +148,9 @@ def _containerfile(
     archives: Mapping[str, PlannedLayer],
     lock: Mapping[str, PlannedLayer],
 ) -> str:
-    template = (resources("recipes.server") / "Containerfile.j2").read_text(encoding="utf-8")
     needed = [*(["curl"] if spec.curl == "install" else []), *(["nginx"] if spec.routes else [])]
-    return render(
-        template,
+    return filled(
+        "recipes.server",
         name=spec.name,
         base=base,
         locked=spec.needed.locked,
@@ -163,7 +162,7 @@ def _containerfile(
         programs=needed,
         packages=spec.packages,
         labels=config["Labels"],
-        environment=[variable.partition("=")[::2] for variable in config["Env"]],
+        environment=list(variables(config).items()),
         own=[name for name in archives if name == "init.tar"],
         archives=[name for name in archives if name != "init.tar"],
         work=WORK,

@@ -14,7 +14,6 @@ from buildkit.reading.plain import Refusal, plain, shown
 from buildkit.spec import SourceRef
 
 _PINNED = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w.,\s-]+\])?==[\w.!+-]+", re.ASCII)
-_USER = re.compile(r"\d{1,10}(?::\d{1,10})?", re.ASCII)
 _OURS = ("--model-repository", "--model-store", "--http-port", "--grpc-port", "--metrics-port")
 
 
@@ -76,17 +75,6 @@ def _package(text: str) -> str:
 
 
 PythonPackage = Annotated[str, AfterValidator(_package)]
-
-
-def _user(text: str) -> str:
-    if not _USER.fullmatch(text):
-        raise Refusal(
-            f"{shown(text)} is not a numeric user", "write a number such as 1000, or one with its group, 1000:0"
-        )
-    return text
-
-
-User = Annotated[str, AfterValidator(_user)]
 
 
 def argument(text: str) -> str:

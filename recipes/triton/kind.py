@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.resources import files as resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from buildkit import image_annotations
-from buildkit.containerfiles.template import render
+from buildkit.containerfiles.template import filled
 from buildkit.errors import InvalidInput, Problem
 from buildkit.inputs import all_refused
 from buildkit.kinds import Read
-from buildkit.oci.reference import Platform, Reference
+from buildkit.oci.reference import Reference
 from buildkit.pin import File, Inventory, Pins
 from buildkit.placing import placed
 from buildkit.plan import Plan
-from buildkit.process import Environment, process
+from buildkit.process import Environment, NumericUser, process, variables
 from buildkit.reading.plain import Refusal, shown
 from buildkit.spec import FolderRef, ImageRef, Plain, ProjectRef, RelativePath, SourceRef, Spec
 from buildkit.start import named
-from recipes.triton.inputs import Configs, Models, PythonPackage, User, argument, backend_name
+from recipes.triton.inputs import Configs, Models, PythonPackage, argument, backend_name
 from recipes.triton.judge import Repository, ensembles, faults, missing_steps
 from recipes.triton.layers import MODELS, layered, unfit
 from recipes.triton.repository import DistantFiles, Files, local_files, models_of
 
 BASE = ImageRef("nvcr.io/nvidia/tritonserver:26.07-py3")
-HUB = "https://huggingface.co"
 Variant = Literal["standalone", "oci-data-science", "kserve"]
 MOUNTED: Mapping[str, str] = {
     "standalone": f"/{MODELS}",
@@ -76,7 +74,7 @@ class TritonSpec(Spec):
         default=None, description="A requirements file for the same layer; with hashes every package is proven."
     )
     env: Environment = Field(default_factory=dict, description="Variables of the server's process.")
-    user: User = Field(
+    user: NumericUser = Field(
         default="1000", description="The numeric user that serves: 1000 is triton-server in NVIDIA's images."
     )
     arguments: tuple[Annotated[Plain, AfterValidator(argument)], ...] = Field(
@@ -170,7 +168,7 @@ class Triton:
         inventories = {key: pins.sources[key] for key in _models(written)}
         unfit(inventories)
         layers = layered(inventories, written.configs) if written.has_models else ()
-        known = image_annotations.known(spec.name, base, *_origin(inventories))
+        known = image_annotations.known(spec.name, base, *image_annotations.origin(inventories.values()))
         decided = _process(written, known | spec.labels)
         archives = {f"model-{number}.tar": (layer,) for number, layer in enumerate(layers, 1)}
         extra = bool(written.python_packages or written.requirements)
@@ -180,7 +178,7 @@ class Triton:
         return Plan(
             name=spec.name,
             base=base,
-            platforms=tuple(map(Platform.parse, spec.platforms)),
+            platforms=spec.platforms_parsed,
             process=decided,
             layers=layers,
             annotations=image_annotations.published(spec.labels) | known,
@@ -239,12 +237,6 @@ def _distant(inventory: Inventory, key: str, read: Read) -> DistantFiles:
     return DistantFiles({file.path: file for file in inventory.files}, opened)
 
 
-def _origin(inventories: Mapping[str, Inventory]) -> tuple[str, str]:
-    """The source and revision of a model that comes from one place on a hub."""
-    hubs = [inventory for inventory in inventories.values() if inventory.commit]
-    return (f"{HUB}/{hubs[0].name}", hubs[0].commit) if len(hubs) == len(inventories) == 1 else ("", "")
-
-
 def _process(spec: TritonSpec, labels: Mapping[str, str]) -> dict[str, Any]:
     """The base's entrypoint and folder stay: NVIDIA's entrypoint prepares the machine and then runs the command."""
     http, grpc, metrics = ports = PORTS.get(spec.variant, _OWN_PORTS)
@@ -264,9 +256,8 @@ def _process(spec: TritonSpec, labels: Mapping[str, str]) -> dict[str, Any]:
 def _containerfile(
     spec: TritonSpec, base: Reference, decided: Mapping[str, Any], archives: Mapping[str, object]
 ) -> str:
-    template = (resources("recipes.triton") / "Containerfile.j2").read_text(encoding="utf-8")
-    return render(
-        template,
+    return filled(
+        "recipes.triton",
         name=spec.name,
         base=base,
         archives=[name for name in archives if name.startswith("model-")],
@@ -275,7 +266,7 @@ def _containerfile(
         requirements=spec.requirements,
         python=PYTHON,
         labels=decided["Labels"],
-        env=[variable.partition("=")[::2] for variable in decided["Env"]],
+        env=list(variables(decided).items()),
         user=decided["User"],
         ports=[port.partition("/")[0] for port in decided["ExposedPorts"]],
         command=decided["Cmd"],

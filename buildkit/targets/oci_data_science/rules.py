@@ -10,6 +10,7 @@ from buildkit.amounts import human
 from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, NotKnown, probed, rule
 from buildkit.checks.subject import Subject
 from buildkit.oci.manifest import INDEXES
+from buildkit.process import variables
 from buildkit.target_settings import OciDataScience
 from buildkit.targets.environment import said
 from buildkit.targets.reading import (
@@ -21,7 +22,6 @@ from buildkit.targets.reading import (
     program,
     shown_few,
     uncompressed_size,
-    variables,
 )
 from buildkit.targets.regions import ocir_region, region
 from buildkit.targets.server import port_of
