@@ -70,9 +70,7 @@ def look(image: str, world: World) -> Seen:
     if document is None:
         raise absent(image, world)
     if document.media_type in INDEXES:
-        entries = [
-            entry for entry in Index.read(document).manifests if not entry.platform or entry.platform.os != "unknown"
-        ]
+        entries = Index.read(document).images
         documents = [found for entry in entries if (found := store.resolve(entry.digest))]
     else:
         documents = [document]

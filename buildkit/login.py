@@ -6,11 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from buildkit.events import Warned
-from buildkit.oci.reference import Reference
-from buildkit.registries.auth import find
-from buildkit.registries.connection import Connection
 from buildkit.registries.credentials import Credentials
-from buildkit.registries.login import forget, store, verify
+from buildkit.registries.login import forget, store
 from buildkit.registries.ocir import full_user
 from buildkit.settings import Registry
 from buildkit.world import World
@@ -35,14 +32,7 @@ def log_in(registry: str, ask: Callable[[], Credentials], world: World) -> Kept:
         credentials = full_user(
             credentials, target.prefix.partition("/")[0] or world.settings.namespace_of(target.host)
         )
-    connection = Connection(
-        target.host,
-        plain_http=world.settings.plain_http,
-        credentials=lambda: credentials,
-        sleep=world.sleep or world.stop.wait,
-        profile=world.profile(target.host),
-    )
-    if not verify(connection):
+    if not world.takes_login(target.host, credentials):
         world.emit(Warned(f"{target.host} does not ask for a login, so that this one could not be checked"))
     kept = Kept(target.host, store(target.host, credentials))
     _warn_of_others(target, credentials, world)
@@ -53,7 +43,7 @@ def log_out(registry: str, world: World) -> list[str]:
     """Forgets a registry's login; returns from where it was removed."""
     target = world.settings.registry(registry)
     removed = forget(target.host)
-    left = _found(target, world)
+    left = world.credentials(target)
     if left:
         world.emit(Warned(f"there are still credentials for {target.host}: {left.found}"))
     return removed
@@ -61,11 +51,6 @@ def log_out(registry: str, world: World) -> list[str]:
 
 def _warn_of_others(target: Registry, given: Credentials, world: World) -> None:
     """A login that something stronger hides would be a riddle at the next push."""
-    found = _found(target, world)
+    found = world.credentials(target)
     if found and (found.username, found.password) != (given.username, given.password):
         world.emit(Warned(f"{found.found} is used for {target.host} before this login"))
-
-
-def _found(target: Registry, world: World) -> Credentials | None:
-    names = world.settings.names_of(Reference(target.host, target.prefix or "x"))
-    return find(target.host, target.prefix, names=names)

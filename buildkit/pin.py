@@ -150,6 +150,19 @@ def pin_image(reference: Reference, platforms: Sequence[Platform], store: Store)
     return ImagePin(pinned, {platform: _only(document, platform, reference, store) for platform in platforms})
 
 
+def read_base(pin: ImagePin, platform: Platform, store: Store) -> tuple[Manifest, ImageConfig]:
+    """A pinned image for a platform, as its registry has it; raises RegistryFailed where it is gone."""
+    name, digest = pin.reference.name, pin.platforms[platform]
+    document = store.resolve(digest)
+    if document is None:
+        raise RegistryFailed(
+            f"{name}@{digest} is not there any more",
+            hint="run 'modelpack lock --upgrade' to take the base as it is now",
+        )
+    manifest = Manifest.read(document)
+    return manifest, ImageConfig.read(b"".join(store.fetch(manifest.config)))
+
+
 def _choose(index: Index, platform: Platform, reference: Reference) -> Digest:
     found = index.manifest_for(platform)
     if found is None:

@@ -77,19 +77,24 @@ def _refuse_drift(recipe: Recipe, lock: Lock, now: Pins) -> None:
         )
 
 
-def _kept(recipe: Recipe, lock: Lock | None) -> Pins:
-    """The lock's pins that the recipe still asks for in the same words. A folder is never kept: its files are the truth."""
+def in_same_words(recipe: Recipe, lock: Lock | None) -> Pins:
+    """The lock's pins of what the recipe still asks for in the same words."""
     if lock is None:
         return Pins()
     now = asked(recipe)
     same = {key for key in now if lock.asked.get(key) == now[key]}
+    return Pins(
+        {key: pin for key, pin in lock.pins.images.items() if key in same},
+        {key: source for key, source in lock.pins.sources.items() if key in same},
+    )
+
+
+def _kept(recipe: Recipe, lock: Lock | None) -> Pins:
+    """Of these the pins that need not be asked anew. A folder is never kept: its files are the truth."""
+    same = in_same_words(recipe, lock)
     folders = {key for key, reference in recipe.spec.sources() if isinstance(reference, FolderRef)}
-    images = {
-        key: pin
-        for key, pin in lock.pins.images.items()
-        if key in same and _platforms(recipe, key) <= set(pin.platforms)
-    }
-    sources = {key: source for key, source in lock.pins.sources.items() if key in same - folders}
+    images = {key: pin for key, pin in same.images.items() if _platforms(recipe, key) <= set(pin.platforms)}
+    sources = {key: source for key, source in same.sources.items() if key not in folders}
     narrowed = {
         key: {platform: pin.platforms[platform] for platform in _platforms(recipe, key)} for key, pin in images.items()
     }

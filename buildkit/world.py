@@ -11,13 +11,16 @@ from buildkit.events import Emit
 from buildkit.machine.parallel import Stop
 from buildkit.oci.reference import Reference
 from buildkit.pin import Inventory, Source
+from buildkit.registries.auth import find
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection
+from buildkit.registries.credentials import Credentials
 from buildkit.registries.identity import check_login, credentials_of
+from buildkit.registries.login import verify
 from buildkit.registries.pace import Pace
 from buildkit.registries.profile import Profile
 from buildkit.registries.profiles import profile_of
-from buildkit.settings import Settings
+from buildkit.settings import Registry, Settings
 from buildkit.sources import open_source
 from buildkit.spec import HuggingFaceRef, SourceRef
 
@@ -58,6 +61,22 @@ class World:
     def profile(self, host: str) -> Profile:
         """What is known of the registry at a host; raises InvalidInput where the settings call it what nobody knows."""
         return profile_of(host, self.settings.type_of(host))
+
+    def credentials(self, registry: Registry) -> Credentials | None:
+        """The login that is kept for a registry of the settings; None where there is none."""
+        names = self.settings.names_of(Reference(registry.host, registry.prefix or "x"))
+        return find(registry.host, registry.prefix, names=names)
+
+    def takes_login(self, host: str, credentials: Credentials | None) -> bool:
+        """Has a registry judge credentials: False where it asks for none. Raises RegistryFailed where it does not take them."""
+        connection = Connection(
+            host,
+            plain_http=self.settings.plain_http,
+            credentials=lambda: credentials,
+            sleep=self.sleep or self.stop.wait,
+            profile=self.profile(host),
+        )
+        return verify(connection)
 
     def check_login(self, reference: Reference) -> None:
         """Raises InvalidInput where the login was made to another name of the registry that is about to be written."""

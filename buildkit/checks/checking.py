@@ -21,9 +21,9 @@ from buildkit.machine.connections import is_loopback
 from buildkit.meant import natural_target, settings_in
 from buildkit.oci import tar
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
-from buildkit.oci.manifest import ImageConfig, Manifest
+from buildkit.oci.manifest import ImageConfig
 from buildkit.oci.reference import Platform, Reference
-from buildkit.pin import Pins
+from buildkit.pin import Pins, read_base
 from buildkit.plan import Plan, PlannedLayer
 from buildkit.policy import Policy, pin
 from buildkit.reading.checked import choice
@@ -231,15 +231,8 @@ def _base(plan: Plan, platform: Platform, world: World) -> tuple[ImageConfig, li
     """The base's config, and what its layers have in the registry: they are at least as large as that."""
     if plan.base is None:
         return ImageConfig.empty(platform), []
-    store, digest = world.base(plan.base.reference), plan.base.platforms[platform]
-    document = store.resolve(digest)
-    if document is None:
-        raise RegistryFailed(
-            f"{plan.base.reference.name}@{digest} is not there any more",
-            hint="run 'modelpack lock --upgrade' to take the base as it is now",
-        )
-    manifest = Manifest.read(document)
-    return ImageConfig.read(b"".join(store.fetch(manifest.config))), [layer.size for layer in manifest.layers]
+    manifest, config = read_base(plan.base, platform, world.base(plan.base.reference))
+    return config, [layer.size for layer in manifest.layers]
 
 
 def _files(recipe: Recipe, pins: Pins, plan: Plan, sizes: Sequence[int], world: World) -> Files:

@@ -93,7 +93,7 @@ def chosen(top: Document, store: Readable, platform: Platform | None, image: str
     if top.media_type not in INDEXES:
         return top
     index = Index.read(top)
-    images = [entry for entry in index.manifests if not entry.platform or entry.platform.os != "unknown"]
+    images = index.images
     entry = index.manifest_for(platform or AMD64) or (images[0] if images and platform is None else None)
     found = store.resolve(entry.digest) if entry else None
     if found is None:

@@ -160,12 +160,12 @@ def _images(opened: object, image: str) -> tuple[World, list[Reference]]:
     from buildkit.cli.session import Session
     from buildkit.errors import InvalidInput
     from buildkit.oci.reference import Reference
-    from buildkit.trust.subject import subject_of
+    from buildkit.trust.subject import pushed_of
 
     assert isinstance(opened, Session)
     if Path(image).exists():
         recipe, world = opened.recipe(Path(image))
-        return world, list(subject_of(recipe, world).references)
+        return world, list(pushed_of(recipe, world).references)
     world = opened.world(Path.cwd())
     reference = Reference.parse(image)
     document = world.repository(reference).resolve(reference.digest or reference.tag or "latest")

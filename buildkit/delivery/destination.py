@@ -9,7 +9,7 @@ from buildkit.errors import InvalidInput, Problem, RegistryFailed
 from buildkit.oci.form import Form, form_of, stored_size
 from buildkit.oci.gzipped import Gzipping
 from buildkit.oci.image import Image, Store
-from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest
+from buildkit.oci.manifest import Descriptor, ImageConfig, manifests_of
 from buildkit.oci.reference import Digest, Reference
 from buildkit.registries.limits import check
 from buildkit.tags import fixed, with_digest
@@ -105,7 +105,7 @@ def served_gzips(destination: Destination) -> dict[Digest, Descriptor]:
         return {}
     document = destination.store.resolve(fixed(destination.tags)[0])
     found: dict[Digest, Descriptor] = {}
-    for manifest in manifests_of(document, destination.store) if document else ():
+    for manifest in manifests_of(document, destination.store.resolve) if document else ():
         if form_of(manifest.document) == "docker":
             config = ImageConfig.read(b"".join(destination.store.fetch(manifest.config)))
             found.update(zip(config.diff_ids, manifest.layers, strict=False))
@@ -115,11 +115,3 @@ def served_gzips(destination: Destination) -> dict[Digest, Descriptor]:
 def fits(descriptor: Descriptor, size: int) -> bool:
     """Whether a gzip can be ours of a tar with ``size`` bytes: another tool's would have another size."""
     return descriptor.size == stored_size(size)
-
-
-def manifests_of(document: Document, store: Store) -> list[Manifest]:
-    """The manifests of an image, one for each platform that is there."""
-    if document.media_type not in INDEXES:
-        return [Manifest.read(document)]
-    found = [store.resolve(entry.digest) for entry in Index.read(document).manifests]
-    return [Manifest.read(one) for one in found if one]

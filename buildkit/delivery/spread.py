@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from buildkit.delivery.destination import Destination, fits, manifests_of, served_gzips
+from buildkit.delivery.destination import Destination, fits, served_gzips
 from buildkit.delivery.tally import Tally, forecast
 from buildkit.errors import RegistryFailed
 from buildkit.events import Said
@@ -16,7 +16,7 @@ from buildkit.machine.cache import cache_folder
 from buildkit.oci.copy import Sealing, in_form, place, publish_untagged, seal
 from buildkit.oci.form import stored_size
 from buildkit.oci.image import Image
-from buildkit.oci.manifest import DOCKER_LAYER_GZIP, OCI_LAYER, Descriptor, Document
+from buildkit.oci.manifest import DOCKER_LAYER_GZIP, OCI_LAYER, Descriptor, Document, manifests_of
 from buildkit.oci.reference import Digest
 from buildkit.oci.several import Several
 from buildkit.plan import KEY
@@ -195,6 +195,6 @@ def remembered(destination: Destination) -> dict[str, Digest]:
     """
     tags = fixed(destination.tags)
     document = destination.store.resolve(tags[0]) if tags else None
-    manifests = manifests_of(document, destination.store) if document else []
+    manifests = manifests_of(document, destination.store.resolve) if document else []
     layers = [layer for manifest in manifests for layer in manifest.layers]
     return {layer.annotations[KEY]: layer.digest for layer in layers if KEY in layer.annotations}

@@ -7,10 +7,6 @@ from collections.abc import Iterator
 from buildkit.doctor.finding import Finding
 from buildkit.errors import ModelpackError
 from buildkit.machine.connections import is_internal
-from buildkit.oci.reference import Reference
-from buildkit.registries.auth import find
-from buildkit.registries.connection import Connection
-from buildkit.registries.login import verify
 from buildkit.settings import Registry
 from buildkit.world import World
 
@@ -76,19 +72,9 @@ def registries(world: World, named: tuple[str, ...], *, ask: bool) -> Iterator[F
 
 
 def _registry(registry: Registry, world: World, *, ask: bool) -> Finding:
-    names = world.settings.names_of(Reference(registry.host, registry.prefix or "x"))
-    credentials = find(registry.host, registry.prefix, names=names)
+    credentials = world.credentials(registry)
     login = f"credentials from {credentials.found}" if credentials else "no login"
     mend = "" if credentials else f"run: modelpack login {registry.name}"
-    if ask:
-        connection = Connection(
-            registry.host,
-            plain_http=world.settings.plain_http,
-            credentials=lambda: credentials,
-            sleep=world.sleep or world.stop.wait,
-            profile=world.profile(registry.host),
-        )
-        asked = verify(connection)
-        if not asked:
-            return Finding("registry", registry.name, "ok", f"{registry.host} answers, and asks for no login")
+    if ask and not world.takes_login(registry.host, credentials):
+        return Finding("registry", registry.name, "ok", f"{registry.host} answers, and asks for no login")
     return Finding("registry", registry.name, "ok" if credentials else "missing", f"{registry.host}: {login}", mend)

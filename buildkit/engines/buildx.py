@@ -55,8 +55,7 @@ class Buildx:
 
     def recall(self, plan: Plan, platform: Platform, manifest: Digest, context: Context) -> Image | None:
         """What the last build exported, if it is still that image."""
-        layout = Layout(exported.export_folder(self.name, platform, context))
-        return exported.recalled(layout, plan, platform, manifest, context)
+        return exported.recalled(self.name, plan, platform, manifest, context)
 
     def _build(
         self,

@@ -11,9 +11,9 @@ from buildkit.engines.prefetch import Prefetch
 from buildkit.errors import Problem, RegistryFailed, SourceFailed
 from buildkit.oci import tar
 from buildkit.oci.image import EPOCH, Blob, Image, Layer, Pieces, Store
-from buildkit.oci.manifest import OCI_LAYER, Descriptor, ImageConfig, Manifest, as_oci
+from buildkit.oci.manifest import OCI_LAYER, Descriptor, ImageConfig, as_oci
 from buildkit.oci.reference import Digest, Platform, Reference
-from buildkit.pin import proven
+from buildkit.pin import proven, read_base
 from buildkit.plan import KEY, PACKING, TITLE, MadeLayer, Plan, PlannedLayer
 
 
@@ -97,17 +97,10 @@ def base_of(plan: Plan, platform: Platform, context: Context) -> tuple[ImageConf
         return ImageConfig.empty(platform), []
     reference = plan.base.reference
     store = context.bases[reference]
-    digest = plan.base.platforms[platform]
-    document = store.resolve(digest)
-    if document is None:
-        raise RegistryFailed(
-            f"{reference.name}@{digest} is not there any more",
-            hint="run 'modelpack lock --upgrade' to take the base as it is now",
-        )
-    manifest = Manifest.read(document)
-    config = ImageConfig.read(b"".join(store.fetch(manifest.config)))
+    manifest, config = read_base(plan.base, platform, store)
     if len(config.diff_ids) != len(manifest.layers):
-        raise RegistryFailed(f"{reference.name}@{digest} is damaged: its config and manifest disagree about its layers")
+        damaged = f"{reference.name}@{plan.base.platforms[platform]}"
+        raise RegistryFailed(f"{damaged} is damaged: its config and manifest disagree about its layers")
     pairs = zip(manifest.layers, config.diff_ids, strict=True)
     return config, [_base_layer(descriptor, diff_id, store, reference) for descriptor, diff_id in pairs]
 

@@ -240,13 +240,18 @@ def adopt(layout: Layout, plan: Plan, platform: Platform, context: Context) -> N
 def last(layout: Layout, plan: Plan, platform: Platform, context: Context) -> Image:
     """The image that :func:`adopt` left in a layout."""
     document = layout.resolve(KEPT)
-    image = recalled(layout, plan, platform, document.digest, context) if document else None
+    image = _kept(layout, plan, platform, document.digest, context) if document else None
     if image is None:
         raise EngineFailed("the engine's image vanished from the cache while it was built", hint="build again")
     return image
 
 
-def recalled(layout: Layout, plan: Plan, platform: Platform, manifest: Digest, context: Context) -> Image | None:
+def recalled(engine: str, plan: Plan, platform: Platform, manifest: Digest, context: Context) -> Image | None:
+    """What an engine's last build exported, where it still is that image."""
+    return _kept(Layout(export_folder(engine, platform, context)), plan, platform, manifest, context)
+
+
+def _kept(layout: Layout, plan: Plan, platform: Platform, manifest: Digest, context: Context) -> Image | None:
     """The image that :func:`adopt` kept in the layout, where it still is that one."""
     document = layout.resolve(manifest) if layout.folder.is_dir() else None
     if document is None:

@@ -60,8 +60,7 @@ class Podman:
 
     def recall(self, plan: Plan, platform: Platform, manifest: Digest, context: Context) -> Image | None:
         """What the last build exported, if it is still that image."""
-        layout = Layout(exported.export_folder(self.name, platform, context))
-        return exported.recalled(layout, plan, platform, manifest, context)
+        return exported.recalled(self.name, plan, platform, manifest, context)
 
     def _build(
         self, plan: Plan, platform: Platform, context: Context, file: Path, secrets: Mapping[str, Path]

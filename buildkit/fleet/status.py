@@ -27,7 +27,7 @@ from buildkit.oci import tar
 from buildkit.oci.reference import Digest
 from buildkit.pin import ImagePin, Inventory, Pins
 from buildkit.plan import Plan
-from buildkit.policy import asked
+from buildkit.policy import asked, in_same_words
 from buildkit.recipe import Recipe
 from buildkit.spec import FolderRef
 from buildkit.world import World
@@ -100,7 +100,7 @@ class _Unanswered:
 
 def _now(recipe: Recipe, lock: Lock | None, world: World, questions: Questions, unanswered: _Unanswered) -> Pins:
     """What every input means now, in the lock's own words where no file of it moved."""
-    kept = _same_words(recipe, lock)
+    kept = in_same_words(recipe, lock)
     platforms = sorted(recipe.spec.platforms_parsed)
     images: dict[str, ImagePin] = {}
     for key, reference in recipe.spec.images():
@@ -117,18 +117,6 @@ def _now(recipe: Recipe, lock: Lock | None, world: World, questions: Questions, 
             found = questions.source(source, recipe, None if isinstance(source, FolderRef) else locked, world)
             sources[key] = locked if locked and locked.fingerprint == found.fingerprint else found
     return Pins(images, sources)
-
-
-def _same_words(recipe: Recipe, lock: Lock | None) -> Pins:
-    """The lock's pins of what the recipe still asks for in the same words."""
-    if lock is None:
-        return Pins()
-    now = asked(recipe)
-    same = {key for key in now if lock.asked.get(key) == now[key]}
-    return Pins(
-        {key: pin for key, pin in lock.pins.images.items() if key in same},
-        {key: source for key, source in lock.pins.sources.items() if key in same},
-    )
 
 
 def _changes(recipe: Recipe, lock: Lock | None, now: Pins, unanswered: _Unanswered) -> list[Change]:

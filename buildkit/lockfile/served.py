@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from buildkit.lockfile.lock import Lock
-from buildkit.oci.manifest import INDEXES, Document, Index, Manifest
+from buildkit.oci.manifest import Index, Manifest, manifests_of
 from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
 from buildkit.registries.client import Repository
@@ -38,19 +38,14 @@ def current(recipe: Recipe, lock: Lock, world: World) -> dict[str, Digest]:
 
 def same_configs(store: Repository, name: str, lock: Lock) -> bool:
     """Whether a tag or digest serves the lock's image with its manifest in another form: the configs are the same."""
-    configs = {manifest.config.digest for manifest in manifests_of(store, name)}
+    configs = {manifest.config.digest for manifest in served_manifests(store, name)}
     return configs == {image.config for image in lock.images.values()}
 
 
-def manifests_of(store: Repository, name: str) -> list[Manifest]:
+def served_manifests(store: Repository, name: str) -> list[Manifest]:
     """The manifests of all platforms under a tag or digest; empty where there is none of this name."""
     document = store.resolve(name)
-    if document is None:
-        return []
-    found: list[Document | None] = [document]
-    if document.media_type in INDEXES:
-        found = [store.resolve(entry.digest) for entry in Index.read(document).manifests]
-    return [Manifest.read(one) for one in found if one]
+    return manifests_of(document, store.resolve) if document else []
 
 
 def _holds(name: str, digest: Digest, lock: Lock, world: World) -> bool:

@@ -6,7 +6,7 @@ Sources: image-spec 1.1 manifest.md, image-index.md, config.md; Docker's image m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
@@ -32,7 +33,7 @@ LARGEST_MANIFEST = 4 * 1024 * 1024
 # The blobs under these Docker names are the same bytes as under the OCI ones, so a manifest may name them either way.
 _AS_OCI = {
     DOCKER_LAYER_GZIP: OCI_LAYER_GZIP,
-    "application/vnd.docker.image.rootfs.diff.tar": OCI_LAYER,
+    DOCKER_LAYER: OCI_LAYER,
     "application/vnd.docker.image.rootfs.diff.tar.zstd": OCI_LAYER_ZSTD,
 }
 LAYERS = frozenset((*_AS_OCI, *_AS_OCI.values()))
@@ -170,11 +171,24 @@ class Index:
             content["annotations"] = dict(annotations)
         return cls(Document(OCI_INDEX, canonical(content)), manifests)
 
+    @property
+    def images(self) -> tuple[Descriptor, ...]:
+        """What the index names but for attestations, which are for the platform ``unknown``."""
+        return tuple(entry for entry in self.manifests if not entry.platform or entry.platform.os != "unknown")
+
     def manifest_for(self, platform: Platform) -> Descriptor | None:
         """The image for ``platform``: one that names it exactly, else one that fits. Attestations never fit."""
         fitting = [entry for entry in self.manifests if entry.platform and platform.accepts(entry.platform)]
         exact = [entry for entry in fitting if entry.platform == platform]
         return next(iter(exact + fitting), None)
+
+
+def manifests_of(document: Document, resolve: Callable[[str], Document | None]) -> list[Manifest]:
+    """The manifests of an image: it is one itself, or its index names them; those that ``resolve`` does not find are left out."""
+    if document.media_type not in INDEXES:
+        return [Manifest.read(document)]
+    found = [resolve(entry.digest) for entry in Index.read(document).manifests]
+    return [Manifest.read(one) for one in found if one]
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,11 @@ class Reference:
         """``host/repository`` without tag and digest."""
         return f"{self.host}/{self.repository}"
 
+    @property
+    def moves(self) -> bool:
+        """Whether it means another image tomorrow: ``latest``, said or implied, without a digest."""
+        return self.digest is None and self.tag in (None, "latest")
+
     def at(self, digest: Digest) -> Reference:
         """The same name and tag, pinned to ``digest``."""
         return replace(self, digest=digest)

@@ -13,6 +13,8 @@ from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.oci.image import Pieces
 from buildkit.oci.layout import REFERENCE_NAME, Layout
 from buildkit.oci.manifest import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER,
     DOCKER_LAYER_GZIP,
     DOCKER_MANIFEST,
     OCI_INDEX,
@@ -25,8 +27,6 @@ from buildkit.oci.reference import Digest
 
 BLOCK = 1024 * 1024
 _LARGEST_DOCUMENT = 64 * 1024 * 1024
-DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
-DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 
 
 class NoSpans(RegistryFailed):

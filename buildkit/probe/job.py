@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from buildkit.probe.containers import Container, NotStarted
 from buildkit.probe.session import Session
-from buildkit.probe.verdicts import Outcome, broken, passed, unasked
+from buildkit.probe.verdicts import Outcome, broken, last_line, passed, unasked
 
 _RUN_SECONDS = 30.0
 
@@ -31,10 +31,10 @@ class Job:
                 "the image with no command", Container(session.image), session.patience.stop(_RUN_SECONDS)
             )
         except NotStarted as error:
-            return broken(self.rule, asked, _last(error.said), f'set CMD ["sh", "{self.script}"]')
+            return broken(self.rule, asked, last_line(error.said), f'set CMD ["sh", "{self.script}"]')
         if done.code in (126, 127):
             return broken(
-                self.rule, asked, f"exit code {done.code}: {_last(done.said)}", f"the image needs {self.script}"
+                self.rule, asked, f"exit code {done.code}: {last_line(done.said)}", f"the image needs {self.script}"
             )
         ended = "it still runs" if done.code == 124 else f"exit code {done.code}"
         return passed(self.rule, asked, ended)
@@ -84,11 +84,11 @@ class Version:
         found = re.search(r"(\d+)\.(\d+)", said)
         if code or found is None:
             return [
-                broken(self.rule, asked, f"exit code {code}: {_last(said)}", f"install {self.program} in the image")
+                broken(self.rule, asked, f"exit code {code}: {last_line(said)}", f"install {self.program} in the image")
             ]
         if (int(found[1]), int(found[2])) < self.least:
-            return [broken(self.rule, asked, _last(said), f"install a newer {self.program}")]
-        return [passed(self.rule, asked, _last(said))]
+            return [broken(self.rule, asked, last_line(said), f"install a newer {self.program}")]
+        return [passed(self.rule, asked, last_line(said))]
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,5 @@ def sh(session: Session, script: str) -> tuple[int, str]:
     try:
         done = session.run(script, Container(session.image, ("-c", script), entrypoint="sh"))
     except NotStarted as error:
-        return error.code, _last(error.said)
+        return error.code, last_line(error.said)
     return done.code, done.said.strip()
-
-
-def _last(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][-300:] if lines else "nothing was printed"

@@ -12,7 +12,7 @@ from pathlib import Path
 from buildkit.oci.pieces import reader
 from buildkit.probe.containers import Container, Mount, NotStarted
 from buildkit.probe.session import Session
-from buildkit.probe.verdicts import Outcome, broken, noted, passed, unasked
+from buildkit.probe.verdicts import Outcome, broken, last_line, noted, passed, unasked
 
 SIDECAR_USER, SIDECAR_MEMORY = "1010", "15m"
 """KServe v0.20, ConfigMap inferenceservice-config: uidModelcar and memoryModelcar."""
@@ -77,19 +77,22 @@ class Modelcar:
         bare = replace(self._container(session, _INIT, limited), entrypoint="sh", arguments=("-c", _INIT))
         bare_code, bare_said = _ended(session, "the init check without the image's entrypoint", bare)
         if bare_code == 0 and _CHECKED in bare_said:
-            answer = f"exit code {code}: {_last(said)}" if said.strip() else f"exit code {code}, and sh did not run"
+            answer = f"exit code {code}: {last_line(said)}" if said.strip() else f"exit code {code}, and sh did not run"
             yield broken(
                 self.entrypoint, asked, answer, "leave ENTRYPOINT empty: KServe gives arguments only, and no command"
             )
         elif "oom" in bare_said.lower():
-            yield broken(self.small, f"{asked}, in 15 MiB", _last(bare_said), "use a small base with a small shell")
+            yield broken(self.small, f"{asked}, in 15 MiB", last_line(bare_said), "use a small base with a small shell")
         elif bare_code in (125, 126, 127):
-            yield broken(self.tools, asked, _last(bare_said), "use a base with a shell: ubi-micro, busybox")
+            yield broken(self.tools, asked, last_line(bare_said), "use a base with a shell: ubi-micro, busybox")
         elif "denied" in bare_said:
-            yield broken(self.readable, asked, f"exit code {bare_code}: {_last(bare_said)}", _READABLE)
+            yield broken(self.readable, asked, f"exit code {bare_code}: {last_line(bare_said)}", _READABLE)
         else:
             yield broken(
-                self.present, asked, f"exit code {bare_code} {_last(bare_said)}".strip(), "put the model under /models"
+                self.present,
+                asked,
+                f"exit code {bare_code} {last_line(bare_said)}".strip(),
+                "put the model under /models",
             )
 
     def _sidecar(self, session: Session, limited: bool) -> Iterator[Outcome]:
@@ -105,7 +108,7 @@ class Modelcar:
                     yield from self._read_through(session, replace(sidecar, memory=None), running.name)
             except NotStarted as error:
                 yield broken(
-                    self.small, "the sidecar in 15 MiB", _last(error.said), "use a small base with a small shell"
+                    self.small, "the sidecar in 15 MiB", last_line(error.said), "use a small base with a small shell"
                 )
 
     def _judged_sidecar(self, linked: bool, runs: bool, limited: bool) -> Iterator[Outcome]:
@@ -126,12 +129,12 @@ class Modelcar:
         code, said = _ended(session, "a model server beside the sidecar", reader)
         unreadable = _unreadable(said)
         if code == 0 and not unreadable:
-            yield passed(self.shared, asked, _last(said))
+            yield passed(self.shared, asked, last_line(said))
         elif code == 0 and unreadable != ["/mnt/models/"]:
             yield broken(self.readable, asked, f"it cannot read {_some(unreadable)}", _READABLE)
         else:
             hint = "this machine may forbid it where a cluster does not; oci+native:// does not need it"
-            yield noted(self.shared, asked, f"exit code {code}: {_last(said)}", hint)
+            yield noted(self.shared, asked, f"exit code {code}: {last_line(said)}", hint)
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,9 @@ def as_random_user(session: Session, rule: str, folder: str) -> Outcome:
             return unasked(rule, asked, "the image has no shell to try it with")
         unreadable = _unreadable(said)
         if code or unreadable:
-            return broken(rule, asked, f"user {user}:{group} cannot read {_some(unreadable) or _last(said)}", _READABLE)
+            return broken(
+                rule, asked, f"user {user}:{group} cannot read {_some(unreadable) or last_line(said)}", _READABLE
+            )
     return passed(rule, asked, "everything can be read")
 
 
@@ -232,8 +237,3 @@ def _unreadable(said: str) -> list[str]:
 def _some(paths: list[str]) -> str:
     more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
     return ", ".join(paths[:5]) + more
-
-
-def _last(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][-300:] if lines else "nothing was printed"

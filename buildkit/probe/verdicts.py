@@ -19,6 +19,12 @@ class Outcome:
     hint: str = ""
 
 
+def last_line(said: str) -> str:
+    """The last of what a container printed, its end where it is long."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1][-300:] if lines else "nothing was printed"
+
+
 def passed(rule: str, asked: str, answer: str) -> Outcome:
     """The rule was kept."""
     return Outcome(rule, "passed", asked, answer)

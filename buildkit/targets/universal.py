@@ -90,7 +90,7 @@ def no_secret_argument(subject: Subject) -> Iterator[Found]:
 def own_tag(subject: Subject) -> Iterator[Found]:
     """A reference that has its digest is as good as can be."""
     for reference in subject.references:
-        if reference.digest is None and reference.tag in (None, "latest"):
+        if reference.moves:
             yield Found(str(reference), f"is tagged {shown(reference.tag or 'latest')}, which moves")
 
 

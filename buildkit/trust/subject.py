@@ -9,7 +9,7 @@ from buildkit.card import Card
 from buildkit.errors import InvalidInput
 from buildkit.lockfile import lock as locks
 from buildkit.lockfile.lock import Lock
-from buildkit.lockfile.served import current, digest_of, manifests_of
+from buildkit.lockfile.served import current, digest_of, served_manifests
 from buildkit.oci.manifest import Descriptor
 from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
@@ -20,7 +20,7 @@ from buildkit.world import World
 
 
 @dataclass(frozen=True)
-class Subject:
+class Pushed:
     """An image that was pushed. ``digest`` is its manifest's, or its index's where it has several platforms.
 
     ``served`` is the digest that each repository has of it: Docker's manifest of an image is another than the OCI one.
@@ -30,8 +30,6 @@ class Subject:
     lock: Lock
     digest: Digest
     served: Mapping[str, Digest]
-    cards: Mapping[str, Card]
-    packages: tuple[Package, ...] = ()
 
     @property
     def name(self) -> str:
@@ -44,17 +42,32 @@ class Subject:
         return tuple(sorted(name for name, served in self.served.items() if served == self.digest))
 
     @property
-    def forms(self) -> tuple[Subject, ...]:
-        """The image under each digest that it has somewhere."""
-        return tuple(replace(self, digest=digest) for digest in sorted(set(self.served.values())))
-
-    @property
     def references(self) -> tuple[Reference, ...]:
         """Where the image is, by digest."""
         return tuple(Reference.parse(f"{name}@{digest}") for name, digest in sorted(self.served.items()))
 
 
+@dataclass(frozen=True)
+class Subject(Pushed):
+    """A pushed image with what is known of its models and packages: hub and layers were asked for that."""
+
+    cards: Mapping[str, Card]
+    packages: tuple[Package, ...] = ()
+
+    @property
+    def forms(self) -> tuple[Subject, ...]:
+        """The image under each digest that it has somewhere."""
+        return tuple(replace(self, digest=digest) for digest in sorted(set(self.served.values())))
+
+
 def subject_of(recipe: Recipe, world: World, lock: Lock | None = None) -> Subject:
+    """What :func:`pushed_of` finds, and what is known of it; raises what that raises, and what the hub does."""
+    pushed = pushed_of(recipe, world, lock)
+    cards = licenses.cards(recipe, pushed.lock.pins, world)
+    return Subject(recipe, pushed.lock, pushed.digest, pushed.served, cards, _packages(pushed.served, world))
+
+
+def pushed_of(recipe: Recipe, world: World, lock: Lock | None = None) -> Pushed:
     """The image that the lock says was pushed last; raises InvalidInput where none was, or from another recipe."""
     lock = lock or locks.read(recipe.lock_path)
     if lock is None or not lock.pushed:
@@ -70,14 +83,14 @@ def subject_of(recipe: Recipe, world: World, lock: Lock | None = None) -> Subjec
         raise InvalidInput(f"what {recipe.path} last built is not in a registry, or not any more", hint=hint)
     own = digest_of(recipe, lock)
     digest = next((one for one in served.values() if one == own), served[min(served)])
-    return Subject(recipe, lock, digest, served, licenses.cards(recipe, lock.pins, world), _packages(served, world))
+    return Pushed(recipe, lock, digest, served)
 
 
 def _packages(served: Mapping[str, Digest], world: World) -> tuple[Package, ...]:
     """The Python packages of all platforms' images, from the first repository whose layers tell them."""
     for name, digest in sorted(served.items()):
         store = world.repository(Reference.parse(name))
-        found = {one for manifest in manifests_of(store, digest) for one in packages(store, manifest)}
+        found = {one for manifest in served_manifests(store, digest) for one in packages(store, manifest)}
         if found:
             return tuple(sorted(found))
     return ()

@@ -9,6 +9,7 @@ from buildkit.amounts import human
 from buildkit.checks.rule import ERROR, WARNING, Found, NotKnown, probed, rule
 from buildkit.checks.subject import Subject
 from buildkit.oci.files import WHITEOUT, Files, Member, plain_path
+from buildkit.oci.manifest import DOCKER_LAYER
 from buildkit.oci.reference import Reference
 from buildkit.target_settings import KServe
 from buildkit.targets.reading import missing, shown_few, words
@@ -206,7 +207,7 @@ def known_layers(subject: Subject) -> Iterator[Found]:
     for number, layer in enumerate(subject.image.manifest.layers, 1):
         if layer.media_type.endswith("zstd"):
             yield Found(f"layer {number}", f"is {layer.media_type}, which KServe's downloader cannot read")
-        elif layer.media_type == "application/vnd.docker.image.rootfs.diff.tar":
+        elif layer.media_type == DOCKER_LAYER:
             yield Found(f"layer {number}", f"is {layer.media_type}, which KServe's downloader passes over")
 
 
@@ -262,7 +263,7 @@ def pinned(subject: Subject) -> Iterator[Found]:
         uri = str(_model(subject).get("storageUri", ""))
         references = (Reference.parse(uri.partition("://")[2]),) if uri.startswith(_SCHEMES) else ()
     for reference in references:
-        if reference.digest is None and reference.tag in (None, "latest"):
+        if reference.moves:
             yield Found(str(reference), "names a tag that moves")
 
 

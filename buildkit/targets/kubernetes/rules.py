@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, NotKnown, rule
 from buildkit.checks.subject import Subject
 from buildkit.oci.files import Files
+from buildkit.oci.manifest import DOCKER_LAYER, OCI_LAYER
 from buildkit.oci.reference import Reference
 from buildkit.target_settings import Kubernetes
 from buildkit.targets.kserve.rules import unreadable
@@ -91,11 +92,11 @@ def pinned(subject: Subject) -> Iterator[Found]:
     for one in (subject.deployment.get("spec") or {}).get("volumes") or []:
         text = str((one.get("image") or {}).get("reference") or "")
         reference = Reference.parse(text) if text else None
-        if reference and reference.digest is None and reference.tag in (None, "latest"):
+        if reference and reference.moves:
             yield Found(f"spec.volumes[{one.get('name')}].image.reference", f"{text} names a tag that moves")
 
 
-_LAYER_TYPES = ("application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar")
+_LAYER_TYPES = (OCI_LAYER, DOCKER_LAYER)
 
 
 @rule(
