@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 from buildkit.errors import InvalidInput, RegistryFailed, SourceFailed
+from buildkit.oci.hashing import Hash, sha256
 from buildkit.oci.image import Store
 from buildkit.oci.manifest import INDEXES, Document, ImageConfig, Index, Manifest, canonical
 from buildkit.oci.reference import Digest, Platform, Reference
+from buildkit.oci.tar import Content
 
 
 @dataclass(frozen=True, order=True)
@@ -19,7 +21,8 @@ class File:
 
     Large files of a hub are known by ``sha256``, its small ones by ``git_oid``, the SHA-1 git gives the blob; files of
     a folder and of a URL always by ``sha256``. ``url`` is where a file of an ``http`` source comes from. ``executable``:
-    its owner may run it; only told of a project's files, whose programs must stay programs.
+    its owner may run it; only told of a project's files, whose programs must stay programs. A file with neither digest
+    was listed and not read yet: what proves it is learned when it is sent, and no lock ever holds one.
     """
 
     path: str
@@ -30,8 +33,15 @@ class File:
     executable: bool = False
 
     @property
+    def is_read(self) -> bool:
+        """Whether it is known what proves the content."""
+        return bool(self.sha256 or self.git_oid)
+
+    @property
     def proof(self) -> str:
-        """What proves the content, with its algorithm: ``sha256:...`` or ``git:...``."""
+        """What proves the content, with its algorithm: ``sha256:...`` or ``git:...``; ``unread`` where nobody knows yet."""
+        if not self.is_read:
+            return "unread"
         return f"sha256:{self.sha256}" if self.sha256 else f"git:{self.git_oid}"
 
 
@@ -60,6 +70,16 @@ class Inventory:
         """Bytes of all files together."""
         return sum(file.size for file in self.files)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether it is known of every file what proves it."""
+        return all(file.is_read for file in self.files)
+
+    def learned(self, digests: Mapping[str, str]) -> Inventory:
+        """The same files, with the sha256 by path of those that were read since."""
+        files = (file if file.is_read else replace(file, sha256=digests[file.path]) for file in self.files)
+        return replace(self, files=tuple(files))
+
 
 @dataclass(frozen=True)
 class ImagePin:
@@ -75,6 +95,11 @@ class Pins:
 
     images: Mapping[str, ImagePin] = field(default_factory=dict)
     sources: Mapping[str, Inventory] = field(default_factory=dict)
+
+    @property
+    def are_read(self) -> bool:
+        """Whether it is known of every file what proves it."""
+        return all(source.is_read for source in self.sources.values())
 
 
 class Source(Protocol):
@@ -95,12 +120,25 @@ class Source(Protocol):
         """Whether the file is certainly the pinned one at this moment, so that hashing it again would tell nothing."""
 
 
+@runtime_checkable
+class Listing(Source, Protocol):
+    """A source that may list files without reading them, and is told what they hash to when they are read."""
+
+    learned: Mapping[str, str]
+    """The sha256 of what was read so far, by path."""
+
+    def learn(self, file: File, sha256: str) -> None:
+        """Takes a file's digest; raises SourceFailed where the file was changed since it was listed."""
+
+
 class Proof:
     """Hashes a file's bytes as they pass, and says at the end whether they are the file that was pinned."""
 
     def __init__(self, file: File) -> None:
         self.file = file
-        self.hash = hashlib.sha256() if file.sha256 else hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
+        is_git = bool(file.git_oid and not file.sha256)
+        git = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False) if is_git else None
+        self.hash: Hash = git or sha256()
 
     def update(self, piece: bytes | memoryview) -> None:
         """Takes the next bytes."""
@@ -118,20 +156,30 @@ class Proof:
 
 
 def proven(source: Source, file: File) -> Iterator[bytes | memoryview]:
-    """Yields a file's bytes and raises SourceFailed at the end, before it counts as complete, where they are not the pinned ones.
+    """Yields a file's bytes, and raises SourceFailed at the end as :func:`checked` does."""
+    return checked(source, file).proving()
 
-    A source that vouches for a file before it was read and after is believed.
+
+def checked(source: Source, file: File) -> Content:
+    """A file's bytes with the proof that whoever takes them has to feed.
+
+    Raises SourceFailed at their end, before they count as complete, where they are not the pinned ones. A source that vouches
+    for a file before it was read and after is believed. One that only listed the file is told what it hashes to.
     """
     proof = None if source.vouches(file) else Proof(file)
-    for piece in source.open(file):
-        if proof:
-            proof.update(piece)
-        yield piece
-    if proof is None and not source.vouches(file):
-        raise SourceFailed(
-            f"{file.path} was changed while it was read", hint="run it again when nothing writes there any more"
-        )
-    if proof and proof.found != proof.expected:
+    return Content(_until_checked(source, file, proof), proof.hash if proof else None)
+
+
+def _until_checked(source: Source, file: File, proof: Proof | None) -> Iterator[bytes | memoryview]:
+    yield from source.open(file)
+    if proof is None:
+        if not source.vouches(file):
+            raise SourceFailed(
+                f"{file.path} was changed while it was read", hint="run it again when nothing writes there any more"
+            )
+    elif not file.is_read and isinstance(source, Listing):
+        source.learn(file, proof.found)
+    elif proof.found != proof.expected:
         raise SourceFailed(
             f"{file.path} is not the file that was pinned: it hashes to {proof.found}, and {proof.expected} was expected",
             hint="if the change is meant, build again (a folder) or take it with --upgrade (a hub, a URL); nothing was tagged",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,10 +11,10 @@ from buildkit.delivery.spread import Delivered, Recorder, push
 from buildkit.errors import InvalidInput
 from buildkit.oci.archive import Archive
 from buildkit.oci.copy import JOBS, Sealing, place, publish, seal
+from buildkit.oci.hashed import hashed
 from buildkit.oci.image import Blob, Image, Pieces, Placed, Store
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import Descriptor, Document
-from buildkit.oci.reference import Digest
 from buildkit.tags import with_digest
 from buildkit.world import World
 
@@ -93,11 +92,10 @@ class _Nowhere:
     def put(self, blob: Blob, moved: Callable[[int], None]) -> Placed:
         if blob.digest:
             return Placed(blob.digest, "exists")
-        hashed = hashlib.sha256()
-        for piece in blob.open():
-            hashed.update(piece)
+        opened = hashed(blob.open())
+        for piece in opened:
             moved(len(piece))
-        return Placed(Digest(f"sha256:{hashed.hexdigest()}"), "hashed")
+        return Placed(opened.digest, "hashed")
 
     def publish(self, document: Document, tag: str | None = None) -> None:
         return None

@@ -10,10 +10,11 @@ from buildkit.engines.made import made_layer
 from buildkit.engines.prefetch import Prefetch
 from buildkit.errors import Problem, RegistryFailed, SourceFailed
 from buildkit.oci import tar
+from buildkit.oci.hashed import Hashed
 from buildkit.oci.image import EPOCH, Blob, Image, Layer, Pieces, Store
 from buildkit.oci.manifest import OCI_LAYER, Descriptor, ImageConfig, as_oci
 from buildkit.oci.reference import Digest, Platform, Reference
-from buildkit.pin import proven, read_base
+from buildkit.pin import checked, read_base
 from buildkit.plan import KEY, PACKING, TITLE, MadeLayer, Plan, PlannedLayer
 
 
@@ -118,22 +119,28 @@ def _base_layer(descriptor: Descriptor, diff_id: Digest, store: Store, reference
     return Layer(blob, diff_id)
 
 
-def layer_stream(layers: tuple[PlannedLayer, ...], context: Context) -> Pieces:
-    """The tar of planned layers, each directory once; every file proven against its pin while it passes."""
+def layer_stream(layers: tuple[PlannedLayer, ...], context: Context) -> Hashed:
+    """The tar of planned layers, hashed, each directory once; every file proven against its pin while it passes."""
     files = {file.entry.name: file for layer in layers for file in layer.files}
     entries = {entry.name: entry for layer in layers for entry in layer.entries}
-
-    def content(entry: tar.Entry) -> Pieces:
-        planned = files[entry.name]
-        if planned.content is not None:
-            return iter((planned.content,))
-        return proven(context.sources[planned.source], planned.file)
-
     ordered = [entries[name] for name in sorted(entries)]
     distant = any(context.sources[file.source].distant for file in files.values() if file.content is None)
+
+    def content(entry: tar.Entry) -> tar.Content:
+        planned = files[entry.name]
+        if planned.content is not None:
+            return tar.Content((planned.content,))
+        return checked(context.sources[planned.source], planned.file)
+
+    prefetch = Prefetch(ordered if distant else (), content)
+    stream = tar.stream(ordered, prefetch.content)
+    return Hashed(_guarded(stream, prefetch), lambda: stream.digest)
+
+
+def _guarded(stream: Hashed, prefetch: Prefetch) -> Pieces:
     try:
-        with Prefetch(ordered if distant else (), content) as prefetch:
-            yield from tar.stream(ordered, prefetch.content)
+        with prefetch:
+            yield from stream
     except ValueError as error:
         raise SourceFailed(str(error), hint="the source changed since it was locked; take it with --upgrade") from None
 

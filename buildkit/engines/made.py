@@ -37,7 +37,7 @@ def made_layer(layer: MadeLayer, platform: Platform, base: Mapping[str, str], co
     entries = sorted((*above, *(entry for entry, _ in _found(folder, layer.root))), key=lambda entry: entry.name)
 
     def stream() -> Pieces:
-        return tar.stream(entries, lambda entry: _content(places[entry.name]))
+        return tar.stream(entries, lambda entry: tar.Content(_content(places[entry.name])))
 
     blob = Blob(key, OCI_LAYER, tar.length(entries), stream, title=layer.title)
     return Layer(blob, annotations={KEY: key, TITLE: layer.title, PACKING: tar.PACKING})

@@ -8,8 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from buildkit.oci.image import Pieces
-from buildkit.oci.tar import Entry
+from buildkit.oci.tar import Content, Entry
 
 SMALL = 1024 * 1024
 """Bytes up to which a file is read whole, ahead of its turn."""
@@ -22,7 +21,7 @@ _WINDOW = 16 * 1024 * 1024
 class Prefetch:
     """Reads entries ahead, in their order, within a bounded window. A context manager; its threads are daemons."""
 
-    def __init__(self, entries: Sequence[Entry], read: Callable[[Entry], Pieces]) -> None:
+    def __init__(self, entries: Sequence[Entry], read: Callable[[Entry], Content]) -> None:
         self._read = read
         self._waiting = deque(entry for entry in entries if 0 < entry.size <= SMALL)
         self._ahead: dict[str, Future[bytes]] = {}
@@ -34,13 +33,13 @@ class Prefetch:
         self._top_up()
         return self
 
-    def content(self, entry: Entry) -> Pieces:
+    def content(self, entry: Entry) -> Content:
         """The content of the next entry: what was read ahead, or for a large one a stream."""
         future = self._ahead.pop(entry.name, None)
         if future is None:
             return self._read(entry)
         try:
-            return iter((future.result(),))
+            return Content((future.result(),))
         finally:
             self._held -= entry.size
             self._top_up()
@@ -65,6 +64,6 @@ class Prefetch:
         while (task := self._tasks.get()) is not None:
             entry, future = task
             try:
-                future.set_result(b"".join(self._read(entry)))
+                future.set_result(b"".join(self._read(entry).proving()))
             except BaseException as error:
                 future.set_exception(error)

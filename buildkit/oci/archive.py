@@ -6,7 +6,6 @@ so its header is written then, in the place that was kept for it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 from buildkit.machine.atomic import AtomicFile
 from buildkit.oci import tar
+from buildkit.oci.hashed import hashed
 from buildkit.oci.image import Blob, Pieces, Placed
 from buildkit.oci.layout import LAYOUT_FILE, REFERENCE_NAME
 from buildkit.oci.manifest import OCI_INDEX, Descriptor, Document, Manifest, canonical
@@ -48,18 +48,17 @@ class Archive:
         """Appends the blob, unless it is there already."""
         if blob.digest in self._blobs and blob.digest:
             return Placed(blob.digest, "exists")
-        file, hashed = self._atomic.file, hashlib.sha256()
+        file, opened = self._atomic.file, hashed(blob.open())
         start = file.tell()
         file.write(bytes(tar.BLOCK))
         try:
-            for piece in blob.open():
-                hashed.update(piece)
+            for piece in opened:
                 file.write(piece)
                 moved(len(piece))
         except BaseException:
             file.seek(start)
             raise
-        digest = Digest(f"sha256:{hashed.hexdigest()}")
+        digest = opened.digest
         end = file.tell()
         if digest in self._blobs:
             file.seek(start)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 
 from buildkit.errors import ModelpackError
 from buildkit.oci.form import needs_gzip, stored, stored_size
+from buildkit.oci.hashed import hashed
 from buildkit.oci.image import Blob, Pieces, Placed, Store
 from buildkit.oci.manifest import DOCKER_LAYER_GZIP, LAYERS, Descriptor, Document
 from buildkit.oci.reference import Digest
@@ -63,16 +63,12 @@ class _Passing:
         return stored(self._hashed())
 
     def _hashed(self) -> Pieces:
-        hashed, opened = hashlib.sha256(), self._blob.open()
+        opened = hashed(self._blob.open())
         try:
-            for piece in opened:
-                hashed.update(piece)
-                yield piece
+            yield from opened
         finally:
-            close = getattr(opened, "close", None)
-            if close:
-                close()
-        digest = Digest(f"sha256:{hashed.hexdigest()}")
+            opened.close()
+        digest = opened.digest
         if self._blob.digest and digest != self._blob.digest:
             raise ModelpackError(
                 f"{self._blob.title} has the digest {digest}, but the lock says {self._blob.digest}",

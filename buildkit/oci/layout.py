@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from buildkit.errors import InvalidInput
 from buildkit.machine.atomic import AtomicFile
+from buildkit.oci.hashed import hashed
 from buildkit.oci.image import Blob, Pieces, Placed
 from buildkit.oci.manifest import OCI_INDEX, Descriptor, Document, Index, canonical
 from buildkit.oci.reference import Digest
@@ -42,13 +42,11 @@ class Layout:
 
     def fetch(self, descriptor: Descriptor) -> Pieces:
         """Yields a blob, and raises InvalidInput at its end where it is not what its name says."""
-        hashed = hashlib.sha256()
         with self.path(descriptor.digest).open("rb") as file:
-            while piece := file.read(BLOCK):
-                hashed.update(piece)
-                yield piece
-        if hashed.hexdigest() != descriptor.digest.hex:
-            raise InvalidInput(f"{self.path(descriptor.digest)} is damaged: it hashes to sha256:{hashed.hexdigest()}")
+            opened = hashed(iter(lambda: file.read(BLOCK), b""))
+            yield from opened
+        if opened.digest != descriptor.digest:
+            raise InvalidInput(f"{self.path(descriptor.digest)} is damaged: it hashes to {opened.digest}")
 
     def put(self, blob: Blob, moved: Callable[[int], None]) -> Placed:
         """Writes the blob, unless it is there; raises what its stream raises, and then leaves nothing behind."""
@@ -56,12 +54,11 @@ class Layout:
             return Placed(blob.digest, "exists")
         self._prepare()
         with AtomicFile(self.folder / "blobs" / "sha256") as atomic:
-            hashed = hashlib.sha256()
-            for piece in blob.open():
-                hashed.update(piece)
+            opened = hashed(blob.open())
+            for piece in opened:
                 atomic.file.write(piece)
                 moved(len(piece))
-            digest = Digest(f"sha256:{hashed.hexdigest()}")
+            digest = opened.digest
             if blob.digest and digest != blob.digest:
                 raise InvalidInput(f"{blob.title} has the digest {digest}, but {blob.digest} was expected")
             atomic.keep(self.path(digest))

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from buildkit.oci.hashed import Hashed, digest_of
+from buildkit.oci.hashing import Hash, sha256, update
+
 BLOCK = 512
 PACKING = "1"
 """The revision of everything that decides a layer's bytes. Another packing of the same files has another number."""
@@ -42,7 +45,21 @@ class Entry:
         return len(header(self)) + self.size + self.padding
 
 
-Open = Callable[[Entry], Iterator[bytes | memoryview]]
+@dataclass(frozen=True)
+class Content:
+    """A file's bytes on their way into a layer; ``proof`` is a hash that whoever passes them on has to feed as well."""
+
+    pieces: Iterable[bytes | memoryview]
+    proof: Hash | None = None
+
+    def proving(self) -> Iterator[bytes | memoryview]:
+        """The bytes, for whom only these matter: the proof is fed here."""
+        for piece in self.pieces:
+            update(piece, self.proof)
+            yield piece
+
+
+Open = Callable[[Entry], Content]
 
 
 def header(entry: Entry) -> bytes:
@@ -61,27 +78,39 @@ def length(entries: Iterable[Entry]) -> int:
     return sum(entry.length for entry in entries) + len(_END)
 
 
-def stream(entries: Iterable[Entry], open_content: Open) -> Iterator[bytes | memoryview]:
-    """Yields the tar: each header, then what ``open_content`` yields for the file, padded.
+def stream(entries: Iterable[Entry], open_content: Open) -> Hashed:
+    """Yields the tar, hashed: each header, then what ``open_content`` has for the file, padded.
 
-    ``open_content`` must yield exactly ``entry.size`` bytes; anything else raises ValueError before the tar goes on.
+    A file's proof is fed together with the tar's own hash. ``open_content`` must have exactly ``entry.size`` bytes; anything
+    else raises ValueError before the tar goes on.
     """
-    return _gathered(_pieces(entries, open_content))
+    fed = sha256()
+    return Hashed(_gathered(_pieces(entries, open_content, fed)), lambda: digest_of(fed))
 
 
-def _pieces(entries: Iterable[Entry], open_content: Open) -> Iterator[bytes | memoryview]:
+def _pieces(entries: Iterable[Entry], open_content: Open, fed: Hash) -> Iterator[bytes | memoryview]:
     for entry in entries:
-        yield header(entry)
-        remaining = entry.size
-        for piece in open_content(entry) if entry.size else ():
-            remaining -= len(piece)
-            if remaining < 0:
-                raise ValueError(f"{entry.name}: more than the {entry.size} bytes that were announced")
-            yield piece
-        if remaining:
-            raise ValueError(f"{entry.name}: {remaining} of its {entry.size} bytes are missing")
-        yield bytes(entry.padding)
+        head = header(entry)
+        update(head, fed)
+        yield head
+        yield from _content(entry, open_content(entry) if entry.size else Content(()), fed)
+    update(_END, fed)
     yield _END
+
+
+def _content(entry: Entry, content: Content, fed: Hash) -> Iterator[bytes | memoryview]:
+    remaining = entry.size
+    for piece in content.pieces:
+        remaining -= len(piece)
+        if remaining < 0:
+            raise ValueError(f"{entry.name}: more than the {entry.size} bytes that were announced")
+        update(piece, fed, content.proof)
+        yield piece
+    if remaining:
+        raise ValueError(f"{entry.name}: {remaining} of its {entry.size} bytes are missing")
+    padding = bytes(entry.padding)
+    update(padding, fed)
+    yield padding
 
 
 def _gathered(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:

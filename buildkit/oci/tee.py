@@ -6,7 +6,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from buildkit.oci.hashed import Hashed, hashed
 from buildkit.oci.image import Pieces
+from buildkit.oci.reference import Digest
 
 _WINDOW = 4
 """Pieces that wait for a reader at most; the slowest reader sets the pace."""
@@ -72,6 +74,7 @@ class Tee:
         self._undecided = set(range(parties))
         self._readers: dict[int, Reader] = {}
         self._running = False
+        self._source: Hashed | None = None
 
     def open(self, party: int) -> Pieces:
         """The stream for a party."""
@@ -81,7 +84,7 @@ class Tee:
                 self._undecided.discard(party)
                 reader = self._readers[party] = Reader()
                 self._changed.notify_all()
-                return reader
+                return Hashed(reader, self._digest)
         if earlier:
             earlier.close()
         return self._open_source()
@@ -110,8 +113,12 @@ class Tee:
         for reader in readers:
             reader.end(failure)
 
+    def _digest(self) -> Digest:
+        """What passed, hashed once for all readers."""
+        return self._source.digest if self._source else Digest.of(b"")
+
     def _pump(self, readers: list[Reader]) -> None:
-        opened = self._open_source()
+        self._source = opened = hashed(self._open_source())
         try:
             for piece in opened:
                 for reader in readers:
@@ -119,6 +126,4 @@ class Tee:
                 if all(reader.closed for reader in readers):
                     return
         finally:
-            close = getattr(opened, "close", None)
-            if close:
-                close()
+            opened.close()

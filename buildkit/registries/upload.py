@@ -12,12 +12,12 @@ chunked transfer encoding: that is what ``docker push`` sends to all of them, so
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator
 from urllib.parse import urlencode, urlsplit
 
 from buildkit.errors import ModelpackError, RegistryFailed
-from buildkit.oci.image import Blob, Pieces
+from buildkit.oci.hashed import Hashed, close, hashed
+from buildkit.oci.image import Blob
 from buildkit.oci.reference import Digest
 from buildkit.registries.connection import TRIES, Answer, Body, Connection, Lost
 from buildkit.registries.refusals import error_body, explained
@@ -36,9 +36,8 @@ class Upload:
         self.blob = blob
         self.moved = moved
         self.sent = 0
-        self.hashed = hashlib.sha256()
         self.location: str | None = None
-        self._opened: Pieces | None = None
+        self._opened: Hashed | None = None
 
     def run(self, session: str | None = None) -> Digest:
         """Sends the blob, in ``session`` where one is open already. Raises RegistryFailed, or what the blob's stream raises."""
@@ -82,7 +81,7 @@ class Upload:
         self._expect(answer, (200, 201, 202, 204), f"sending {self.blob.title}")
         self._expect_all()
         self._at(self._location(answer, location))
-        digest = Digest(f"sha256:{self.hashed.hexdigest()}")
+        digest = self._digest
         self._close(self._put(self.location or location, digest, b"", 0), digest)
         return digest
 
@@ -117,17 +116,21 @@ class Upload:
 
     def _pieces(self) -> Iterator[bytes | memoryview]:
         """The blob's bytes; a stream that turns out to be another blob ends before its last piece is sent."""
-        self._opened = self.blob.open()
+        self._opened = hashed(self.blob.open())
         for piece in self._opened:
-            self.hashed.update(piece)
             self.sent += len(piece)
             self.moved(len(piece))
             if self.sent >= self.blob.size:
                 self._check_digest()
             yield piece
 
+    @property
+    def _digest(self) -> Digest:
+        """What was sent; an empty blob may never have been opened."""
+        return self._opened.digest if self._opened else Digest.of(b"")
+
     def _check_digest(self) -> None:
-        digest = f"sha256:{self.hashed.hexdigest()}"
+        digest = self._digest
         if self.blob.digest and self.sent == self.blob.size and digest != self.blob.digest:
             raise ModelpackError(
                 f"{self.blob.title} has the digest {digest}, but the lock says {self.blob.digest}",
@@ -136,12 +139,10 @@ class Upload:
 
     def _rewind(self) -> None:
         # Who reads along with us from one source must not wait for a stream that nobody reads any more.
-        close = getattr(self._opened, "close", None)
-        if close:
-            close()
+        close(self._opened)
         if self.sent:
             self.moved(-self.sent)
-        self.sent, self.hashed, self._opened = 0, hashlib.sha256(), None
+        self.sent, self._opened = 0, None
 
     def _at(self, location: str | None) -> None:
         """Moves to the session's newest location, the only one that registries know; None: it is over."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -23,7 +22,7 @@ NAMES = st.lists(
 
 
 def packed(entries: list[tar.Entry], content: dict[str, bytes]) -> bytes:
-    return b"".join(tar.stream(entries, lambda entry: iter((content[entry.name],))))
+    return b"".join(tar.stream(entries, lambda entry: tar.Content((content[entry.name],))))
 
 
 @given(st.dictionaries(NAMES, st.binary(max_size=3000), max_size=8), st.integers(0, 2**31))
@@ -61,8 +60,8 @@ def test_sizes_of_eight_gibibytes_and_more_are_base_256() -> None:
 def test_content_of_another_length_is_refused(pieces: list[bytes], what: str) -> None:
     """A file that changed while it was packed would shift everything after it."""
 
-    def opened(entry: tar.Entry) -> Iterator[bytes]:
-        return iter(pieces)
+    def opened(entry: tar.Entry) -> tar.Content:
+        return tar.Content(pieces)
 
     with pytest.raises(ValueError, match=what):
         list(tar.stream([tar.Entry("models/a", 0o444, 4)], opened))
@@ -71,8 +70,8 @@ def test_content_of_another_length_is_refused(pieces: list[bytes], what: str) ->
 def test_small_files_are_gathered_and_large_pieces_pass_through() -> None:
     """Twenty thousand small files in sixty thousand writes would make a push several times slower."""
     small = [tar.Entry(f"models/{number:05}", 0o444, 10) for number in range(2000)]
-    pieces = list(tar.stream(small, lambda entry: iter((b"0123456789",))))
+    pieces = list(tar.stream(small, lambda entry: tar.Content((b"0123456789",))))
     assert len(pieces) < 40
     large = bytes(1024 * 1024)
-    pieces = list(tar.stream([tar.Entry("models/large", 0o444, len(large))], lambda entry: iter((large,))))
+    pieces = list(tar.stream([tar.Entry("models/large", 0o444, len(large))], lambda entry: tar.Content((large,))))
     assert any(piece is large for piece in pieces), "a large piece was copied"

@@ -1,0 +1,3 @@
+from typing_extensions import Buffer
+
+def compress(data: Buffer, first: bytearray, second: bytearray = ..., /) -> None: ...
