@@ -10,24 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from buildkit.adapting import form_for, planned
 from buildkit.build import Context, Engine
 from buildkit.checks import checking
-from buildkit.delivery.push import Delivered, Going, Output, Wish, deliver
+from buildkit.delivery.push import Delivered, Going, Output, Recorder, Wish, deliver
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import lay_out, write_archive
-from buildkit.errors import InvalidInput, Problem
+from buildkit.errors import InvalidInput, Problem, RegistryFailed
 from buildkit.events import Warned
 from buildkit.kinds import Judge, template_of
 from buildkit.lockfile import lock as locks
+from buildkit.lockfile.first_reading import FirstReading
 from buildkit.lockfile.lock import Lock
 from buildkit.lockfile.record import Approve, Approved, Record, recall, refuse_other_layers
 from buildkit.oci.form import Form
 from buildkit.oci.image import Image
+from buildkit.oci.reference import Reference
 from buildkit.pin import Pins, Source, proven
-from buildkit.plan import Plan
+from buildkit.plan import Plan, PlannedLayer
 from buildkit.policy import Policy, asked, pin
 from buildkit.recipe import Recipe
 from buildkit.spec import FolderRef, ProjectRef
@@ -96,19 +99,23 @@ def render_into(recipe: Recipe, world: World, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Made:
-    """An image that an engine made, before it goes anywhere, with the lock that it will have."""
+    """An image that an engine made from what is in ``context``, before it goes anywhere, with the lock that it will have."""
 
     plan: Plan
     engine: Engine
     images: tuple[Image, ...]
     drafted: Lock
+    context: Context
 
 
 def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     """Pins, plans, and has an engine make the image; the layers that the lock knows have their digests."""
     previous = locks.read(recipe.lock_path)
     builders = wanted.engine not in ("auto", "embedded") or bool(wanted.builder)
-    pins = pin(recipe, previous, world, wanted.policy, builders=builders)
+    return _made(recipe, world, wanted, previous, pin(recipe, previous, world, wanted.policy, builders=builders))
+
+
+def _made(recipe: Recipe, world: World, wanted: Wanted, previous: Lock | None, pins: Pins) -> Made:
     licenses.check(recipe, pins, world)
     _judge(recipe, pins, world)
     plan = planned(recipe, pins)
@@ -120,7 +127,38 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     images = tuple(engine.build(plan, platform, context).knowing(known) for platform in plan.platforms)
     if previous and wanted.policy is Policy.LOCKED and engine.name == "embedded":
         refuse_other_layers(images, previous, plan, engine, str(recipe.lock_path))
-    return Made(plan, engine, images, _draft(recipe, previous, pins))
+    return Made(plan, engine, images, _draft(recipe, previous, pins), context)
+
+
+def _listed(recipe: Recipe, world: World, wanted: Wanted) -> Made | None:
+    """The image of a folder that is sent for the first time, its large files listed and not read; None where it is another.
+
+    Without a lock, and with nothing in the registries that layers could be found by, no digest of a file saves a byte: the
+    files are read once, on their way, and not once before.
+    """
+    folders = any(type(reference) is FolderRef for _, reference in recipe.spec.sources())
+    own = wanted.engine in ("auto", "embedded") and not wanted.builder and wanted.policy is not Policy.LOCKED
+    if not (folders and own and wanted.registries) or wanted.output or recipe.lock_path.exists():
+        return None
+    listing = replace(world, lists=True)
+    pins = pin(recipe, None, listing, wanted.policy, builders=False)
+    plan = planned(recipe, pins)
+    mine = engine_named("embedded")
+    if mine.lacks(plan) or not all(isinstance(layer, PlannedLayer) for layer in plan.layers):
+        return None
+    tags = fixed(expand(recipe.spec.tags, recipe.spec.labels, pins))[:1]
+    homes = [world.settings.registry(one).repository(recipe.spec.name) for one in wanted.registries]
+    if any(_serves(world, home, tag) for home in homes for tag in tags):
+        return None
+    return _made(recipe, listing, wanted, None, pins)
+
+
+def _serves(world: World, home: Reference, tag: str) -> bool:
+    """Whether a repository has something under a tag. One that does not answer is told of when it is written to."""
+    try:
+        return world.repository(home).digest(tag) is not None
+    except RegistryFailed:
+        return False
 
 
 def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None = None) -> Delivered:
@@ -130,10 +168,14 @@ def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None 
     """
     _refuse_output_in_model(recipe, wanted.output)
     _refuse_wrong_registries(recipe, world, wanted.registries)
-    made = make(recipe, world, wanted)
+    made = _listed(recipe, world, wanted) or make(recipe, world, wanted)
+    pins = made.drafted.pins
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
-        recorder = Approved(record, approve) if approve else record
-        delivered = deliver(made.images, going(recipe, made.drafted.pins, wanted), world, recorder)
+        recorder: Recorder = Approved(record, approve) if approve else record
+        if not pins.are_read:
+            again = partial(planned, recipe)
+            recorder = FirstReading(recorder, record.settle, pins, made.plan, again, made.engine, made.context)
+        delivered = deliver(made.images, going(recipe, pins, wanted), world, recorder)
         if wanted.registries:
             _attest(recipe, world, delivered, record.staged)
         record.commit()

@@ -27,12 +27,16 @@ from buildkit.spec import HuggingFaceRef, SourceRef
 
 @dataclass(frozen=True)
 class World:
-    """The doors to registries and sources. ``sleep`` takes seconds; ``stop`` ends everything that goes on."""
+    """The doors to registries and sources. ``sleep`` takes seconds; ``stop`` ends everything that goes on.
+
+    ``lists``: a folder's large files are listed, and read when they are sent.
+    """
 
     settings: Settings
     emit: Emit
     stop: Stop = field(default_factory=Stop)
     sleep: Callable[[float], None] | None = None
+    lists: bool = False
     _connections: dict[Reference, Connection] = field(default_factory=dict, repr=False)
 
     def base(self, reference: Reference) -> Repository:
@@ -106,5 +110,12 @@ class World:
         ``pinned`` is what is locked: the files of that commit are opened, whatever the revision means by now.
         """
         return open_source(
-            reference, folder, self.settings, self.emit, keep=keep, pinned=pinned, wait=self.sleep or self.stop.wait
+            reference,
+            folder,
+            self.settings,
+            self.emit,
+            keep=keep,
+            listing=self.lists,
+            pinned=pinned,
+            wait=self.sleep or self.stop.wait,
         )

@@ -50,6 +50,12 @@ class Recorder(Protocol):
     def expect(self, images: Sequence[Image], references: Sequence[str] = ()) -> None:
         """Called before anything moves."""
 
+    def named(self, key: str) -> str:
+        """What decides a layer that was sent a moment ago: its key, or what is known of it by now."""
+
+    def placed(self, images: Sequence[Image]) -> Sequence[Image]:
+        """Called when every layer is in its place; the images as they are to be published."""
+
     def stage(self, sealing: Sealing, images: Sequence[Image], references: Mapping[str, Digest] | None = None) -> None:
         """Called when everything but the tags is in place, and again where a registry fails after that.
 
@@ -150,11 +156,15 @@ class _Push:
         names = ", ".join(one.name for one in self._moving)
         self._world.emit(forecast(names, self._images))
         tally = Tally(self._world.emit)
-        self._images = place(self._images, self._several, tally.emit, self._world.stop, learned=self._known.learn)
+        placed = place(self._images, self._several, tally.emit, self._world.stop, learned=self._learn)
         self._world.emit(tally.summary(names))
+        self._images = list(self._record.placed(placed))
         for one in self._moving:
             for tar, gzip in one.gzipped.items():
                 self._known.learn(_gzip_key(tar), gzip.digest)
+
+    def _learn(self, key: str, digest: Digest) -> None:
+        self._known.learn(self._record.named(key), digest)
 
     def _in_forms(self, sealing: Sealing) -> dict[str, Sealing]:
         return {one.name: in_form(sealing, one.form, one.gzipped) for one in self._reached}

@@ -13,6 +13,7 @@ from buildkit.oci import tar
 from buildkit.oci.copy import Sealing
 from buildkit.oci.image import Image
 from buildkit.oci.reference import Digest, Platform, Reference
+from buildkit.pin import Pins
 from buildkit.plan import Plan
 from buildkit.recipe import Recipe
 
@@ -34,6 +35,18 @@ class Record:
         """Raises InvalidInput, before anything is sent, where the lock will have to change and may not."""
         if not all(image.is_known for image in images) or any(one not in self._lock.pushed for one in references):
             check_writable(self._recipe.lock_path)
+
+    def named(self, key: str) -> str:
+        """The key: everything was read before it was sent."""
+        return key
+
+    def placed(self, images: Sequence[Image]) -> Sequence[Image]:
+        """The images as they are, for the same reason."""
+        return images
+
+    def settle(self, pins: Pins, plan: Plan) -> None:
+        """Takes the pins and the plan with what was learned of files that were read only while they were sent."""
+        self._lock, self._plan = replace(self._lock, pins=pins), plan
 
     def stage(self, sealing: Sealing, images: Sequence[Image], references: Mapping[str, Digest] | None = None) -> None:
         """Writes the new lock beside the old one: after this it only has to be moved into its place."""
@@ -93,6 +106,14 @@ class Approved:
     def expect(self, images: Sequence[Image], references: Sequence[str] = ()) -> None:
         """As the record does."""
         self._record.expect(images, references)
+
+    def named(self, key: str) -> str:
+        """As the record does."""
+        return self._record.named(key)
+
+    def placed(self, images: Sequence[Image]) -> Sequence[Image]:
+        """As the record does."""
+        return self._record.placed(images)
 
     def stage(self, sealing: Sealing, images: Sequence[Image], references: Mapping[str, Digest] | None = None) -> None:
         """Asks once: a registry that fails later changes nothing in the image."""

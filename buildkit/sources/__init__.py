@@ -20,12 +20,14 @@ def open_source(
     emit: Emit,
     *,
     keep: bool = False,
+    listing: bool = False,
     pinned: Inventory | None = None,
     wait: Wait = sleep,
 ) -> Source:
     """The source that a recipe in ``folder`` names; nothing is asked or read before it is used.
 
-    ``keep`` lets the hub's own library keep what is read in its cache. ``pinned`` is what an earlier run found: the files
+    ``keep`` lets the hub's own library keep what is read in its cache; ``listing`` leaves a folder's large files unread until
+    they are sent. ``pinned`` is what an earlier run found: the files
     of that commit are opened, whatever the revision means by now. ``wait`` sleeps that many seconds, or raises to stop.
     """
     match ref:
@@ -55,7 +57,7 @@ def open_source(
         case FolderRef():
             from buildkit.sources.folder import Folder
 
-            return Folder(folder / ref.path, ref.include, ref.exclude, name=ref.path, emit=emit)
+            return Folder(folder / ref.path, ref.include, ref.exclude, name=ref.path, emit=emit, listing=listing)
         case UrlsRef():
             from buildkit.sources.http import Http
 

@@ -40,7 +40,7 @@ class DigestCache:
     def known(self, file: Found) -> str | None:
         """The sha256 of a file that has the size, time and inode it had when it was hashed; None where it must be read."""
         kept = self._known.get(file.path)
-        return kept[1] if kept and kept[0] == _identity(file.status) else None
+        return kept[1] if kept and kept[0] == identity(file.status) else None
 
     def keep(self, hashed: Mapping[str, tuple[os.stat_result, str]], present: Iterable[str]) -> None:
         """Remembers these files, and of what was known those that are still ``present``: another recipe may take them.
@@ -50,12 +50,21 @@ class DigestCache:
         settled = self._began - _SETTLED_NS
         now = {path: self._known[path] for path in present if path in self._known and path not in hashed}
         now |= {
-            path: (_identity(status), sha256)
+            path: (identity(status), sha256)
             for path, (status, sha256) in hashed.items()
             if status.st_mtime_ns < settled
         }
+        self._keep(now)
+
+    def add(self, file: Found, digest: str) -> None:
+        """Remembers one more file, at once: a run that is killed has not read it for nothing."""
+        if file.status.st_mtime_ns < self._began - _SETTLED_NS:
+            self._keep({**self._known, file.path: (identity(file.status), digest)})
+
+    def _keep(self, now: Digests) -> None:
         if now == self._known:
             return
+        self._known = now
         # A cache that cannot be written costs time only; UnicodeError: a name of the file system's that is no text.
         with contextlib.suppress(OSError, UnicodeError):
             self._place.parent.mkdir(parents=True, exist_ok=True)
@@ -77,8 +86,8 @@ def sha256(place: str, moved: Callable[[int], None]) -> str:
     return digest.hexdigest()
 
 
-def _identity(status: os.stat_result) -> list[int]:
-    """Size, time and, where the platform has one, inode (it is 0 on some file systems of Windows)."""
+def identity(status: os.stat_result) -> list[int]:
+    """What tells that a file is still the one that was hashed: size, time and, where the platform has one, inode (it is 0 on some file systems of Windows)."""
     return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 

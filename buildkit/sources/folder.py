@@ -13,10 +13,12 @@ from buildkit.errors import InvalidInput, SourceFailed
 from buildkit.events import Began, Emit, Ended, Moved, silent
 from buildkit.pin import File, Inventory
 from buildkit.sources import local, walk
-from buildkit.sources.digests import DigestCache, sha256
+from buildkit.sources.digests import DigestCache, identity, sha256
 from buildkit.sources.selection import clashes, name_problem, printable, refuse_nothing, selected
 from buildkit.sources.walk import Found, LeaveOut, Refused
 
+LARGE = 64 * 1024 * 1024
+"""Bytes from which on reading a file once instead of twice is worth it."""
 _HASHERS = 2
 _POLL_SECONDS = 0.2
 
@@ -24,7 +26,8 @@ _POLL_SECONDS = 0.2
 class Folder:
     """The files of a folder that a recipe selects. ``name`` is the folder as the recipe writes it.
 
-    ``program``: it holds a program, of which it matters what may be executed, and which may be empty.
+    ``program``: it holds a program, of which it matters what may be executed, and which may be empty. ``listing``: large files
+    whose digest is not remembered are listed and not read; what they hash to is learned when they are.
     """
 
     distant = False
@@ -39,6 +42,7 @@ class Folder:
         emit: Emit = silent,
         leave_out: LeaveOut | None = None,
         program: bool = False,
+        listing: bool = False,
     ) -> None:
         self.path = path
         self._leave_out = leave_out
@@ -48,17 +52,32 @@ class Folder:
         self._exclude = exclude
         self._emit = emit
         self._folders: dict[str, bool] = {}
+        self._listing = listing
+        self._lock = threading.Lock()
+        self._opened: dict[str, Found] = {}
+        self.learned: dict[str, str] = {}
 
     def inventory(self) -> Inventory:
         """Lists and hashes the files; raises InvalidInput with everything that cannot be taken, and SourceFailed."""
         everything = self._everything()
         files = self._taken(everything)
-        cache = DigestCache(self.path)
-        known = {file.path: cache.known(file) for file in files}
-        hashed = _Hashing([file for file in files if known[file.path] is None], self.name, self._emit).digests()
-        digests = {file.path: known[file.path] or hashed[file.path] for file in files}
-        cache.keep({file.path: (file.status, digests[file.path]) for file in files}, map(_path, everything))
-        return Inventory("folder", self.name, tuple(self._pinned(file, digests[file.path]) for file in files))
+        cache = self._digests
+        digests = {file.path: known for file in files if (known := cache.known(file))}
+        unknown = [file for file in files if file.path not in digests]
+        read = [file for file in unknown if not self._listing or file.status.st_size < LARGE]
+        digests |= _Hashing(read, self.name, self._emit).digests()
+        hashed = {file.path: (file.status, digests[file.path]) for file in files if file.path in digests}
+        cache.keep(hashed, map(_path, everything))
+        return Inventory("folder", self.name, tuple(self._pinned(file, digests.get(file.path, "")) for file in files))
+
+    def learn(self, file: File, sha256: str) -> None:
+        """Takes the digest of a file that was read, and remembers it; raises SourceFailed where it changed meanwhile."""
+        with self._lock:
+            found = self._opened[file.path]
+            now = local.found(file.path, found.place, file.path)
+            if identity(found.status) != identity(now.status) or self.learned.setdefault(file.path, sha256) != sha256:
+                raise _changed(f"{printable(file.path)} in {self.name}")
+            self._digests.add(found, sha256)
 
     def _pinned(self, file: Found, digest: str) -> File:
         executable = self._program and bool(file.status.st_mode & stat.S_IXUSR)
@@ -75,6 +94,8 @@ class Folder:
             os.path.islink(place) and not walk.is_inside(os.path.realpath(place), self._root)
         ):
             raise SourceFailed(f"{what} is a link that leaves the folder", hint="it was not when the folder was pinned")
+        if not file.is_read:
+            self._opened[file.path] = local.found(file.path, place, what)
         yield from local.blocks(place, file, start, what)
 
     def vouches(self, file: File) -> bool:
@@ -191,9 +212,7 @@ class _Hashing:
             raise local.unreadable(what, error) from None
         before = file.status
         if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise SourceFailed(
-                f"{what} was changed while it was read", hint="run it again when nothing writes there any more"
-            )
+            raise _changed(what)
         return digest
 
     def _moved(self, key: str, amount: int) -> None:
@@ -201,6 +220,10 @@ class _Hashing:
             raise _Stopped
         with self._lock:
             self._emit(Moved(key, amount))
+
+
+def _changed(what: str) -> SourceFailed:
+    return SourceFailed(f"{what} was changed while it was read", hint="run it again when nothing writes there any more")
 
 
 def _path(item: Found | Refused) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from buildkit.errors import SourceFailed
 from buildkit.pin import File
+from buildkit.sources.walk import Found
 
 BLOCK = 1024 * 1024
 _CHANGED = "it was changed after it was pinned; run 'modelpack lock' again"
@@ -28,6 +29,14 @@ def blocks(path: str | Path, file: File, start: int, what: str) -> Iterator[byte
             opened.seek(start)
             for left in range(file.size - start, 0, -BLOCK):
                 yield from _exactly(opened, min(left, BLOCK), what)
+    except OSError as error:
+        raise unreadable(what, error) from None
+
+
+def found(path: str, place: str, what: str) -> Found:
+    """The file as it is at this moment; raises SourceFailed where it is gone."""
+    try:
+        return Found(path, place, os.stat(place))
     except OSError as error:
         raise unreadable(what, error) from None
 

@@ -253,6 +253,14 @@ class _Unlocked:
     def expect(self, images: Sequence[Image], references: Sequence[str] = ()) -> None:
         """Nothing to prepare."""
 
+    def named(self, key: str) -> str:
+        """Everything was read before."""
+        return key
+
+    def placed(self, images: Sequence[Image]) -> Sequence[Image]:
+        """Nothing was learned."""
+        return images
+
     def stage(self, sealing: Sealing, images: Sequence[Image], references: Mapping[str, Digest] | None = None) -> None:
         """Remembers what would be in the lock."""
         self.references = references or {}

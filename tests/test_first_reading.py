@@ -1,0 +1,170 @@
+"""A folder that is pushed for the first time: its large files are read once, on their way, and everything is as if they had
+been read before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from buildkit.errors import InvalidInput, RegistryFailed, SourceFailed
+from buildkit.pin import File
+from buildkit.sources import folder, local
+from tests.fakes.faults import Cut, Status
+from tests.fakes.registry import Registry
+from tests.place import FILES, Place, uploads
+
+LARGE = 100_000
+READ = local.blocks
+
+
+@pytest.fixture
+def models(place: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder beside the recipe that was not touched for a while; what counts as large in it is small here."""
+    monkeypatch.setattr(folder, "LARGE", LARGE)
+    for name, content in FILES.items():
+        path = place.folder / "models" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    return place.folder / "models"
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many bytes of each file were read to be sent."""
+    counted: Counter[str] = Counter()
+
+    def blocks(path: str, file: File, start: int, what: str) -> Iterator[bytes]:
+        for block in READ(path, file, start, what):
+            counted[file.path] += len(block)
+            yield block
+
+    monkeypatch.setattr(local, "blocks", blocks)
+    return counted
+
+
+@pytest.mark.parametrize("layers", [{"layers": "squashed"}, {"layers": "per-file"}, {"max_layer_size": 1_600_000}])
+def test_the_image_and_the_lock_are_those_of_a_folder_that_was_read_before(
+    place: Place, models: Path, read: Counter[str], layers: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a digest is known before or after it is needed must not show in what is pushed or locked."""
+    recipe = place.recipe(model="./models", **layers)
+    first = place.build(recipe)
+    assert {name: read[name] for name in FILES if len(FILES[name]) >= LARGE} == {
+        name: len(content) for name, content in FILES.items() if len(content) >= LARGE
+    }, "a large file was not read exactly once"
+    assert place.model_files() == FILES
+    lock = place.lock.read_bytes()
+    place.lock.unlink()
+    place.registry.tags.clear()
+    monkeypatch.setattr(folder, "LARGE", 1 << 40)
+    assert place.build(recipe).sealing.digest == first.sealing.digest
+    assert place.lock.read_bytes() == lock
+
+
+def test_a_second_build_reads_nothing(place: Place, models: Path, read: Counter[str]) -> None:
+    """What was learned on the way is remembered like what was hashed before."""
+    first = place.build(place.recipe(model="./models"))
+    read.clear()
+    place.registry.log.clear()
+    second = place.build(place.recipe(model="./models"))
+    assert second.unchanged and second.sealing.digest == first.sealing.digest
+    assert not read and not uploads(place.registry)
+
+
+def test_a_lost_lock_costs_no_upload(place: Place, models: Path, private_home: Path) -> None:
+    """Where the registry has an image, its layers can be recognised: then the files are read first, and not sent again."""
+    first = place.build(place.recipe(model="./models", layers="per-file"))
+    place.lock.unlink()
+    for path in (private_home / "cache").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    place.registry.log.clear()
+    assert place.build(place.recipe(model="./models", layers="per-file")).sealing.digest == first.sealing.digest
+    assert not uploads(place.registry), "a layer was sent again that the registry's manifest names"
+
+
+@pytest.mark.parametrize("at", [0, 600_000, 1_400_000])
+def test_a_registry_that_is_cut_gets_the_same_image(place: Place, models: Path, at: int) -> None:
+    """The layer is begun again, and its file with it."""
+    place.registry.faults.add(Cut(at, "request"), method="PATCH")
+    place.build(place.recipe(model="./models", max_layer_size=1_600_000))
+    assert place.model_files() == FILES
+    place.registry.log.clear()
+    assert place.build(place.recipe(model="./models", max_layer_size=1_600_000)).unchanged
+
+
+def test_what_was_sent_before_the_end_is_not_sent_again(place: Place, models: Path) -> None:
+    """A run that ends between its layers and its manifest is gone on with, though it never knew a digest before."""
+    place.registry.faults.add(Status(403), method="PUT", path="/manifests/")
+    recipe = place.recipe(model="./models", layers="per-file")
+    with pytest.raises(RegistryFailed, match="not logged in"):
+        place.build(recipe)
+    assert uploads(place.registry) and not place.registry.tags.get("models/granite") and not place.lock.exists()
+    place.registry.faults.clear()
+    place.registry.log.clear()
+    place.build(recipe)
+    sent = [one.request_bytes for one in place.registry.requests if one.method == "PATCH"]
+    assert sum(sent) < 10_000, "a layer was sent again"
+    assert place.model_files() == FILES
+
+
+def test_a_file_that_changes_while_it_is_sent_is_never_tagged(
+    place: Place, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the old file and half of the new one is a model that nobody has."""
+    name = "model-00001-of-00002.safetensors"
+
+    def blocks(path: str, file: File, start: int, what: str) -> Iterator[bytes]:
+        for number, block in enumerate(READ(path, file, start, what)):
+            if number == 0 and file.path == name:
+                (models / name).write_bytes(os.urandom(file.size))
+            yield block
+
+    monkeypatch.setattr(local, "blocks", blocks)
+    with pytest.raises(SourceFailed, match=f"{name} in models was changed while it was read"):
+        place.build(place.recipe(model="./models"))
+    assert not place.registry.tags.get("models/granite") and not place.lock.exists()
+    monkeypatch.setattr(local, "blocks", READ)
+    place.build(place.recipe(model="./models"))
+    assert place.model_files()[name] == (models / name).read_bytes()
+
+
+def test_several_registries_get_one_image_from_one_reading(place: Place, models: Path, read: Counter[str]) -> None:
+    """The files are read once however many registries take them, and every registry serves the same digest."""
+    with Registry() as other:
+        recipe = place.recipe(model="./models", base="scratch")
+        delivered = place.build(recipe, also=(f"{other.address}/models",))
+        assert other.tags["models/granite"] == place.registry.tags["models/granite"]
+        assert len(delivered.references) == 2
+    assert all(read[name] == len(FILES[name]) for name in FILES if len(FILES[name]) >= LARGE)
+
+
+def test_locked_files_are_read_before_they_are_sent(place: Place, models: Path) -> None:
+    """With a lock it may be known that nothing has to be sent: only reading tells."""
+    place.build(place.recipe(model="./models"))
+    name = "model-00001-of-00002.safetensors"
+    os.utime(models / name, (1_700_000_001, 1_700_000_001))
+    place.registry.log.clear()
+    assert place.build(place.recipe(model="./models")).unchanged, "a file that was only touched was sent again"
+    assert not uploads(place.registry)
+
+
+def test_the_attested_lock_names_every_file(place: Place, models: Path) -> None:
+    """No lock may hold a file of which nobody knows what proves it."""
+    place.build(place.recipe(model="./models"))
+    files = json.loads(place.lock.read_text())["pins"]["sources"]["model"]["files"]
+    assert len(files) == len(FILES) and all(len(file["sha256"]) == 64 for file in files)
+
+
+def test_a_bad_tag_is_told_before_anything_is_read(place: Place, models: Path, read: Counter[str]) -> None:
+    """Reading later must not mean refusing later."""
+    with pytest.raises(InvalidInput):
+        place.build(place.recipe(model="./models", tags=["{revision}"]))
+    assert not read and not uploads(place.registry)
