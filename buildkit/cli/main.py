@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -29,6 +30,8 @@ def main() -> None:
         # Threads that wait for a silent peer are daemons, but their connections are not worth a second's goodbye.
         sys.stderr.flush()
         os._exit(code)
+    # The interpreter's last look for garbage would take a fifth of a short command's time, and frees nothing that is needed.
+    gc.freeze()
     sys.exit(code)
 
 
