@@ -66,6 +66,10 @@ class Ground:
         self.hub.add(name, {path.relative_to(models).as_posix(): path for path in models.rglob("*") if path.is_file()})
         return f"hf://{name}@main"
 
+    def url(self, file: str, name: str = "bench/model") -> str:
+        """Where a file of a published model is."""
+        return f"{self.hub.endpoint}/{name}/resolve/main/{file}"
+
     def recipe(self, model: Path | str, layers: str = "per-file") -> Path:
         """A folder with a recipe for a folder of files or a model of the hub, and without a lock."""
         folder = self.fresh("recipe")

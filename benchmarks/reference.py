@@ -1,7 +1,7 @@
 """The least that a one-pass uploader must do, to be measured against: tar header, content, sha256, one PATCH a layer.
 
 It knows no login, no retry, no base and no lock. ``python -m benchmarks.reference SOURCE HOST REPOSITORY [--jobs N]
-[--one-layer]``; SOURCE is a folder, or the URL of one file that is read over one connection.
+[--one-layer]``; SOURCE is a folder, or URLs with commas between them, each of which is read over one connection.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 BLOCK = 1 << 20
 LARGE = 64 << 20
@@ -75,12 +75,17 @@ def put_manifest(host: str, repository: str, tag: str, manifest: dict[str, objec
     location(registry.getresponse())
 
 
+def size_of(url: str) -> int:
+    with urlopen(Request(url, method="HEAD")) as answer:
+        return int(answer.headers["Content-Length"])
+
+
 def push(source: str, host: str, repository: str, jobs: int, one_layer: bool) -> None:
     if source.startswith("http"):
-        with urlopen(source) as answer:
-            layers: list[list[tuple[str, Path | str, int]]] = [
-                [("model", source, int(answer.headers["Content-Length"]))]
-            ]
+        urls: list[tuple[str, Path | str, int]] = [
+            (url.rpartition("/")[2], url, size_of(url)) for url in source.split(",")
+        ]
+        layers = [urls] if one_layer else [[url] for url in urls]
     else:
         paths = sorted(Path(folder, name) for folder, _, names in os.walk(source) for name in names)
         files: list[tuple[str, Path | str, int]] = [

@@ -10,7 +10,7 @@ from benchmarks.ground import Ground
 from benchmarks.measure import Command
 from benchmarks.work import Contender, Target, Work, slower
 
-MODELPACK, REFERENCE = "modelpack", "reference"
+MODELPACK, REFERENCE, FROM_HUB = "modelpack", "reference", "reference, hub"
 _MIB = float(data.MIB)
 
 
@@ -71,10 +71,15 @@ def hub(ground: Ground) -> Work:
     """2 GiB from a hub whose files are in the page cache."""
     models = ground.shards(2, 4)
     source = ground.publish(models)
+    urls = ",".join(ground.url(path.name) for path in sorted(models.iterdir()))
     return Work(
         f"hub: {_size(ground, 2)} in 4 shards, per-file, from a warm hub",
-        [reference(ground, models), modelpack(ground, source)],
-        [Target("time of the reference from a folder", slower(MODELPACK, REFERENCE), 1.10), nothing_written()],
+        [reference(ground, models), reference(ground, urls, name=FROM_HUB), modelpack(ground, source)],
+        [
+            Target("time of the reference from a folder", slower(MODELPACK, REFERENCE), 1.10),
+            Target("time of the reference from the same hub", slower(MODELPACK, FROM_HUB), 1.10),
+            nothing_written(),
+        ],
     )
 
 
@@ -129,7 +134,7 @@ def slow_hub(ground: Ground) -> Work:
     """One file from a hub that gives 40 MB/s a connection after 50 ms."""
     models = ground.shards(1, 1)
     source = ground.publish(models, "bench/slow")
-    url = f"{ground.hub.endpoint}/bench/slow/resolve/main/{data.shard_name(0, 1)}"
+    url = ground.url(data.shard_name(0, 1), "bench/slow")
     quick = [reference(ground, url, name="one connection"), modelpack(ground, source)]
     return Work(
         f"slow-hub: one file of {_size(ground, 1)}, 40 MB/s a connection, 50 ms",

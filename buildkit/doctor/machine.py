@@ -14,6 +14,7 @@ from buildkit import __version__
 from buildkit.amounts import human
 from buildkit.doctor.finding import Finding
 from buildkit.machine.cache import cache_folder
+from buildkit.oci.hashing import PAIRED
 
 _SECONDS = 20
 _LITTLE_ROOM = 5_000_000_000
@@ -32,6 +33,7 @@ def machine() -> Iterator[Finding]:
     yield Finding(
         "tool", "modelpack", "ok", f"{__version__} on Python {platform.python_version()}, {platform.system()}"
     )
+    yield _hashing()
     folder = cache_folder()
     there = next(one for one in (folder, *folder.parents) if one.is_dir())
     if not os.access(there, os.W_OK):
@@ -46,6 +48,19 @@ def machine() -> Iterator[Finding]:
         yield Finding("tool", "cache", "broken", told, mend)
     else:
         yield Finding("tool", "cache", "ok", told)
+
+
+def _hashing() -> Finding:
+    if PAIRED:
+        return Finding("tool", "hashing", "ok", "a file and its layer in one pass")
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return Finding(
+            "tool", "hashing", "ok", f"a file, then its layer: there is no faster way for {platform.machine()} yet"
+        )
+    mend = (
+        "install modelpack again where there is a C compiler and Python's headers, and the processor has SHA extensions"
+    )
+    return Finding("tool", "hashing", "missing", "a file, then its layer: twice the time", mend)
 
 
 def engines() -> Iterator[Finding]:

@@ -85,46 +85,48 @@ def stream(entries: Iterable[Entry], open_content: Open) -> Hashed:
     else raises ValueError before the tar goes on.
     """
     fed = sha256()
-    return Hashed(_gathered(_pieces(entries, open_content, fed)), lambda: digest_of(fed))
+    return Hashed(_gathered(_pieces(entries, open_content), fed), lambda: digest_of(fed))
 
 
-def _pieces(entries: Iterable[Entry], open_content: Open, fed: Hash) -> Iterator[bytes | memoryview]:
+Piece = tuple[bytes | memoryview, Hash | None]
+"""Bytes of the tar, and the proof that has to see them, if any."""
+
+
+def _pieces(entries: Iterable[Entry], open_content: Open) -> Iterator[Piece]:
     for entry in entries:
-        head = header(entry)
-        update(head, fed)
-        yield head
-        yield from _content(entry, open_content(entry) if entry.size else Content(()), fed)
-    update(_END, fed)
-    yield _END
+        yield header(entry), None
+        remaining = entry.size
+        content = open_content(entry) if entry.size else Content(())
+        for piece in content.pieces:
+            remaining -= len(piece)
+            if remaining < 0:
+                raise ValueError(f"{entry.name}: more than the {entry.size} bytes that were announced")
+            yield piece, content.proof
+        if remaining:
+            raise ValueError(f"{entry.name}: {remaining} of its {entry.size} bytes are missing")
+        yield bytes(entry.padding), None
+    yield _END, None
 
 
-def _content(entry: Entry, content: Content, fed: Hash) -> Iterator[bytes | memoryview]:
-    remaining = entry.size
-    for piece in content.pieces:
-        remaining -= len(piece)
-        if remaining < 0:
-            raise ValueError(f"{entry.name}: more than the {entry.size} bytes that were announced")
-        update(piece, fed, content.proof)
-        yield piece
-    if remaining:
-        raise ValueError(f"{entry.name}: {remaining} of its {entry.size} bytes are missing")
-    padding = bytes(entry.padding)
-    update(padding, fed)
-    yield padding
-
-
-def _gathered(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """Joins small pieces, so that twenty thousand small files do not become sixty thousand writes."""
+def _gathered(pieces: Iterable[Piece], fed: Hash) -> Iterator[bytes | memoryview]:
+    """Joins small pieces, so that twenty thousand small files do not become sixty thousand writes and steps of a hash."""
     gathered = bytearray()
-    for piece in pieces:
-        if len(piece) < _GATHERED:
+    for piece, proof in pieces:
+        is_small = len(piece) < _GATHERED
+        if is_small:
+            update(piece, proof)
             gathered += piece
-        if len(gathered) >= _GATHERED or (gathered and len(piece) >= _GATHERED):
-            yield bytes(gathered)
+        if len(gathered) >= _GATHERED or (gathered and not is_small):
+            yield _fed(bytes(gathered), fed)
             gathered.clear()
-        if len(piece) >= _GATHERED:
-            yield piece
-    yield bytes(gathered)
+        if not is_small:
+            yield _fed(piece, fed, proof)
+    yield _fed(bytes(gathered), fed)
+
+
+def _fed(piece: bytes | memoryview, *hashes: Hash | None) -> bytes | memoryview:
+    update(piece, *hashes)
+    return piece
 
 
 _GATHERED = 64 * 1024
