@@ -126,7 +126,12 @@ def small_files(ground: Ground) -> Work:
     return Work(
         f"small-files: {count:,} files of 10 kB, from a folder",
         [reference(ground, models), modelpack(ground, models)],
-        [Target("time of the reference", slower(MODELPACK, REFERENCE), 1.5), nothing_written()],
+        [
+            Target("time of the reference", slower(MODELPACK, REFERENCE), 1.5),
+            Target(
+                "written by the client: lock and digests", lambda found: found[MODELPACK].written / _MIB, 10, unit="MiB"
+            ),
+        ],
     )
 
 

@@ -15,8 +15,8 @@ from buildkit.sources.answers import content_range, etag, number, retry_after
 from buildkit.sources.patience import RETRIED, Cut, Patience, Wait
 from buildkit.sources.transfer import Answer, Response, Transport, explained
 
-PIECE = 256 * 1024
-"""Bytes that are handed on at once: larger gains nothing, smaller costs a step through Python each."""
+PIECE = 512 * 1024
+"""Bytes that are handed on at once: half of it takes a sixth more of the processor's time (measured), twice as much gains nothing."""
 
 HINT = "run it again; if it goes on, check the network between here and the server"
 Refused = Callable[[Response, Place], SourceFailed]
