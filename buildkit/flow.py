@@ -16,21 +16,21 @@ from pathlib import Path
 from buildkit.adapting import form_for, planned
 from buildkit.build import Context, Engine
 from buildkit.checks import checking
+from buildkit.delivery import first_reading
+from buildkit.delivery.first_reading import FirstReading
 from buildkit.delivery.push import Delivered, Going, Output, Recorder, Wish, deliver
 from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import lay_out, write_archive
-from buildkit.errors import InvalidInput, Problem, RegistryFailed
+from buildkit.errors import InvalidInput, Problem
 from buildkit.events import Warned
 from buildkit.kinds import Judge, template_of
 from buildkit.lockfile import lock as locks
-from buildkit.lockfile.first_reading import FirstReading
 from buildkit.lockfile.lock import Lock
 from buildkit.lockfile.record import Approve, Approved, Record, recall, refuse_other_layers
 from buildkit.oci.form import Form
 from buildkit.oci.image import Image
-from buildkit.oci.reference import Reference
 from buildkit.pin import Pins, Source, proven
-from buildkit.plan import Plan, PlannedLayer
+from buildkit.plan import Plan
 from buildkit.policy import Policy, asked, pin
 from buildkit.recipe import Recipe
 from buildkit.spec import FolderRef, ProjectRef
@@ -131,34 +131,16 @@ def _made(recipe: Recipe, world: World, wanted: Wanted, previous: Lock | None, p
 
 
 def _listed(recipe: Recipe, world: World, wanted: Wanted) -> Made | None:
-    """The image of a folder that is sent for the first time, its large files listed and not read; None where it is another.
-
-    Without a lock, and with nothing in the registries that layers could be found by, no digest of a file saves a byte: the
-    files are read once, on their way, and not once before.
-    """
-    folders = any(type(reference) is FolderRef for _, reference in recipe.spec.sources())
+    """The image of a folder that nobody has read yet, made to be read while it is sent; None where it is another."""
     own = wanted.engine in ("auto", "embedded") and not wanted.builder and wanted.policy is not Policy.LOCKED
-    if not (folders and own and wanted.registries) or wanted.output or recipe.lock_path.exists():
+    if not own or not wanted.registries or wanted.output or not first_reading.may_be(recipe):
         return None
     listing = replace(world, lists=True)
     pins = pin(recipe, None, listing, wanted.policy, builders=False)
-    plan = planned(recipe, pins)
-    mine = engine_named("embedded")
-    if mine.lacks(plan) or not all(isinstance(layer, PlannedLayer) for layer in plan.layers):
-        return None
-    tags = fixed(expand(recipe.spec.tags, recipe.spec.labels, pins))[:1]
-    homes = [world.settings.registry(one).repository(recipe.spec.name) for one in wanted.registries]
-    if any(_serves(world, home, tag) for home in homes for tag in tags):
+    tags = expand(recipe.spec.tags, recipe.spec.labels, pins)
+    if not first_reading.is_one(recipe, planned(recipe, pins), wanted.registries, tags, world):
         return None
     return _made(recipe, listing, wanted, None, pins)
-
-
-def _serves(world: World, home: Reference, tag: str) -> bool:
-    """Whether a repository has something under a tag. One that does not answer is told of when it is written to."""
-    try:
-        return world.repository(home).digest(tag) is not None
-    except RegistryFailed:
-        return False
 
 
 def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None = None) -> Delivered:

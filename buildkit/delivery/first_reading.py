@@ -1,7 +1,8 @@
 """A push of what nobody has read yet: a folder's large files are read once, on their way, and not once before that.
 
-A layer's bytes need no digest of its files, so that it can be sent before they are known. What is planned from the digests
-is planned again when they are.
+Where there is no lock, and nothing in the registries that layers could be found by, no digest of a file saves a byte. A layer's
+bytes need none either, so that it is sent before they are known. What is planned from the digests is planned again when they
+are.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ from dataclasses import dataclass, replace
 
 from buildkit.build import Context, Engine
 from buildkit.delivery.spread import Recorder
+from buildkit.engines.embedded import Embedded
+from buildkit.errors import RegistryFailed
 from buildkit.oci.copy import Sealing
 from buildkit.oci.image import Image
-from buildkit.oci.reference import Digest
+from buildkit.oci.reference import Digest, Reference
 from buildkit.pin import Listing, Pins
 from buildkit.plan import Plan, PlannedLayer
+from buildkit.recipe import Recipe
+from buildkit.spec import FolderRef
+from buildkit.tags import fixed
+from buildkit.world import World
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,27 @@ class FirstReading:
         image = self.engine.build(plan, sent.platform, self.context)
         pairs = zip(image.layers, sent.layers, strict=True)
         return image.knowing({layer.blob.key: was.blob.digest for layer, was in pairs if was.blob.digest})
+
+
+def may_be(recipe: Recipe) -> bool:
+    """Whether a recipe names a folder and was never locked: everything else is known, or is not read from here."""
+    return not recipe.lock_path.exists() and any(type(one) is FolderRef for _, one in recipe.spec.sources())
+
+
+def is_one(recipe: Recipe, plan: Plan, registries: Sequence[str], tags: Sequence[str], world: World) -> bool:
+    """Whether the embedded engine lays down every layer, and no registry has an image whose layers these could be."""
+    if Embedded().lacks(plan) or not all(isinstance(layer, PlannedLayer) for layer in plan.layers):
+        return False
+    homes = [world.settings.registry(one).repository(recipe.spec.name) for one in registries]
+    return not any(_serves(world, home, tag) for home in homes for tag in fixed(tags)[:1])
+
+
+def _serves(world: World, home: Reference, tag: str) -> bool:
+    """Whether a repository has something under a tag. One that does not answer is told of when it is written to."""
+    try:
+        return world.repository(home).digest(tag) is not None
+    except RegistryFailed:
+        return False
 
 
 def _read(layer: PlannedLayer, learned: Mapping[str, Mapping[str, str]]) -> PlannedLayer:
