@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from buildkit.doctor import Finding, examine
+from buildkit.oci import hashing
 from tests.fakes.registry import Registry
 from tests.place import Place
 
@@ -40,6 +41,20 @@ def test_a_machine_with_nothing_can_still_build(place: Place, bare: Path) -> Non
     assert everything["target", "kserve:modelcar"].mend == "install podman or docker"
     assert everything["program", "cosign"].state == "missing"
     assert all(one.mend for one in everything.values() if one.state != "ok"), "nobody is told what to do"
+
+
+@pytest.mark.parametrize(
+    ("paired", "machine", "state"), [(True, "x86_64", "ok"), (False, "x86_64", "missing"), (False, "aarch64", "ok")]
+)
+def test_it_is_told_how_hashes_are_made(
+    place: Place, bare: Path, monkeypatch: pytest.MonkeyPatch, paired: bool, machine: str, state: str
+) -> None:
+    """A tool that was installed without a compiler is slow for ever, and nobody knows why."""
+    monkeypatch.setattr(hashing, "PAIRED", paired)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    told = found(place, ask=False)["tool", "hashing"]
+    assert told.state == state and (told.state == "ok" or "C compiler" in told.mend)
 
 
 def test_an_engine_that_is_there_and_does_not_answer_is_broken(place: Place, bare: Path) -> None:

@@ -14,11 +14,14 @@ from buildkit import __version__
 from buildkit.amounts import human
 from buildkit.doctor.finding import Finding
 from buildkit.machine.cache import cache_folder
-from buildkit.oci.hashing import PAIRED
+from buildkit.oci import hashing
 
 _SECONDS = 20
 _LITTLE_ROOM = 5_000_000_000
 """Bytes that a build with an engine of its own soon fills."""
+
+_COMPILED_FOR = (("Linux", "x86_64"), ("Darwin", "x86_64"))
+"""Where ``hatch_build.py`` compiles."""
 
 _PROGRAMS = {
     "cosign": "signs and verifies: 'modelpack attest --sign', 'modelpack verify-signature'",
@@ -51,15 +54,12 @@ def machine() -> Iterator[Finding]:
 
 
 def _hashing() -> Finding:
-    if PAIRED:
+    if hashing.PAIRED:
         return Finding("tool", "hashing", "ok", "a file and its layer in one pass")
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return Finding(
-            "tool", "hashing", "ok", f"a file, then its layer: there is no faster way for {platform.machine()} yet"
-        )
-    mend = (
-        "install modelpack again where there is a C compiler and Python's headers, and the processor has SHA extensions"
-    )
+    here = platform.system(), platform.machine()
+    if here not in _COMPILED_FOR:
+        return Finding("tool", "hashing", "ok", f"a file, then its layer: {' on '.join(here)} has no faster way yet")
+    mend = "install modelpack again with a C compiler and Python's headers, where the processor has SHA extensions"
     return Finding("tool", "hashing", "missing", "a file, then its layer: twice the time", mend)
 
 
