@@ -131,9 +131,9 @@ def _made(recipe: Recipe, world: World, wanted: Wanted, previous: Lock | None, p
 
 
 def _listed(recipe: Recipe, world: World, wanted: Wanted) -> Made | None:
-    """The image of a folder that nobody has read yet, made to be read while it is sent; None where it is another."""
+    """The image of a folder that nobody has read yet, made to be read while it goes out; None where it is another."""
     own = wanted.engine in ("auto", "embedded") and not wanted.builder and wanted.policy is not Policy.LOCKED
-    if not own or not wanted.registries or wanted.output or not first_reading.may_be(recipe):
+    if not own or not first_reading.may_be(recipe):
         return None
     listing = replace(world, lists=True)
     pins = pin(recipe, None, listing, wanted.policy, builders=False)

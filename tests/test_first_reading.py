@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from buildkit.delivery.push import Output
 from buildkit.errors import InvalidInput, RegistryFailed, SourceFailed
 from buildkit.pin import File
 from buildkit.sources import folder, local
@@ -66,6 +67,20 @@ def test_the_image_and_the_lock_are_those_of_a_folder_that_was_read_before(
     monkeypatch.setattr(folder, "LARGE", 1 << 40)
     assert place.build(recipe).sealing.digest == first.sealing.digest
     assert place.lock.read_bytes() == lock
+
+
+@pytest.mark.parametrize("output", [None, "oci", "oci-archive", "docker-archive"])
+def test_a_build_that_is_not_pushed_reads_once_as_well(
+    place: Place, models: Path, read: Counter[str], tmp_path: Path, output: str | None
+) -> None:
+    """A model on a slow disk must not be read twice because nobody wants it in a registry yet."""
+    recipe = place.recipe(model="./models", max_layer_size=1_600_000)
+    going = Output(output, tmp_path / "image") if output else None  # type: ignore[arg-type]
+    built = place.build(recipe, push=False, output=going)
+    assert all(read[name] == len(FILES[name]) for name in FILES if len(FILES[name]) >= LARGE)
+    pushed = place.build(recipe)
+    assert pushed.sealing.digest == built.sealing.digest
+    assert place.model_files() == FILES
 
 
 def test_a_second_build_reads_nothing(place: Place, models: Path, read: Counter[str]) -> None:

@@ -1,4 +1,4 @@
-"""A push of what nobody has read yet: a folder's large files are read once, on their way, and not once before that.
+"""A build of what nobody has read yet: a folder's large files are read once, on their way, and not once before that.
 
 Where there is no lock, and nothing in the registries that layers could be found by, no digest of a file saves a byte. A layer's
 bytes need none either, so that it is sent before they are known. What is planned from the digests is planned again when they

@@ -10,7 +10,7 @@ from buildkit.delivery.output import Output
 from buildkit.delivery.spread import Delivered, Recorder, push
 from buildkit.errors import InvalidInput
 from buildkit.oci.archive import Archive
-from buildkit.oci.copy import JOBS, Sealing, place, publish, seal
+from buildkit.oci.copy import Sealing, place, publish, seal
 from buildkit.oci.hashed import hashed
 from buildkit.oci.image import Blob, Image, Pieces, Placed, Store
 from buildkit.oci.layout import Layout
@@ -36,41 +36,51 @@ def deliver(images: Sequence[Image], going: Going, world: World, record: Recorde
     written = None
     destinations = open_destinations(going.registries, going.wish, images, world)
     if going.output:
-        written = export(images, going.output, going.wish.name, going.wish.tags, world)
+        written = export(images, going.output, going.wish.name, going.wish.tags, world, record.placed)
         images = written.images
     if destinations:
         return push(images, destinations, world, record)
-    delivered = written or measure(images, going.wish.name, going.wish.tags, world)
+    delivered = written or _measured(images, going, world, record.placed)
     record.stage(delivered.sealing, delivered.images)
     return delivered
 
 
-def export(images: Sequence[Image], output: Output, name: str, tags: Sequence[str], world: World) -> Delivered:
+Settle = Callable[[Sequence[Image]], Sequence[Image]]
+"""Makes of images whose layers are all in their place those that are to be published."""
+
+
+def export(
+    images: Sequence[Image],
+    output: Output,
+    name: str,
+    tags: Sequence[str],
+    world: World,
+    settle: Settle = lambda images: images,
+) -> Delivered:
     """Writes the images into a layout folder or an archive."""
     if output.form == "oci":
-        return _stored(images, Layout(output.path), name, tags, world, JOBS)
+        layout = Layout(output.path)
+        return _stored(settle(place(images, layout, world.emit, world.stop)), layout, name, tags)
     if output.form == "docker-archive" and len(images) > 1:
         raise InvalidInput("a docker-archive holds one platform", hint="use --output oci-archive:FILE, or one platform")
     archive = Archive(output.path, output.form, name)
     try:
-        delivered = _stored(images, archive, name, tags, world, jobs=1)
+        delivered = _stored(settle(place(images, archive, world.emit, world.stop, jobs=1)), archive, name, tags)
         archive.close()
     finally:
         archive.discard()
     return delivered
 
 
-def measure(images: Sequence[Image], name: str, tags: Sequence[str], world: World) -> Delivered:
+def _measured(images: Sequence[Image], going: Going, world: World, settle: Settle) -> Delivered:
     """Learns the digests of the images and puts them nowhere."""
-    placed = place(images, _Nowhere(), world.emit, world.stop)
+    placed = settle(place(images, _Nowhere(), world.emit, world.stop))
     sealing = seal(placed)
-    return Delivered(_named(name, tags, sealing), sealing, tuple(placed))
+    return Delivered(_named(going.wish.name, going.wish.tags, sealing), sealing, tuple(placed))
 
 
-def _stored(
-    images: Sequence[Image], store: Store, name: str, tags: Sequence[str], world: World, jobs: int
-) -> Delivered:
-    placed = place(images, store, world.emit, world.stop, jobs)
+def _stored(placed: Sequence[Image], store: Store, name: str, tags: Sequence[str]) -> Delivered:
+    """Publishes images whose layers the store has."""
     sealing = seal(placed)
     publish(sealing, store, with_digest(tags, sealing.digest))
     return Delivered(_named(name, tags, sealing), sealing, tuple(placed))
