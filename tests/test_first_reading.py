@@ -8,13 +8,17 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from buildkit import adapting, flow
 from buildkit.delivery.push import Output
 from buildkit.errors import InvalidInput, RegistryFailed, SourceFailed
-from buildkit.pin import File
+from buildkit.pin import File, Pins
+from buildkit.plan import Plan, PlannedLayer
+from buildkit.recipe import Recipe
 from buildkit.sources import folder, local
 from tests.fakes.faults import Cut, Status
 from tests.fakes.registry import Registry
@@ -176,6 +180,26 @@ def test_the_attested_lock_names_every_file(place: Place, models: Path) -> None:
     place.build(place.recipe(model="./models"))
     files = json.loads(place.lock.read_text())["pins"]["sources"]["model"]["files"]
     assert len(files) == len(FILES) and all(len(file["sha256"]) == 64 for file in files)
+
+
+def test_a_file_that_is_in_no_layer_is_locked_as_well(
+    place: Place, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kind that leaves a large file out of its image must not end with a lock that cannot be written."""
+    name = "model-00001-of-00002.safetensors"
+
+    def planned(recipe: Recipe, pins: Pins) -> Plan:
+        plan = adapting.planned(recipe, pins)
+        layer = plan.layers[0]
+        assert isinstance(layer, PlannedLayer)
+        kept = tuple(file for file in layer.files if file.file.path != name)
+        return replace(plan, layers=(replace(layer, files=kept),))
+
+    monkeypatch.setattr(flow, "planned", planned)
+    place.build(place.recipe(model="./models"))
+    assert set(place.model_files()) == set(FILES) - {name}
+    files = json.loads(place.lock.read_text())["pins"]["sources"]["model"]["files"]
+    assert {file["path"] for file in files if file["sha256"]} == set(FILES)
 
 
 def test_a_bad_tag_is_told_before_anything_is_read(place: Place, models: Path, read: Counter[str]) -> None:

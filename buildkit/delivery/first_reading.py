@@ -17,7 +17,7 @@ from buildkit.errors import RegistryFailed
 from buildkit.oci.copy import Sealing
 from buildkit.oci.image import Image
 from buildkit.oci.reference import Digest, Reference
-from buildkit.pin import Listing, Pins
+from buildkit.pin import Listing, Pins, proven
 from buildkit.plan import Plan, PlannedLayer
 from buildkit.recipe import Recipe
 from buildkit.spec import FolderRef
@@ -51,6 +51,7 @@ class FirstReading:
 
     def placed(self, images: Sequence[Image]) -> Sequence[Image]:
         """The images as they are planned from what was learned; their layers are those that were sent."""
+        self._read_what_is_in_no_layer()
         sources = {key: listed.learned(self._learned.get(key, {})) for key, listed in self.pins.sources.items()}
         pins = replace(self.pins, sources=sources)
         plan = self.planned(pins)
@@ -64,6 +65,14 @@ class FirstReading:
     @property
     def _learned(self) -> dict[str, Mapping[str, str]]:
         return {key: source.learned for key, source in self.context.sources.items() if isinstance(source, Listing)}
+
+    def _read_what_is_in_no_layer(self) -> None:
+        """A kind may leave files out of its image; the lock names them all the same."""
+        for key, listed in self.pins.sources.items():
+            known = self._learned.get(key, {})
+            for file in [one for one in listed.files if not one.is_read and one.path not in known]:
+                for _ in proven(self.context.sources[key], file):
+                    pass
 
     def _again(self, plan: Plan, sent: Image) -> Image:
         image = self.engine.build(plan, sent.platform, self.context)
