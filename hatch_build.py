@@ -42,7 +42,7 @@ class Sha256(BuildHookInterface[Any]):
 
 def _compiled(source: Path, place: Path) -> str:
     """Compiles; returns why that could not be done, "" where it could."""
-    if sys.platform not in ("linux", "darwin") or platform.machine() != "x86_64":
+    if sys.platform not in ("linux", "darwin") or platform.machine() != "x86_64" or sys.maxsize < 2**32:
         return f"there is no accelerator for {sys.platform} on {platform.machine()}"
     if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
         return "this Python does not load extensions of the stable ABI"
@@ -53,5 +53,8 @@ def _compiled(source: Path, place: Path) -> str:
     includes = [f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude")]
     undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     command = [*found, *OPTIONS, *undefined, *includes, str(source), "-o", str(place)]
-    ran = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        return f"{found[0]} cannot be started: {error.strerror}"
     return "" if ran.returncode == 0 else f"{found[0]} says {(ran.stderr.strip().splitlines() or ['nothing'])[0]}"
