@@ -31,7 +31,7 @@ from buildkit.oci.form import Form
 from buildkit.oci.image import Image
 from buildkit.pin import Pins, Source, proven
 from buildkit.plan import Plan
-from buildkit.policy import Policy, asked, pin
+from buildkit.policy import Policy, asked, pin, read
 from buildkit.recipe import Recipe
 from buildkit.spec import FolderRef, ProjectRef
 from buildkit.tags import expand, fixed
@@ -109,13 +109,15 @@ class Made:
 
 
 def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
-    """Pins, plans, and has an engine make the image; the layers that the lock knows have their digests."""
+    """Pins, plans, and has an engine make the image; the layers that the lock knows have their digests.
+
+    Where the world only lists large files, those stay unread that are best read on their way.
+    """
     previous = locks.read(recipe.lock_path)
     builders = wanted.engine not in ("auto", "embedded") or bool(wanted.builder)
-    return _made(recipe, world, wanted, previous, pin(recipe, previous, world, wanted.policy, builders=builders))
-
-
-def _made(recipe: Recipe, world: World, wanted: Wanted, previous: Lock | None, pins: Pins) -> Made:
+    pins = pin(recipe, previous, world, wanted.policy, builders=builders)
+    if not pins.are_read and not _are_read_on_the_way(recipe, pins, world, wanted):
+        pins = read(recipe, pins, world)
     licenses.check(recipe, pins, world)
     _judge(recipe, pins, world)
     plan = planned(recipe, pins)
@@ -130,17 +132,14 @@ def _made(recipe: Recipe, world: World, wanted: Wanted, previous: Lock | None, p
     return Made(plan, engine, images, _draft(recipe, previous, pins), context)
 
 
-def _listed(recipe: Recipe, world: World, wanted: Wanted) -> Made | None:
-    """The image of a folder that nobody has read yet, made to be read while it goes out; None where it is another."""
-    own = wanted.engine in ("auto", "embedded") and not wanted.builder and wanted.policy is not Policy.LOCKED
-    if not own or not first_reading.may_be(recipe):
-        return None
-    listing = replace(world, lists=True)
-    pins = pin(recipe, None, listing, wanted.policy, builders=False)
+def _may_list(recipe: Recipe, wanted: Wanted) -> bool:
+    own = wanted.engine in ("auto", "embedded") and not wanted.builder
+    return own and wanted.policy is not Policy.LOCKED and first_reading.may_be(recipe)
+
+
+def _are_read_on_the_way(recipe: Recipe, pins: Pins, world: World, wanted: Wanted) -> bool:
     tags = expand(recipe.spec.tags, recipe.spec.labels, pins)
-    if not first_reading.is_one(recipe, planned(recipe, pins), wanted.registries, tags, world):
-        return None
-    return _made(recipe, listing, wanted, None, pins)
+    return first_reading.is_one(recipe, planned(recipe, pins), wanted.registries, tags, world)
 
 
 def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None = None) -> Delivered:
@@ -150,7 +149,7 @@ def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None 
     """
     _refuse_output_in_model(recipe, wanted.output)
     _refuse_wrong_registries(recipe, world, wanted.registries)
-    made = _listed(recipe, world, wanted) or make(recipe, world, wanted)
+    made = make(recipe, replace(world, lists=_may_list(recipe, wanted)), wanted)
     pins = made.drafted.pins
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
         recorder: Recorder = Approved(record, approve) if approve else record

@@ -44,6 +44,10 @@ class File:
             return "unread"
         return f"sha256:{self.sha256}" if self.sha256 else f"git:{self.git_oid}"
 
+    def learned(self, digests: Mapping[str, str]) -> File:
+        """The file itself where it is read, else with its sha256 of those by path."""
+        return self if self.is_read else replace(self, sha256=digests[self.path])
+
 
 @dataclass(frozen=True)
 class Inventory:
@@ -77,8 +81,7 @@ class Inventory:
 
     def learned(self, digests: Mapping[str, str]) -> Inventory:
         """The same files, with the sha256 by path of those that were read since."""
-        files = (file if file.is_read else replace(file, sha256=digests[file.path]) for file in self.files)
-        return replace(self, files=tuple(files))
+        return replace(self, files=tuple(file.learned(digests) for file in self.files))
 
 
 @dataclass(frozen=True)
@@ -132,17 +135,13 @@ class Listing(Source, Protocol):
 
 
 class Proof:
-    """Hashes a file's bytes as they pass, and says at the end whether they are the file that was pinned."""
+    """The hash that a file's bytes feed as they pass; at the end it says whether they are the file that was pinned."""
 
     def __init__(self, file: File) -> None:
         self.file = file
         is_git = bool(file.git_oid and not file.sha256)
         git = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False) if is_git else None
         self.hash: Hash = git or sha256()
-
-    def update(self, piece: bytes | memoryview) -> None:
-        """Takes the next bytes."""
-        self.hash.update(piece)
 
     @property
     def expected(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -115,6 +116,15 @@ def _asked_anew(recipe: Recipe, kept: Pins, world: World, builders: bool) -> Pin
         key: kept.sources.get(key) or _inventory(reference, recipe, world) for key, reference in recipe.spec.sources()
     }
     return Pins(images, sources)
+
+
+def read(recipe: Recipe, pins: Pins, world: World) -> Pins:
+    """The same pins with every file read: a source that only listed some is asked again."""
+    reading = replace(world, lists=False)
+    unread = {key: one for key, one in recipe.spec.sources() if not pins.sources[key].is_read}
+    return replace(
+        pins, sources={**pins.sources, **{key: _inventory(one, recipe, reading) for key, one in unread.items()}}
+    )
 
 
 def _inventory(reference: SourceRef, recipe: Recipe, world: World) -> Inventory:

@@ -102,8 +102,5 @@ def _serves(world: World, home: Reference, tag: str) -> bool:
 
 
 def _read(layer: PlannedLayer, learned: Mapping[str, Mapping[str, str]]) -> PlannedLayer:
-    files = (
-        one if one.file.is_read else replace(one, file=replace(one.file, sha256=learned[one.source][one.file.path]))
-        for one in layer.files
-    )
+    files = (replace(one, file=one.file.learned(learned.get(one.source, {}))) for one in layer.files)
     return replace(layer, files=tuple(files))

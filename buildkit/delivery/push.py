@@ -10,7 +10,7 @@ from buildkit.delivery.output import Output
 from buildkit.delivery.spread import Delivered, Recorder, push
 from buildkit.errors import InvalidInput
 from buildkit.oci.archive import Archive
-from buildkit.oci.copy import Sealing, place, publish, seal
+from buildkit.oci.copy import JOBS, place, publish, seal
 from buildkit.oci.hashed import hashed
 from buildkit.oci.image import Blob, Image, Pieces, Placed, Store
 from buildkit.oci.layout import Layout
@@ -36,11 +36,11 @@ def deliver(images: Sequence[Image], going: Going, world: World, record: Recorde
     written = None
     destinations = open_destinations(going.registries, going.wish, images, world)
     if going.output:
-        written = export(images, going.output, going.wish.name, going.wish.tags, world, record.placed)
+        written = export(images, going.output, going.wish, world, record.placed)
         images = written.images
     if destinations:
         return push(images, destinations, world, record)
-    delivered = written or _measured(images, going, world, record.placed)
+    delivered = written or _stored(images, _Nowhere(), going.wish, world, record.placed)
     record.stage(delivered.sealing, delivered.images)
     return delivered
 
@@ -50,44 +50,30 @@ Settle = Callable[[Sequence[Image]], Sequence[Image]]
 
 
 def export(
-    images: Sequence[Image],
-    output: Output,
-    name: str,
-    tags: Sequence[str],
-    world: World,
-    settle: Settle = lambda images: images,
+    images: Sequence[Image], output: Output, wish: Wish, world: World, settle: Settle = lambda images: images
 ) -> Delivered:
     """Writes the images into a layout folder or an archive."""
     if output.form == "oci":
-        layout = Layout(output.path)
-        return _stored(settle(place(images, layout, world.emit, world.stop)), layout, name, tags)
+        return _stored(images, Layout(output.path), wish, world, settle)
     if output.form == "docker-archive" and len(images) > 1:
         raise InvalidInput("a docker-archive holds one platform", hint="use --output oci-archive:FILE, or one platform")
-    archive = Archive(output.path, output.form, name)
+    archive = Archive(output.path, output.form, wish.name)
     try:
-        delivered = _stored(settle(place(images, archive, world.emit, world.stop, jobs=1)), archive, name, tags)
+        delivered = _stored(images, archive, wish, world, settle, jobs=1)
         archive.close()
     finally:
         archive.discard()
     return delivered
 
 
-def _measured(images: Sequence[Image], going: Going, world: World, settle: Settle) -> Delivered:
-    """Learns the digests of the images and puts them nowhere."""
-    placed = settle(place(images, _Nowhere(), world.emit, world.stop))
+def _stored(
+    images: Sequence[Image], store: Store, wish: Wish, world: World, settle: Settle, jobs: int = JOBS
+) -> Delivered:
+    placed = settle(place(images, store, world.emit, world.stop, jobs))
     sealing = seal(placed)
-    return Delivered(_named(going.wish.name, going.wish.tags, sealing), sealing, tuple(placed))
-
-
-def _stored(placed: Sequence[Image], store: Store, name: str, tags: Sequence[str]) -> Delivered:
-    """Publishes images whose layers the store has."""
-    sealing = seal(placed)
-    publish(sealing, store, with_digest(tags, sealing.digest))
-    return Delivered(_named(name, tags, sealing), sealing, tuple(placed))
-
-
-def _named(name: str, tags: Sequence[str], sealing: Sealing) -> tuple[str, ...]:
-    return tuple(f"{name}:{tag}" for tag in with_digest(tags, sealing.digest))
+    tags = with_digest(wish.tags, sealing.digest)
+    publish(sealing, store, tags)
+    return Delivered(tuple(f"{wish.name}:{tag}" for tag in tags), sealing, tuple(placed))
 
 
 class _Nowhere:

@@ -22,6 +22,7 @@ from buildkit.engines.embedded import base_of, layer_stream, merged
 from buildkit.errors import EngineFailed, InvalidInput, Problem
 from buildkit.machine.cache import cache_folder
 from buildkit.machine.connections import is_loopback
+from buildkit.oci.hashed import close
 from buildkit.oci.image import EPOCH, Blob, Image, Layer
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import INDEXES, OCI_LAYER, Descriptor, ImageConfig, Index, Manifest
@@ -150,7 +151,7 @@ def check_readable(plan: Plan, context: Context) -> None:
     for key, file in {file.source: file for file in files}.items():
         pieces = context.sources[key].open(file.file)
         next(pieces, None)
-        getattr(pieces, "close", lambda: None)()
+        close(pieces)
 
 
 def plain_http_pulls(context: Context) -> bool:

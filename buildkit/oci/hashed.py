@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from buildkit.oci.hashing import Hash, sha256, update
 from buildkit.oci.reference import Digest
@@ -33,7 +33,7 @@ def hashed(pieces: Iterator[bytes | memoryview]) -> Hashed:
     if isinstance(pieces, Hashed):
         return pieces
     fed = sha256()
-    return Hashed(_feeding(pieces, fed), lambda: digest_of(fed))
+    return Hashed(feeding(pieces, fed), lambda: digest_of(fed))
 
 
 def digest_of(fed: Hash) -> Digest:
@@ -48,7 +48,8 @@ def close(pieces: object) -> None:
         ended()
 
 
-def _feeding(pieces: Iterator[bytes | memoryview], fed: Hash) -> Iterator[bytes | memoryview]:
+def feeding(pieces: Iterable[bytes | memoryview], fed: Hash | None) -> Iterator[bytes | memoryview]:
+    """The pieces, each of which a hash sees before it is passed on."""
     try:
         for piece in pieces:
             update(piece, fed)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from buildkit.oci.hashed import Hashed, digest_of
+from buildkit.oci.hashed import Hashed, digest_of, feeding
 from buildkit.oci.hashing import Hash, sha256, update
 
 BLOCK = 512
@@ -54,9 +54,7 @@ class Content:
 
     def proving(self) -> Iterator[bytes | memoryview]:
         """The bytes, for whom only these matter: the proof is fed here."""
-        for piece in self.pieces:
-            update(piece, self.proof)
-            yield piece
+        return feeding(self.pieces, self.proof)
 
 
 Open = Callable[[Entry], Content]

@@ -11,7 +11,7 @@ from typing import Any
 
 from buildkit import flow
 from buildkit.checks.examine import chosen, opened
-from buildkit.delivery.push import Output, export
+from buildkit.delivery.push import Output, Wish, export
 from buildkit.errors import EngineFailed, InvalidInput, ModelpackError, Problem
 from buildkit.events import Said
 from buildkit.lockfile import lock as locks
@@ -171,7 +171,7 @@ def _built(recipe: Recipe, world: World) -> Iterator[str]:
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="verify-", dir=cache_folder(), ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "layout"
-        export(made.images, Output("oci", path), recipe.spec.name, ("verify",), world)
+        export(made.images, Output("oci", path), Wish(recipe.spec.name, ("verify",)), world)
         yield f"oci:{path}"
 
 
