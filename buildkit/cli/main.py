@@ -10,9 +10,13 @@ import sys
 
 from buildkit.errors import FAILED, INTERRUPTED, OUR_BUG, TERMINATED, ModelpackError
 
+_LOOKED_FOR_GARBAGE_AFTER = 100_000
+"""Objects. What is loaded at the start is nearly as many, and no garbage: after every 700, as is usual, Python would look for it in vain."""
+
 
 def main() -> None:
     """Runs the command line and exits with its code: 0, 1, 2, 3, 70, 130 or 143."""
+    gc.set_threshold(_LOOKED_FOR_GARBAGE_AFTER)
     _speak_utf8()
     signal.signal(signal.SIGTERM, _terminated)
     code = _run()

@@ -121,6 +121,6 @@ def publish_untagged(sealing: Sealing, store: Store) -> None:
     """Stores configs, then manifests by digest: everything but the tags."""
     for sealed in sealing.images.values():
         store.put(sealed.config, lambda amount: None)
-    for sealed in sealing.images.values():
-        store.publish(sealed.manifest.document)
-    store.publish(sealing.document)
+    manifests = [sealed.manifest.document for sealed in sealing.images.values()]
+    for document in manifests if sealing.document in manifests else (*manifests, sealing.document):
+        store.publish(document)

@@ -10,6 +10,8 @@ from email.utils import parsedate_to_datetime
 
 _CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.ASCII)
 _RATE_LIMIT = re.compile(r";\s*t\s*=\s*(\d{1,9})", re.ASCII)
+_LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w*-]+\s*(?:=\s*(?:"[^"]*"|[^\s",;]+))?)*)')
+_NEXT = re.compile(r';\s*rel\s*=\s*(?:"(?:[^"]*\s)?next(?:\s[^"]*)?"|next)(?=\s|;|$)', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return _until(text, headers.get("Date", ""))
     limit = _RATE_LIMIT.search(headers.get("RateLimit", ""))
     return float(limit[1]) if limit else None
+
+
+def next_page(headers: Mapping[str, str]) -> str | None:
+    """The URL of the page that follows this one: the ``Link`` whose relation is ``next`` (RFC 8288); None on the last page."""
+    links = _LINK.findall(headers.get("Link", ""))
+    return next((url for url, parameters in links if _NEXT.search(parameters)), None)
 
 
 def etag(headers: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from buildkit.events import Began, Emit, Ended, Moved, silent
 from buildkit.pin import File, Inventory
 from buildkit.sources import local
 from buildkit.sources.huggingface import HuggingFace
-from buildkit.sources.refusals import refusal
+from buildkit.sources.refusals import refusal, refuse_offline
 from buildkit.sources.selection import printable
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -58,17 +58,15 @@ class CachedHuggingFace:
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
         from buildkit.sources.hub_client import asking
-        from buildkit.sources.listing import offline
 
-        if constants.is_offline_mode():
-            raise offline(f"{file.path} of {self._hub.ref.hf} is not in the hub's cache")
+        refuse_offline(f"{file.path} of {self._hub.ref.hf} is not in the hub's cache")
         name, commit = self._hub.place()
         place = Path(constants.HF_HUB_CACHE)
         _check_room(file, place)
         token = self._hub.token()
         what = f"{file.path} of {name}"
         try:
-            with asking(self._hub.endpoint, self._hub.wait, whole=False):
+            with asking(self._hub.endpoint):
                 return Path(
                     hf_hub_download(
                         name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from buildkit.card import Card
 from buildkit.reading.plain import hidden
@@ -12,17 +11,18 @@ _LONGEST = 200
 _MOST = 50
 
 
-def read(data: Any, gated: object, task: object, library: object) -> Card:
-    """The card that a hub's answer describes; what is missing or of another shape is left out."""
-    content: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
+def read(info: Mapping[str, object]) -> Card:
+    """The card that a hub's answer about a model holds; what is missing or of another shape is left out."""
+    data = info.get("cardData")
+    content: Mapping[str, object] = data if isinstance(data, Mapping) else {}
     licenses = _texts(content.get("license"))
     return Card(
         license=licenses[0] if licenses else "",
         license_name=_text(content.get("license_name")),
         license_link=_text(content.get("license_link")),
-        gated=bool(gated),
-        task=_text(task) or _text(content.get("pipeline_tag")),
-        library=_text(library) or _text(content.get("library_name")),
+        gated=bool(info.get("gated")),
+        task=_text(info.get("pipeline_tag")) or _text(content.get("pipeline_tag")),
+        library=_text(info.get("library_name")) or _text(content.get("library_name")),
         languages=_texts(content.get("language")),
         base_models=_texts(content.get("base_model")),
         datasets=_texts(content.get("datasets")),

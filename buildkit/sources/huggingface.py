@@ -1,32 +1,27 @@
-"""A model on a Hugging Face hub: listed by the hub's own library, streamed by ours, which writes to no disk."""
+"""A model on a Hugging Face hub, listed and streamed without a byte on any disk."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from buildkit.card import Card
 from buildkit.errors import SourceFailed
 from buildkit.events import Emit, Said, Warned, silent
 from buildkit.pin import File, Inventory
-from buildkit.sources import ahead, local
+from buildkit.sources import ahead, hub_cache, local
 from buildkit.sources.addresses import Place, shown
 from buildkit.sources.download import Download, Item
+from buildkit.sources.hub_api import HubApi
+from buildkit.sources.listing import Hub, Listed, Located, pinned
 from buildkit.sources.patience import Wait, announced, sleep
-from buildkit.sources.refusals import Asked, refusal
+from buildkit.sources.refusals import Asked, refusal, refuse_offline
 from buildkit.sources.selection import refuse_nothing, selected
 from buildkit.sources.token import Token, users_token
 from buildkit.sources.transfer import Response, Transport
 from buildkit.spec import HuggingFaceRef
-
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoFile
-
-    from buildkit.sources.listing import Hub, Located
 
 
 class HuggingFace:
@@ -81,14 +76,12 @@ class HuggingFace:
         """Asks what the revision means; raises SourceFailed or InvalidInput."""
         return self._hub().locate()
 
-    def files(self, located: Located) -> list[RepoFile]:
+    def files(self, located: Located) -> list[Listed]:
         """Asks for every file of a commit; raises SourceFailed."""
         return self._hub().files(located)
 
-    def select(self, located: Located, entries: Sequence[RepoFile]) -> Inventory:
+    def select(self, located: Located, entries: Sequence[Listed]) -> Inventory:
         """What the recipe takes of a commit's files; asks nothing, raises InvalidInput where that is nothing."""
-        from buildkit.sources.listing import pinned
-
         chosen = selected(entries, self.ref.include, self.ref.exclude, key=lambda entry: entry.path)
         refuse_nothing(chosen, [entry.path for entry in entries], located.name)
         return Inventory("huggingface", located.name, pinned(chosen, located.name), self.ref.revision, located.commit)
@@ -106,14 +99,8 @@ class HuggingFace:
 
     def cached(self, file: File) -> Path | None:
         """Where the hub's library already has the file on this disk, without asking anybody; None where it has not."""
-        from huggingface_hub import try_to_load_from_cache
-
         name, commit = self.place()
-        found = try_to_load_from_cache(name, file.path, revision=commit)
-        try:
-            return Path(found) if isinstance(found, str) and os.stat(found).st_size == file.size else None
-        except OSError:
-            return None
+        return hub_cache.cached(name, commit, file)
 
     def place(self) -> tuple[str, str]:
         """The repository's name and the commit whose files are opened; asks the hub where nothing has pinned them yet."""
@@ -132,12 +119,7 @@ class HuggingFace:
         return Asked(self.endpoint, self.ref.hf, self.ref.revision, self.token() is not None)
 
     def _streamed(self, file: File, start: int) -> Iterator[bytes]:
-        from huggingface_hub import constants
-
-        from buildkit.sources.listing import offline
-
-        if constants.is_offline_mode():
-            raise offline(f"{file.path} of {self.ref.hf} is not in the hub's cache")
+        refuse_offline(f"{file.path} of {self.ref.hf} is not in the hub's cache")
         name, commit = self.place()
         url = f"{self.endpoint}/{name}/resolve/{commit}/{quote(file.path)}"
         item = Item(f"{file.path} of {name}", url, file.size, file.sha256)
@@ -152,14 +134,12 @@ class HuggingFace:
         )
 
     def _hub(self) -> Hub:
-        from buildkit.sources.listing import Hub
-
-        token = self.token()
-        if self._token() and not token:
+        refuse_offline(f"{self.ref.hf} cannot be asked for")
+        if self._token() and not self.token():
             self._emit(
                 Warned("the Hugging Face token is not sent, since the hub is plain HTTP", "use https for the hub")
             )
-        return Hub(self.asked(), token, self.wait)
+        return Hub(self.asked(), HubApi(self._transport, self._refused, self.wait))
 
     def _token(self) -> Token | None:
         with self._lock:

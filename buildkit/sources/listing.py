@@ -1,29 +1,21 @@
-"""What a hub says of a repository, asked by the hub's own library and believed only as far as it makes sense."""
+"""What a hub says of a repository, believed only as far as it makes sense."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
-import httpx2
-from huggingface_hub import HfApi, constants
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from huggingface_hub.hf_api import ModelInfo, RepoFile
-
-from buildkit import __version__
 from buildkit.card import Card
 from buildkit.errors import InvalidInput, Problem, SourceFailed
 from buildkit.inputs import HUB_REPOSITORY
 from buildkit.pin import File
 from buildkit.sources import cards
 from buildkit.sources.addresses import shown
-from buildkit.sources.hub_client import asking
-from buildkit.sources.patience import Wait
-from buildkit.sources.refusals import Asked, refusal
+from buildkit.sources.hub_api import HubApi
+from buildkit.sources.refusals import Asked
 from buildkit.sources.selection import clashes, name_problem, printable
-from buildkit.sources.token import Token
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -41,76 +33,68 @@ class Located:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """A file as the hub lists it: its size in bytes, its git object, and for a large one the size and sha256 that LFS knows.
+
+    Nothing but the type of ``path`` is believed yet.
+    """
+
+    path: str
+    size: object
+    git_oid: object
+    large: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True)
 class Hub:
-    """A hub as its own library asks it, with the waits and rules of this project."""
+    """What is asked of a hub about one repository."""
 
     asked: Asked
-    token: Token | None
-    wait: Wait
+    api: HubApi
 
     def locate(self) -> Located:
         """Asks what the revision means; raises SourceFailed or InvalidInput."""
-        with self._explained():
-            info = self._api().model_info(self.asked.repository, revision=self.asked.revision)
-            name, commit, card = str(info.id), str(info.sha), _card(info)
+        info = self._info()
+        name, commit = str(info.get("id")), str(info.get("sha"))
         if not HUB_REPOSITORY.fullmatch(name) or not _COMMIT.fullmatch(commit):
             raise SourceFailed(
                 f"{shown(self.asked.endpoint)} answers with a name or commit that none can be: "
                 f"{printable(name)} at {printable(commit)}"
             )
-        return Located(name, commit, card)
+        return Located(name, commit, cards.read(info))
 
     def card(self) -> Card:
         """Asks for the model's card; raises SourceFailed or InvalidInput."""
-        with self._explained():
-            return _card(self._api().model_info(self.asked.repository, revision=self.asked.revision))
+        return cards.read(self._info())
 
-    def files(self, located: Located) -> list[RepoFile]:
+    def files(self, located: Located) -> list[Listed]:
         """Asks for every file of a commit; raises SourceFailed."""
-        with self._explained():
-            entries = self._api().list_repo_tree(located.name, recursive=True, revision=located.commit)
-            return [entry for entry in entries if isinstance(entry, RepoFile) and isinstance(entry.path, str)]
+        path = f"/api/models/{located.name}/tree/{located.commit}?recursive=true&expand=false"
+        return [listed for page in self._pages(path) for entry in page for listed in _files(entry)]
 
-    def _api(self) -> HfApi:
-        token = self.token.reveal() if self.token else False
-        return HfApi(self.asked.endpoint, token=token, library_name="modelpack", library_version=__version__)
+    def _info(self) -> Mapping[str, object]:
+        repository = self.asked.repository
+        if not HUB_REPOSITORY.fullmatch(repository):
+            raise InvalidInput(f"{repository!r} is not a repository of a hub", hint="write ORG/NAME")
+        info = self.api.document(f"/api/models/{repository}/revision/{quote(self.asked.revision, safe='')}")
+        if not isinstance(info, dict):
+            raise self.api.unlike_a_hub()
+        return info
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        if constants.is_offline_mode():
-            raise offline(f"{self.asked.repository} cannot be asked for")
-        try:
-            with asking(self.asked.endpoint, self.wait):
-                yield
-        except HfHubHTTPError as error:
-            raise refusal(self.asked, error.response.status_code, error.response.headers) from None
-        except HFValidationError:
-            raise InvalidInput(
-                f"{self.asked.repository!r} is not a repository of a hub", hint="write ORG/NAME"
-            ) from None
-        except httpx2.TooManyRedirects:
-            raise SourceFailed(f"{shown(self.asked.endpoint)} redirects in circles") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise SourceFailed(
-                f"{shown(self.asked.endpoint)} does not answer like a Hugging Face hub",
-                hint="check 'hub: {endpoint: ...}' in modelpack.yaml, and that no login page of a network is in between",
-            ) from None
+    def _pages(self, path: str) -> Iterator[list[Mapping[str, object]]]:
+        for page in self.api.pages(path):
+            if not isinstance(page, list) or not all(isinstance(entry, dict) for entry in page):
+                raise self.api.unlike_a_hub()
+            yield page
 
 
-def _card(info: ModelInfo) -> Card:
-    data = vars(info.card_data) if info.card_data else {}
-    return cards.read(data, info.gated, info.pipeline_tag, info.library_name)
+def _files(entry: Mapping[str, object]) -> Iterator[Listed]:
+    path, large = entry.get("path"), entry.get("lfs")
+    if entry.get("type") == "file" and isinstance(path, str):
+        yield Listed(path, entry.get("size"), entry.get("oid"), large if isinstance(large, dict) else None)
 
 
-def offline(what: str) -> SourceFailed:
-    """The failure of whatever would need the network while the user said that there is none."""
-    return SourceFailed(
-        f"{what}: HF_HUB_OFFLINE says that there is no network",
-        hint="unset HF_HUB_OFFLINE; with a lock, files that are in the hub's cache are read without network",
-    )
-
-
-def pinned(entries: Sequence[RepoFile], name: str) -> tuple[File, ...]:
+def pinned(entries: Sequence[Listed], name: str) -> tuple[File, ...]:
     """The entries as files, sorted by path; raises SourceFailed with every one that cannot be taken."""
     problems = [problem for entry in entries for problem in _problems(entry)]
     problems += clashes(entry.path for entry in entries)
@@ -119,23 +103,24 @@ def pinned(entries: Sequence[RepoFile], name: str) -> tuple[File, ...]:
     return tuple(sorted((_file(entry) for entry in entries), key=lambda file: file.path))
 
 
-def _problems(entry: RepoFile) -> Iterator[Problem]:
+def _problems(entry: Listed) -> Iterator[Problem]:
     named = name_problem(entry.path, "")
     if named:
         yield named
-    path = printable(entry.path)
-    size: object = entry.size
+    path, size = printable(entry.path), entry.size
     if type(size) is not int or not 0 <= size <= _LARGEST:
         yield Problem(path, f"the hub says its size is {printable(repr(size))}, which is not a number of bytes")
-    elif entry.lfs and entry.lfs.size != size:
-        yield Problem(path, f"the hub tells two sizes of it, {printable(repr(entry.lfs.size))} and {size}")
-    proof: object = entry.lfs.sha256 if entry.lfs else entry.blob_id
-    if not isinstance(proof, str) or not (_SHA256 if entry.lfs else _COMMIT).fullmatch(proof):
+    elif entry.large and entry.large.get("size") != size:
+        told = printable(repr(entry.large.get("size")))
+        yield Problem(path, f"the hub tells two sizes of it, {told} and {size}")
+    proof = entry.large.get("oid") if entry.large else entry.git_oid
+    if not isinstance(proof, str) or not (_SHA256 if entry.large else _COMMIT).fullmatch(proof):
         yield Problem(path, f"the hub says it hashes to {printable(repr(proof))}, which is no digest")
 
 
-def _file(entry: RepoFile) -> File:
+def _file(entry: Listed) -> File:
+    assert isinstance(entry.size, int)
     # The git object of a large file is its pointer, which does not prove the content; its sha256 does.
-    if entry.lfs:
-        return File(entry.path, entry.size, sha256=entry.lfs.sha256)
-    return File(entry.path, entry.size, git_oid=entry.blob_id)
+    if entry.large:
+        return File(entry.path, entry.size, sha256=str(entry.large["oid"]))
+    return File(entry.path, entry.size, git_oid=str(entry.git_oid))

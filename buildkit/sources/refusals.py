@@ -1,4 +1,4 @@
-"""What a hub's refusal means, told apart so that a person knows what to do."""
+"""Why a hub does not give what it is asked for, told apart so that a person knows what to do."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ class Asked:
     def page(self) -> str:
         """The model's page, for a browser."""
         return f"{shown(self.endpoint)}/{self.repository}"
+
+
+def refuse_offline(what: str) -> None:
+    """Raises SourceFailed, about ``what`` would need the network, where the user said that there is none."""
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        raise SourceFailed(
+            f"{what}: HF_HUB_OFFLINE says that there is no network",
+            hint="unset HF_HUB_OFFLINE; with a lock, files that are in the hub's cache are read without network",
+        )
 
 
 def refusal(asked: Asked, status: int, headers: Mapping[str, str]) -> SourceFailed:

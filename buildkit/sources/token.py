@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from buildkit.errors import InvalidInput, SourceFailed
+
+_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE")
 
 
 class Token:
@@ -34,11 +39,11 @@ class Token:
 
 def users_token() -> Token | None:
     """The token that the hub's library would use (HF_TOKEN, ``hf auth login``, trusted publishing); None where there is none."""
-    import huggingface_hub
-    from huggingface_hub import constants, errors
-
-    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+    if not _is_any():
         return None
+    import huggingface_hub
+    from huggingface_hub import errors
+
     try:
         text = huggingface_hub.get_token()
     except (OSError, errors.OIDCError) as error:
@@ -48,3 +53,13 @@ def users_token() -> Token | None:
             hint="run 'hf auth whoami' to see what is wrong, or set HF_TOKEN",
         ) from None
     return Token(text) if text else None
+
+
+def _is_any() -> bool:
+    """Whether the library, which takes a fifth of a second to load, has a place to find a token in."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        return False
+    named = any(os.environ.get(name) for name in _VARIABLES)
+    return named or os.path.lexists(constants.HF_TOKEN_PATH) or "google.colab" in sys.modules

@@ -70,7 +70,7 @@ class Transport:
             _drain(response)
             check(response.headers)
             place = next_hop(place, location, self.home)
-        raise SourceFailed(f"{shown(place.url)}: more than {_MOST_REDIRECTS} redirects")
+        raise SourceFailed(f"{shown(place.url)} redirects in circles, or more than {_MOST_REDIRECTS} times")
 
     def token(self) -> Token | None:
         """The token, unless the home would be told it in the clear."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from buildkit.errors import SourceFailed
 from buildkit.machine.connections import is_internal
 from buildkit.sources.addresses import Place, next_hop, origin, shown
-from buildkit.sources.answers import Part, content_range, number, retry_after
+from buildkit.sources.answers import Part, content_range, next_page, number, retry_after
 
 HUB = "https://huggingface.co"
 
@@ -150,3 +150,24 @@ def test_numbers_in_headers(text: str, expected: int | None) -> None:
 )
 def test_retry_after(headers: dict[str, str], expected: float | None) -> None:
     assert retry_after(headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ('<https://hub.example/tree/main?cursor=a,b;c>; rel="next"', "https://hub.example/tree/main?cursor=a,b;c"),
+        ("</tree?cursor=1>; rel=next", "/tree?cursor=1"),
+        ('</first>; rel="first", </next>; rel="next"', "/next"),
+        ('</next> ; title="a, <b>; rel=prev" ; REL="last Next"', "/next"),
+        ('</prev>; rel="prev"', None),
+        ('</a>; title="rel=next"', None),
+        ("</a>; rel=nextish", None),
+        ("", None),
+        ("<", None),
+        ("<a" * 5_000, None),
+        ("<a>" + ";" * 5_000, None),
+    ],
+)
+def test_next_page(link: str, expected: str | None) -> None:
+    """A listing whose second page is not found is a model with half of its files (RFC 8288)."""
+    assert next_page({"Link": link}) == expected

@@ -122,10 +122,10 @@ def test_a_silent_hub_is_given_up(model: Model, monkeypatch: pytest.MonkeyPatch)
     """The hub's library would wait for ever."""
     from threading import Event
 
-    from buildkit.sources import hub_client
+    from buildkit.machine import connections
     from tests.fakes.faults import Stall
 
-    monkeypatch.setattr(hub_client, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "READ_SECONDS", 0.2)
     model.hub.faults.add(Stall(0, Event()), path=TREE, times=None)
     assert "silent" in str(failure(model.source().inventory))
 
@@ -219,9 +219,9 @@ def test_redirects_in_circles_are_an_explained_failure(model: Model) -> None:
 
 
 def test_a_listing_without_end_is_an_explained_failure(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    from buildkit.sources import hub_client
+    from buildkit.sources import hub_api
 
-    monkeypatch.setattr(hub_client, "_MOST_REQUESTS", 20)
+    monkeypatch.setattr(hub_api, "_MOST_PAGES", 20)
     link = {"Link": f'<{model.hub.endpoint}/api/models/{NAME}/tree/main?cursor=1>; rel="next"'}
     model.hub.faults.add(Status(200, {"Content-Type": "application/json", **link}, b"[]"), path=TREE, times=None)
     assert "without end" in str(failure(model.source().inventory))

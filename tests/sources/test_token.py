@@ -87,8 +87,8 @@ def test_not_when_the_next_page_is_elsewhere(model: Model) -> None:
             "Content-Type": "application/json",
         }
         model.hub.faults.add(Status(200, link, b"[]"), path="/tree/")
-        assert "must not get the token" in str(failure(model.source(token=SECRET).inventory))
-        assert other.requests == ()
+        assert "where the hub sends us" in str(failure(model.source(token=SECRET).inventory))
+        assert seen(other) == {("hub", None)}
 
 
 def test_it_is_not_sent_in_the_clear() -> None:
