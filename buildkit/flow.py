@@ -29,7 +29,7 @@ from buildkit.lockfile.lock import Lock
 from buildkit.lockfile.record import Approve, Approved, Record, recall, refuse_other_layers
 from buildkit.oci.form import Form
 from buildkit.oci.image import Image
-from buildkit.pin import Pins, Source, proven
+from buildkit.pin import Pins, Source, Unread, proven
 from buildkit.plan import Plan
 from buildkit.policy import Policy, asked, pin, read
 from buildkit.recipe import Recipe
@@ -132,9 +132,9 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     return Made(plan, engine, images, _draft(recipe, previous, pins), context)
 
 
-def _may_list(recipe: Recipe, wanted: Wanted) -> bool:
+def _unread(recipe: Recipe, wanted: Wanted) -> Unread:
     own = wanted.engine in ("auto", "embedded") and not wanted.builder
-    return own and wanted.policy is not Policy.LOCKED and first_reading.may_be(recipe)
+    return first_reading.unread(recipe) if own and wanted.policy is not Policy.LOCKED else Unread.NONE
 
 
 def _are_read_on_the_way(recipe: Recipe, pins: Pins, world: World, wanted: Wanted) -> bool:
@@ -149,7 +149,7 @@ def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None 
     """
     _refuse_output_in_model(recipe, wanted.output)
     _refuse_wrong_registries(recipe, world, wanted.registries)
-    made = make(recipe, replace(world, lists=_may_list(recipe, wanted)), wanted)
+    made = make(recipe, replace(world, unread=_unread(recipe, wanted)), wanted)
     pins = made.drafted.pins
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
         recorder: Recorder = Approved(record, approve) if approve else record

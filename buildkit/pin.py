@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from buildkit.errors import InvalidInput, RegistryFailed, SourceFailed
@@ -121,6 +122,17 @@ class Source(Protocol):
 
     def vouches(self, file: File) -> bool:
         """Whether the file is certainly the pinned one at this moment, so that hashing it again would tell nothing."""
+
+
+class Unread(Enum):
+    """Which large files of a folder may be listed without being read, since their digests would save nothing.
+
+    NONE; NEW: those under whose path this machine read other content; UNKNOWN: all whose digest it does not remember.
+    """
+
+    NONE = "none"
+    NEW = "new"
+    UNKNOWN = "unknown"
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from buildkit.delivery.push import Output
 from buildkit.errors import InvalidInput, RegistryFailed, SourceFailed
 from buildkit.pin import File, Pins
 from buildkit.plan import Plan, PlannedLayer
+from buildkit.policy import Policy
 from buildkit.recipe import Recipe
-from buildkit.sources import folder, local
+from buildkit.sources import digests, folder, local
 from tests.fakes.faults import Cut, Status
 from tests.fakes.registry import Registry
 from tests.place import FILES, Place, uploads
@@ -31,7 +32,7 @@ READ = local.blocks
 @pytest.fixture
 def models(place: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder beside the recipe that was not touched for a while; what counts as large in it is small here."""
-    monkeypatch.setattr(folder, "LARGE", LARGE)
+    monkeypatch.setattr(digests, "LARGE", LARGE)
     for name, content in FILES.items():
         path = place.folder / "models" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +43,7 @@ def models(place: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How many bytes of each file were read to be sent."""
+    """How many bytes of each file were read, to be hashed or to be sent."""
     counted: Counter[str] = Counter()
 
     def blocks(path: str, file: File, start: int, what: str) -> Iterator[bytes]:
@@ -50,7 +51,12 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             counted[file.path] += len(block)
             yield block
 
+    def hashed(place: str, moved: Callable[[int], None]) -> str:
+        counted[place.partition("/models/")[2]] += os.path.getsize(place)
+        return digests.sha256(place, moved)
+
     monkeypatch.setattr(local, "blocks", blocks)
+    monkeypatch.setattr(folder, "sha256", hashed)
     return counted
 
 
@@ -68,7 +74,7 @@ def test_the_image_and_the_lock_are_those_of_a_folder_that_was_read_before(
     lock = place.lock.read_bytes()
     place.lock.unlink()
     place.registry.tags.clear()
-    monkeypatch.setattr(folder, "LARGE", 1 << 40)
+    monkeypatch.setattr(digests, "LARGE", 1 << 40)
     assert place.build(recipe).sealing.digest == first.sealing.digest
     assert place.lock.read_bytes() == lock
 
@@ -94,7 +100,7 @@ def test_a_second_build_reads_nothing(place: Place, models: Path, read: Counter[
     place.registry.log.clear()
     second = place.build(place.recipe(model="./models"))
     assert second.unchanged and second.sealing.digest == first.sealing.digest
-    assert not read and not uploads(place.registry)
+    assert sum(read.values()) < LARGE and not uploads(place.registry)
 
 
 def test_a_lost_lock_costs_no_upload(place: Place, models: Path, private_home: Path) -> None:
@@ -175,6 +181,93 @@ def test_locked_files_are_read_before_they_are_sent(place: Place, models: Path) 
     assert not uploads(place.registry)
 
 
+def replaced(path: Path, content: bytes, changed: int) -> None:
+    """Another content under the same name, which was written ``changed`` seconds after the first one."""
+    path.write_bytes(content)
+    os.utime(path, (1_700_000_000 + changed, 1_700_000_000 + changed))
+
+
+SHARD = "model-00001-of-00002.safetensors"
+
+
+@pytest.mark.parametrize("size", [len(FILES[SHARD]), len(FILES[SHARD]) + 70_000])
+@pytest.mark.parametrize("policy", [Policy.KEEP, Policy.UPGRADE])
+def test_a_shard_that_was_replaced_is_read_once(
+    place: Place, models: Path, read: Counter[str], size: int, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this machine has never read is nowhere yet: hashing it before it is sent would be a second reading for nothing."""
+    recipe = place.recipe(model="./models", max_layer_size=1_600_000)
+    place.build(recipe)
+    content = os.urandom(size)
+    replaced(models / SHARD, content, 1)
+    read.clear()
+    place.registry.log.clear()
+    built = place.build(recipe, policy=policy)
+    assert (read[SHARD], read["model-00002-of-00002.safetensors"]) == (size, 0), (
+        "more was read than the shard, or twice"
+    )
+    assert place.model_files() == {**FILES, SHARD: content}
+    lock = place.lock.read_bytes()
+    assert place.build(recipe).unchanged
+    monkeypatch.setattr(digests, "LARGE", 1 << 40)
+    place.lock.unlink()
+    place.registry.tags.clear()
+    assert place.build(recipe).sealing.digest == built.sealing.digest and place.lock.read_bytes() == lock
+
+
+def test_a_shard_that_went_back_to_what_it_was_is_not_sent_again(place: Place, models: Path) -> None:
+    """What was read here before may be in the registry: then it is hashed first, which is cheaper than any upload."""
+    recipe = place.recipe(model="./models", max_layer_size=1_600_000)
+    first = place.build(recipe)
+    replaced(models / SHARD, os.urandom(len(FILES[SHARD])), 1)
+    assert place.build(recipe).sealing.digest != first.sealing.digest
+    replaced(models / SHARD, FILES[SHARD], 2)
+    place.registry.log.clear()
+    assert place.build(recipe).sealing.digest == first.sealing.digest
+    assert sum(one.request_bytes for one in place.registry.requests if one.method == "PATCH") < 10_000
+
+
+def test_a_shard_that_was_written_a_moment_ago_is_not_sent_twice(place: Place, models: Path) -> None:
+    """Its digest is not remembered, since its time is too young to tell anything; that it was read is."""
+    recipe = place.recipe(model="./models", max_layer_size=1_600_000)
+    place.build(recipe)
+    (models / SHARD).write_bytes(os.urandom(len(FILES[SHARD])))
+    built = place.build(recipe)
+    place.registry.log.clear()
+    again = place.build(recipe)
+    assert again.unchanged and again.sealing.digest == built.sealing.digest and not uploads(place.registry)
+
+
+def test_a_machine_that_read_nothing_before_hashes_first(
+    place: Place, models: Path, read: Counter[str], private_home: Path
+) -> None:
+    """A lock from another machine: whether the registry has the shard, only its digest can tell."""
+    recipe = place.recipe(model="./models", max_layer_size=1_600_000)
+    place.build(recipe)
+    lock = place.lock.read_bytes()
+    replaced(models / SHARD, os.urandom(len(FILES[SHARD])), 1)
+    place.build(recipe)
+    place.lock.write_bytes(lock)
+    for path in (private_home / "cache").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    place.registry.log.clear()
+    place.build(recipe)
+    assert not uploads(place.registry), "the registry had the shard already"
+
+
+@pytest.mark.parametrize("at", [0, 600_000, 900_000])
+def test_a_replaced_shard_that_is_cut_arrives_whole(place: Place, models: Path, at: int) -> None:
+    """The upload is begun again; the shards that did not change are not touched by it."""
+    recipe = place.recipe(model="./models", max_layer_size=1_600_000)
+    place.build(recipe)
+    content = os.urandom(len(FILES[SHARD]))
+    replaced(models / SHARD, content, 1)
+    place.registry.faults.add(Cut(at, "request"), method="PATCH")
+    place.build(recipe)
+    assert place.model_files() == {**FILES, SHARD: content}
+
+
 def test_the_attested_lock_names_every_file(place: Place, models: Path) -> None:
     """No lock may hold a file of which nobody knows what proves it."""
     place.build(place.recipe(model="./models"))
@@ -202,8 +295,8 @@ def test_a_file_that_is_in_no_layer_is_locked_as_well(
     assert {file["path"] for file in files if file["sha256"]} == set(FILES)
 
 
-def test_a_bad_tag_is_told_before_anything_is_read(place: Place, models: Path, read: Counter[str]) -> None:
+def test_a_bad_tag_is_told_before_anything_large_is_read(place: Place, models: Path, read: Counter[str]) -> None:
     """Reading later must not mean refusing later."""
     with pytest.raises(InvalidInput):
         place.build(place.recipe(model="./models", tags=["{revision}"]))
-    assert not read and not uploads(place.registry)
+    assert sum(read.values()) < LARGE and not uploads(place.registry)

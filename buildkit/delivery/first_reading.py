@@ -1,8 +1,8 @@
 """A build of what nobody has read yet: a folder's large files are read once, on their way, and not once before that.
 
-Where there is no lock, and nothing in the registries that layers could be found by, no digest of a file saves a byte. A layer's
-bytes need none either, so that it is sent before they are known. What is planned from the digests is planned again when they
-are.
+Where there is no lock, and nothing in the registries that layers could be found by, no digest of a file saves a byte; nor does
+that of a file that was replaced by one which this machine has never read. A layer's bytes need none either, so that it is sent
+before they are known. What is planned from the digests is planned again when they are.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from buildkit.errors import RegistryFailed
 from buildkit.oci.copy import Sealing
 from buildkit.oci.image import Image
 from buildkit.oci.reference import Digest, Reference
-from buildkit.pin import Listing, Pins, proven
+from buildkit.pin import Listing, Pins, Unread, proven
 from buildkit.plan import Plan, PlannedLayer
 from buildkit.recipe import Recipe
-from buildkit.spec import FolderRef
 from buildkit.tags import fixed
 from buildkit.world import World
 
@@ -80,15 +79,20 @@ class FirstReading:
         return image.knowing({layer.blob.key: was.blob.digest for layer, was in pairs if was.blob.digest})
 
 
-def may_be(recipe: Recipe) -> bool:
-    """Whether a recipe names a folder and was never locked: everything else is known, or is not read from here."""
-    return not recipe.lock_path.exists() and any(type(one) is FolderRef for _, one in recipe.spec.sources())
+def unread(recipe: Recipe) -> Unread:
+    """Which files of a recipe's folders could be read on their way: what is in the lock may be in the registry."""
+    return Unread.NEW if recipe.lock_path.exists() else Unread.UNKNOWN
 
 
 def is_one(recipe: Recipe, plan: Plan, registries: Sequence[str], tags: Sequence[str], world: World) -> bool:
-    """Whether the embedded engine lays down every layer, and no registry has an image whose layers these could be."""
+    """Whether the embedded engine lays down every layer, and no registry has an image whose layers these could be.
+
+    With a lock nothing is unread but what is :attr:`Unread.NEW`.
+    """
     if Embedded().lacks(plan) or not all(isinstance(layer, PlannedLayer) for layer in plan.layers):
         return False
+    if recipe.lock_path.exists():
+        return True
     homes = [world.settings.registry(one).repository(recipe.spec.name) for one in registries]
     return not any(_serves(world, home, tag) for home in homes for tag in fixed(tags)[:1])
 

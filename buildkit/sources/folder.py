@@ -11,14 +11,12 @@ from pathlib import Path
 
 from buildkit.errors import InvalidInput, SourceFailed
 from buildkit.events import Began, Emit, Ended, Moved, silent
-from buildkit.pin import File, Inventory
+from buildkit.pin import File, Inventory, Unread
 from buildkit.sources import local, walk
-from buildkit.sources.digests import DigestCache, identity, sha256
+from buildkit.sources.digests import DigestCache, identity, is_large, sha256
 from buildkit.sources.selection import clashes, name_problem, printable, refuse_nothing, selected
 from buildkit.sources.walk import Found, LeaveOut, Refused
 
-LARGE = 64 * 1024 * 1024
-"""Bytes from which on reading a file once instead of twice is worth it."""
 _HASHERS = 2
 _POLL_SECONDS = 0.2
 
@@ -26,8 +24,8 @@ _POLL_SECONDS = 0.2
 class Folder:
     """The files of a folder that a recipe selects. ``name`` is the folder as the recipe writes it.
 
-    ``program``: it holds a program, of which it matters what may be executed, and which may be empty. ``listing``: large files
-    whose digest is not remembered are listed and not read; what they hash to is learned when they are.
+    ``program``: it holds a program, of which it matters what may be executed, and which may be empty. ``unread``: these are
+    only listed; what they hash to is learned when they are read.
     """
 
     distant = False
@@ -42,7 +40,7 @@ class Folder:
         emit: Emit = silent,
         leave_out: LeaveOut | None = None,
         program: bool = False,
-        listing: bool = False,
+        unread: Unread = Unread.NONE,
     ) -> None:
         self.path = path
         self._leave_out = leave_out
@@ -52,7 +50,7 @@ class Folder:
         self._exclude = exclude
         self._emit = emit
         self._folders: dict[str, bool] = {}
-        self._listing = listing
+        self._unread = unread
         self._lock = threading.Lock()
         self._opened: dict[str, Found] = {}
         self.learned: dict[str, str] = {}
@@ -64,11 +62,15 @@ class Folder:
         cache = self._digests
         digests = {file.path: known for file in files if (known := cache.known(file))}
         unknown = [file for file in files if file.path not in digests]
-        read = [file for file in unknown if not self._listing or file.status.st_size < LARGE]
-        digests |= _Hashing(read, self.name, self._emit).digests()
-        hashed = {file.path: (file.status, digests[file.path]) for file in files if file.path in digests}
+        digests |= _Hashing([file for file in unknown if not self._may_wait(file)], self.name, self._emit).digests()
+        hashed = {file.path: (file, digests[file.path]) for file in files if file.path in digests}
         cache.keep(hashed, map(_path, everything))
         return Inventory("folder", self.name, tuple(self._pinned(file, digests.get(file.path, "")) for file in files))
+
+    def _may_wait(self, file: Found) -> bool:
+        if self._unread is Unread.NONE or not is_large(file):
+            return False
+        return self._unread is Unread.UNKNOWN or self._digests.is_new(file)
 
     def learn(self, file: File, sha256: str) -> None:
         """Takes the digest of a file that was read, and remembers it; raises SourceFailed where it changed meanwhile."""
