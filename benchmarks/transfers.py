@@ -116,6 +116,7 @@ def large(ground: Ground) -> Work:
             nothing_written(big),
         ],
         against=small,
+        memory=9 << 30,
     )
 
 

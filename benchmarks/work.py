@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.measure import Command, Counter, Sample, measured, median
+from benchmarks.measure import Command, Counter, Sample, measured, median, ready_memory
 
 Medians = Mapping[str, Sample]
 
@@ -45,12 +45,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Work:
-    """One table. ``against`` is the contender whose time is 1."""
+    """One table. ``against`` is the contender whose time is 1; ``memory`` in bytes is what is ready before each run."""
 
     title: str
     contenders: Sequence[Contender]
     targets: Sequence[Target]
     against: str = "reference"
+    memory: int = 3 << 30
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ def run(work: Work, runs: Runs, counters: Sequence[Counter], tell: Callable[[str
         for contender in work.contenders:
             if contender.costly and number >= runs.costly:
                 continue
-            sample = measured(contender.prepare(number), counters)
+            command = contender.prepare(number)
+            ready_memory(work.memory)
+            sample = measured(command, counters)
             contender.after()
             samples[contender.name].append(sample)
             tell(f"  run {number + 1}/{runs.ordinary}  {contender.name:<22} {sample.wall:7.2f} s")
