@@ -1,1 +1,1 @@
-"""What the embedded engine costs against a one-pass uploader, podman and docker: ``nox -s bench``. Linux only."""
+"""What the embedded engine costs against a one-pass uploader, podman, docker and crane: ``nox -s bench``. Linux only."""

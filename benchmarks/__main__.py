@@ -15,7 +15,7 @@ from benchmarks.ground import prepared
 from benchmarks.measure import BenchmarkError
 from benchmarks.works import WORKS
 
-ENGINES = ("podman", "docker")
+ENGINES = ("podman", "docker", "crane")
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -27,9 +27,9 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--storage", choices=("disk", "memory", "both"), default="both", help="where the registry stores"
     )
-    parser.add_argument("--without-engines", action="store_true", help="no podman and no docker")
+    parser.add_argument("--without-engines", action="store_true", help="no podman, no docker and no crane")
     parser.add_argument(
-        "--engine-runs", type=int, default=None, help="of podman and docker, which take long (as --runs)"
+        "--engine-runs", type=int, default=None, help="of podman, docker and crane, which take long (as --runs)"
     )
     parser.add_argument("--folder", type=Path, help="where the data goes (a temporary folder, removed at the end)")
     return parser.parse_args(arguments)

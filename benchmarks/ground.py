@@ -120,7 +120,9 @@ class Ground:
         return Command(arguments, PROJECT, _clean())
 
     def engine(self, name: str, models: Path) -> Command:
-        """Build and push of the seed's Containerfile with podman or docker, from a folder of files."""
+        """Build and push of the seed's Containerfile with podman or docker, from a folder of files; crane appends to its base."""
+        if name == "crane":
+            return self._crane(models)
         engine, image = self.engines[name], f"{self.registry.host}/{REPOSITORY}:v1"
         file = self.fresh(name) / "Containerfile"
         file.write_text(CONTAINERFILE.format(base=self.registry.base), encoding="utf-8")
@@ -129,8 +131,18 @@ class Ground:
         environment = {key: value for key, value in _clean().items() if key not in ELSEWHERE} | dict(engine.environment)
         return Command(("sh", "-ec", f"{build}; {name} push {image}"), models.parent, environment, engine.daemons)
 
+    def _crane(self, models: Path) -> Command:
+        """A layer for each file, written by tar into a pipe that crane reads; crane compresses them."""
+        layers = [
+            f"--new_layer <(tar -C {models.parent} -c {models.name}/{path.name})" for path in sorted(models.iterdir())
+        ]
+        append = f"crane append --insecure --base {self.registry.base} --new_tag {self.registry.host}/{REPOSITORY}:v1"
+        return Command(("bash", "-ec", " ".join([append, *layers])), models, _clean())
+
     def forget(self, name: str) -> None:
-        """Empties an engine's store, so that its next build is as cold as the first."""
+        """Empties an engine's store, so that its next build is as cold as the first; crane has none."""
+        if name == "crane":
+            return
         engine = self.engines[name]
         prune = {"podman": [["rmi", "--all", "--force"]], "docker": [["system", "prune", "--all", "--force"]]}
         environment = {key: value for key, value in _clean().items() if key not in ELSEWHERE} | dict(engine.environment)
@@ -175,7 +187,11 @@ def prepared(folder: Path, storage: Storage, scale: float, engines: tuple[str, .
 
 @contextlib.contextmanager
 def _started(name: str, folder: Path) -> Iterator[Engine]:
-    if name == "podman":
+    if name == "crane":
+        if not shutil.which(name):
+            raise EngineMissingError("crane is not installed")
+        yield Engine({})
+    elif name == "podman":
         with podman_environment(folder) as environment:
             yield Engine(environment)
     else:

@@ -54,7 +54,7 @@ def folder(ground: Ground) -> Work:
     models = ground.shards(2, 4)
     engines = [engine(ground, name, models) for name in ground.engines]
     in_memory = ground.registry.storage.is_relative_to("/dev/shm")
-    podman, docker = (12, 8) if in_memory else (7, 4)
+    podman, docker, crane = (12, 8, 1.8) if in_memory else (7, 4, 1)
     return Work(
         f"folder: {_size(ground, 2)} in 4 shards, per-file, from a folder",
         [reference(ground, models), modelpack(ground, models), *engines],
@@ -62,6 +62,7 @@ def folder(ground: Ground) -> Work:
             Target("time of the reference", slower(MODELPACK, REFERENCE), 1.10),
             Target(f"faster than podman, at least {podman} x", slower("podman", MODELPACK), podman, least=True),
             Target(f"faster than docker, at least {docker} x", slower("docker", MODELPACK), docker, least=True),
+            Target(f"faster than crane, at least {crane} x", slower("crane", MODELPACK), crane, least=True),
             nothing_written(),
         ],
     )
