@@ -18,6 +18,7 @@ PREFIX = "modelpack-verify-"
 
 _POLL_SECONDS = 0.2
 _FAST_START, _FAST_STOP = 60.0, 10.0
+_SETTLING_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Patience:
     def start(self, seconds: float) -> float:
         """How long a container is waited for that does not become ready."""
         return min(seconds, _FAST_START) if self.fast else seconds
+
+    def settling(self) -> float:
+        """How long a server that says it is ready may go on failing before its failure counts as its answer."""
+        return self.stop(_SETTLING_SECONDS)
 
     def stop(self, seconds: float) -> float:
         """How long a container is waited for that does not end."""

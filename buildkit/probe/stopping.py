@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from buildkit.probe.busy import Flight
 from buildkit.probe.inspected import hears_sigterm
-from buildkit.probe.serving import Flight
 from buildkit.probe.session import Patience, Running
 from buildkit.probe.verdicts import Outcome, broken, noted, passed, unasked
 
