@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,14 +12,26 @@ import typer
 
 from buildkit import __version__
 from buildkit.cli import completion
-from buildkit.cli.options import ManifestFormat, RegistryNames, form_named
+from buildkit.cli.options import (
+    EngineName,
+    Json,
+    Locked,
+    ManifestFormat,
+    OneRecipe,
+    OptionalRecipes,
+    Quiet,
+    Recipes,
+    RegistryNames,
+    Upgrade,
+    form_named,
+    policy_of,
+)
 from buildkit.cli.plain_help import RECIPES, Command, Group
 from buildkit.cli.session import session
 
 if TYPE_CHECKING:
     from buildkit.delivery.push import Delivered
     from buildkit.flow import Wanted
-    from buildkit.policy import Policy
     from buildkit.recipe import Recipe
     from buildkit.world import World
 
@@ -34,44 +45,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Turns a recipe into a locked, pushed container image of a model.\n\nExample: modelpack init modelcar",
 )
-
-Recipes = Annotated[
-    list[Path],
-    typer.Argument(
-        help="Recipes, or folders that hold a recipe.yaml; by default here.",
-        metavar="RECIPE",
-        default_factory=lambda: [Path()],
-        show_default=False,
-    ),
-]
-OptionalRecipes = Annotated[
-    list[Path] | None,
-    typer.Argument(help="Recipes; without one recipe.yaml, else every locked recipe here.", metavar="RECIPE"),
-]
-OneRecipe = Annotated[
-    Path,
-    typer.Argument(
-        help="A recipe, or a folder that holds a recipe.yaml; by default here.",
-        metavar="RECIPE",
-        default_factory=Path,
-        show_default=False,
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result, and progress on stderr, as JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
-Locked = Annotated[
-    bool, typer.Option("--locked", help="Refuse, with exit code 3, where anything moved since it was locked.")
-]
-Upgrade = Annotated[bool, typer.Option("--upgrade", help="Take what every input means now.")]
-
-
-class EngineName(StrEnum):
-    """The engines that can be asked for."""
-
-    auto = "auto"
-    embedded = "embedded"
-    buildx = "buildx"
-    podman = "podman"
 
 
 def _version(wanted: bool) -> None:
@@ -136,7 +109,7 @@ def build(
         raise typer.BadParameter("--output holds one image: build one recipe at a time")
     wanted = flow.Wanted(
         engine.value,
-        _policy(locked, upgrade),
+        policy_of(locked, upgrade),
         registry[0] if registry else None,
         Output.parse(output) if output else None,
         also=tuple(registry[1:]) if registry else (),
@@ -200,7 +173,7 @@ def lock(
         return _check_locks(recipes, quiet)
     if check:
         locked, upgrade = True, False
-    policy = _policy(locked, upgrade)
+    policy = policy_of(locked, upgrade)
     with session(False, quiet) as opened:
         for path in recipes:
             recipe, world = opened.recipe(path)
@@ -334,14 +307,6 @@ def _shards(paths: Sequence[Path], text: str, wanted: Wanted, as_json: bool, qui
         pushed = [distribute.push_shard(*opened.recipe(path), wanted, shard) for path in paths]
     titles = [layer.blob.title for layers in pushed for layer in layers]
     print(json.dumps(titles, ensure_ascii=False) if as_json else "\n".join(titles))
-
-
-def _policy(locked: bool, upgrade: bool) -> Policy:
-    from buildkit.policy import Policy
-
-    if locked and upgrade:
-        raise typer.BadParameter("--locked and --upgrade contradict each other")
-    return Policy.LOCKED if locked else Policy.UPGRADE if upgrade else Policy.KEEP
 
 
 def _each(paths: Sequence[Path], as_json: bool, quiet: bool, work: Callable[[Recipe, World], Delivered]) -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildkit.cli import completion
-from buildkit.cli.commands import EngineName, Json, Quiet, app
+from buildkit.cli.commands import app
+from buildkit.cli.options import EngineName, Json, Quiet
 from buildkit.cli.plain_help import FLEETS
 from buildkit.cli.session import Session, session
 from buildkit.errors import ModelpackError
