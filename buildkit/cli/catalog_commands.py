@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from buildkit.cli.commands import app
+from buildkit.cli.app import app
 from buildkit.cli.options import Quiet
 from buildkit.cli.plain_help import FLEETS
 from buildkit.cli.session import session

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildkit.cli import completion
-from buildkit.cli.commands import app
+from buildkit.cli.app import app
 from buildkit.cli.options import EngineName, Json, Quiet
 from buildkit.cli.plain_help import FLEETS
 from buildkit.cli.session import Session, session
@@ -156,21 +156,6 @@ def ci(
     if system == "cron":
         output.chmod(0o755)
     print(output)
-
-
-def print_bake(folder: Path, output: Path | None, quiet: bool) -> None:
-    """Prints a fleet as docker-bake.json; what cannot be built from a Containerfile is told, with exit code 1."""
-    from buildkit.cli.render import show_error
-    from buildkit.fleet.bake import bake
-    from buildkit.fleet.found import recipes_in
-
-    with session(False, quiet) as opened:
-        document, problems = bake([opened.recipe(path) for path in recipes_in([folder])], output, ())
-    print(json.dumps(document, ensure_ascii=False, indent=2))
-    for problem in problems:
-        show_error(problem)
-    if problems:
-        raise typer.Exit(1)
 
 
 def _states(

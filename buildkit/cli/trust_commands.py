@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildkit.cli import completion
-from buildkit.cli.commands import app
+from buildkit.cli.app import app
 from buildkit.cli.options import Json, OneRecipe, Quiet, Recipes
 from buildkit.cli.plain_help import TRUST
 from buildkit.cli.session import session
