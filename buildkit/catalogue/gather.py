@@ -15,6 +15,7 @@ from buildkit.fleet.state import State
 from buildkit.fleet.status import JOBS, fleet
 from buildkit.lockfile import lock as locks
 from buildkit.lockfile.lock import Lock, LockedImage
+from buildkit.lockfile.served import served_digest
 from buildkit.machine.parallel import Stop, each
 from buildkit.oci.manifest import Manifest
 from buildkit.oci.reference import Reference
@@ -51,7 +52,7 @@ def _entry(recipe: Recipe, world: World, state: State | None, *, ask: bool) -> E
         kind=recipe.kind.name,
         description=spec.labels.get("org.opencontainers.image.description", ""),
         references=tuple(lock.pushed) if lock else (),
-        digest=_digest(lock),
+        digest=served_digest(lock) if lock else "",
         platforms=tuple(spec.platforms),
         base=str(base.reference) if base else "",
         models=tuple(_models(recipe, lock, _cards(recipe, lock, world) if ask else {})),
@@ -61,15 +62,6 @@ def _entry(recipe: Recipe, world: World, state: State | None, *, ask: bool) -> E
         labels=spec.labels,
         drift=_drift(state),
     )
-
-
-def _digest(lock: Lock | None) -> str:
-    """The digest under which the image is served: that of the index, where there are several platforms."""
-    if lock is None or not lock.images:
-        return ""
-    own = {str(image.manifest.digest) for image in lock.images.values()}
-    pushed = [str(digest) for digest in lock.pushed.values()]
-    return next((digest for digest in pushed if digest in own), pushed[0] if pushed else next(iter(own)))
 
 
 def _models(recipe: Recipe, lock: Lock | None, cards: dict[str, Card]) -> Iterator[Model]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from buildkit.catalogue.entry import Past
 from buildkit.errors import ModelpackError
 from buildkit.lockfile import lock as locks
+from buildkit.lockfile.served import served_digest
 
 MOST = 20
 """Commits of a lock that are looked at, the newest first."""
@@ -39,7 +40,7 @@ def _changes(found: Sequence[Past]) -> Iterator[Past]:
 def _digest(lock: Path, commit: str) -> str:
     with contextlib.suppress(ModelpackError):
         read = locks.parse("\n".join(_git(lock, "show", f"{commit}:./{lock.name}")))
-        return next((str(image.manifest.digest) for image in read.images.values()), "")
+        return served_digest(read)
     return ""
 
 

@@ -23,6 +23,13 @@ def digest_of(recipe: Recipe, lock: Lock) -> Digest | None:
     return Index.write([replace(one, platform=platform) for platform, one in manifests], {}).document.digest
 
 
+def served_digest(lock: Lock) -> str:
+    """The digest under which a lock's names serve its image: that of the index, where there are several platforms."""
+    own = {str(image.manifest.digest) for image in lock.images.values()}
+    pushed = [str(digest) for digest in lock.pushed.values()]
+    return next((digest for digest in pushed if digest in own), next(iter(pushed or own), ""))
+
+
 def current(recipe: Recipe, lock: Lock, world: World) -> dict[str, Digest]:
     """The pushed names that are on the lock's image, in whichever form, sorted; raises RegistryFailed.
 

@@ -38,7 +38,7 @@ class Repository:
         if answer.status == 404:
             answer.drain_conn()
             return None
-        self._expect(answer, (200,), f"reading {self.reference.name}:{name}")
+        self.connection.expect(answer, (200,), f"reading {self.reference.name}:{name}")
         raw = _bounded(answer, self.reference.name)
         document = Document(answer.headers.get("Content-Type", "").partition(";")[0].strip(), raw)
         promised = answer.headers.get("Docker-Content-Digest")
@@ -112,7 +112,7 @@ class Repository:
         headers = {"Range": f"bytes={start}-{start + length - 1}"}
         answer = self.connection.follow(self._path("blobs", descriptor.digest), self._scope, headers)
         try:
-            self._expect(answer, (200, 206), f"reading {descriptor.digest} of {self.reference.name}")
+            self.connection.expect(answer, (200, 206), f"reading {descriptor.digest} of {self.reference.name}")
             if answer.status == 200 and length < descriptor.size:
                 raise NoSpans(f"{self.connection.host} does not serve parts of a layer")
             found = answer.read(length)
@@ -153,7 +153,9 @@ class Repository:
             headers={"Content-Type": document.media_type},
             body=document.raw,
         )
-        self._expect(answer, (200, 201, 202), f"writing the manifest {self.reference.name}{':' if tag else '@'}{name}")
+        self.connection.expect(
+            answer, (200, 201, 202), f"writing the manifest {self.reference.name}{':' if tag else '@'}{name}"
+        )
         answered = answer.headers.get("Docker-Content-Digest", document.digest)
         answer.drain_conn()
         if answered != document.digest:
@@ -177,7 +179,7 @@ class Repository:
         """Deletes a manifest with its tags; raises RegistryFailed where the registry does not let one."""
         scope = (*self._push, f"repository:{self.repository}:delete")
         answer = self.connection.request("DELETE", self._path("manifests", digest), scope)
-        self._expect(answer, (200, 202, 404), f"deleting {digest} of {self.reference.name}")
+        self.connection.expect(answer, (200, 202, 404), f"deleting {digest} of {self.reference.name}")
         answer.drain_conn()
 
     @property
@@ -188,7 +190,7 @@ class Repository:
     def _read(self, descriptor: Descriptor, start: int) -> Iterator[bytes | memoryview]:
         headers = {"Range": f"bytes={start}-"} if start else {}
         answer = self.connection.follow(self._path("blobs", descriptor.digest), self._scope, headers)
-        self._expect(answer, (200, 206), f"reading {descriptor.digest} of {self.reference.name}")
+        self.connection.expect(answer, (200, 206), f"reading {descriptor.digest} of {self.reference.name}")
         skip = start if answer.status == 200 else 0
         try:
             for piece in answer.stream(BLOCK, decode_content=False):
@@ -224,11 +226,6 @@ class Repository:
 
     def _path(self, what: str, name: str) -> str:
         return f"/v2/{self.repository}/{what}/{quote(name, safe=':/')}"
-
-    def _expect(self, answer: Answer, statuses: tuple[int, ...], doing: str) -> None:
-        if answer.status in statuses:
-            return
-        raise self.connection.refusal(answer, doing)
 
 
 def _bounded(answer: Answer, name: str) -> bytes:

@@ -206,6 +206,11 @@ class Connection:
             hint="check that the registry is up and that this machine reaches it, then run the same command again",
         )
 
+    def expect(self, answer: Answer, statuses: tuple[int, ...], doing: str) -> None:
+        """Raises what an answer means whose status is none of these; ``doing`` says what was tried."""
+        if answer.status not in statuses:
+            raise self.refusal(answer, doing)
+
     def refusal(self, answer: Answer, doing: str) -> RegistryFailed:
         """The failure for an answer that was not expected, with the registry's own words and what to do."""
         return refusals.unexpected(self.host, self.profile, answer.status, error_body(answer), doing)

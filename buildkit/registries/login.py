@@ -37,8 +37,7 @@ def verify(connection: Connection) -> bool:
     """
     answer = connection.request("GET", "/v2/", ())
     answer.drain_conn()
-    if answer.status != 200:
-        raise connection.refusal(answer, f"logging in to {connection.host}")
+    connection.expect(answer, (200,), f"logging in to {connection.host}")
     return connection.authority.asked
 
 

@@ -65,7 +65,7 @@ class Upload:
                 f" ({explained(error_body(answer)) or 'answered 404'})",
                 hint=self.connection.profile.create or "the repository must be created first on this registry",
             )
-        self._expect(answer, (202,), "beginning an upload")
+        self.connection.expect(answer, (202,), "beginning an upload")
         return self._location(answer)
 
     def _send(self) -> Digest:
@@ -78,7 +78,7 @@ class Upload:
             headers["Content-Length"] = str(self.blob.size)
         answer = self.connection.once("PATCH", location, self.scope, headers=headers, body=self._pieces())
         self._expect_room(answer)
-        self._expect(answer, (200, 201, 202, 204), f"sending {self.blob.title}")
+        self.connection.expect(answer, (200, 201, 202, 204), f"sending {self.blob.title}")
         self._expect_all()
         self._at(self._location(answer, location))
         digest = self._digest
@@ -95,7 +95,7 @@ class Upload:
         self._expect_room(answer)
         if answer.status in (400, 404):
             raise Lost(f"the registry lost the upload ({explained(error_body(answer)) or answer.status})")
-        self._expect(answer, (200, 201, 202, 204), f"finishing {self.blob.title}")
+        self.connection.expect(answer, (200, 201, 202, 204), f"finishing {self.blob.title}")
         self._expect_all()
         answered = answer.headers.get("Docker-Content-Digest", digest)
         answer.drain_conn()
@@ -164,8 +164,3 @@ class Upload:
         if not location:
             raise RegistryFailed(f"{self.connection.host} opened an upload but did not say where")
         return self.connection.absolute(location)
-
-    def _expect(self, answer: Answer, statuses: tuple[int, ...], doing: str) -> None:
-        if answer.status in statuses:
-            return
-        raise self.connection.refusal(answer, doing)
