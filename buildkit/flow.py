@@ -29,7 +29,7 @@ from buildkit.lockfile.lock import Lock
 from buildkit.lockfile.record import Approve, Approved, Record, recall, refuse_other_layers
 from buildkit.oci.form import Form
 from buildkit.oci.image import Image
-from buildkit.pin import Pins, Source, Unread, proven
+from buildkit.pin import Pins, Source, proven
 from buildkit.plan import Plan
 from buildkit.policy import Policy, asked, pin, read
 from buildkit.recipe import Recipe
@@ -116,7 +116,7 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     previous = locks.read(recipe.lock_path)
     builders = wanted.engine not in ("auto", "embedded") or bool(wanted.builder)
     pins = pin(recipe, previous, world, wanted.policy, builders=builders)
-    if not pins.are_read and not _are_read_on_the_way(recipe, pins, world, wanted):
+    if not pins.are_read and not _are_read_on_the_way(recipe, pins, previous, world, wanted):
         pins = read(recipe, pins, world)
     licenses.check(recipe, pins, world)
     _judge(recipe, pins, world)
@@ -126,20 +126,27 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     engine = choose(wanted.engine, plan, wanted.builder)
     context = _context(recipe, pins, world, keep=not wanted.registries)
     known = previous.layers if previous else {}
-    images = tuple(engine.build(plan, platform, context).knowing(known) for platform in plan.platforms)
+    homes = previous.homes if previous else ()
+    images = tuple(
+        engine.build(plan, platform, context).knowing(known).beside(lambda digest: homes) for platform in plan.platforms
+    )
     if previous and wanted.policy is Policy.LOCKED and engine.name == "embedded":
         refuse_other_layers(images, previous, plan, engine, str(recipe.lock_path))
     return Made(plan, engine, images, _draft(recipe, previous, pins), context)
 
 
-def _unread(recipe: Recipe, wanted: Wanted) -> Unread:
+def _may_list(wanted: Wanted) -> bool:
     own = wanted.engine in ("auto", "embedded") and not wanted.builder
-    return first_reading.unread(recipe) if own and wanted.policy is not Policy.LOCKED else Unread.NONE
+    return own and wanted.policy is not Policy.LOCKED
 
 
-def _are_read_on_the_way(recipe: Recipe, pins: Pins, world: World, wanted: Wanted) -> bool:
-    tags = expand(recipe.spec.tags, recipe.spec.labels, pins)
-    return first_reading.is_one(recipe, planned(recipe, pins), wanted.registries, tags, world)
+def _are_read_on_the_way(recipe: Recipe, pins: Pins, previous: Lock | None, world: World, wanted: Wanted) -> bool:
+    if not first_reading.is_possible(planned(recipe, pins)):
+        return False
+    homes = [world.settings.registry(one).repository(recipe.spec.name) for one in wanted.registries]
+    tags = fixed(expand(recipe.spec.tags, recipe.spec.labels, pins))[:1]
+    names = [replace(home, tag=tag) for home in homes for tag in tags]
+    return first_reading.saves_nothing(recipe, pins, previous, names, world)
 
 
 def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None = None) -> Delivered:
@@ -149,7 +156,7 @@ def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None 
     """
     _refuse_output_in_model(recipe, wanted.output)
     _refuse_wrong_registries(recipe, world, wanted.registries)
-    made = make(recipe, replace(world, unread=_unread(recipe, wanted)), wanted)
+    made = make(recipe, replace(world, lists=_may_list(wanted)), wanted)
     pins = made.drafted.pins
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
         recorder: Recorder = Approved(record, approve) if approve else record
@@ -173,7 +180,8 @@ def push(recipe: Recipe, world: World, *registries: str, form: Form | None = Non
     plan = planned(recipe, previous.pins)
     engine = engine_named(next(iter(previous.images.values())).engine)
     context = _context(recipe, previous.pins, world, keep=True)
-    images = [recall(plan, platform, previous, engine, context) for platform in plan.platforms]
+    recalled = [recall(plan, platform, previous, engine, context) for platform in plan.platforms]
+    images = [image.beside(lambda digest: previous.homes) for image in recalled]
     with Record(recipe, previous, plan, engine) as record:
         wanted = Wanted(also=registries, form=form)
         delivered = deliver(images, going(recipe, previous.pins, wanted), world, record)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from buildkit.errors import InvalidInput, RegistryFailed, SourceFailed
@@ -124,17 +123,6 @@ class Source(Protocol):
         """Whether the file is certainly the pinned one at this moment, so that hashing it again would tell nothing."""
 
 
-class Unread(Enum):
-    """Which large files of a folder may be listed without being read, since their digests would save nothing.
-
-    NONE; NEW: those under whose path this machine read other content; UNKNOWN: all whose digest it does not remember.
-    """
-
-    NONE = "none"
-    NEW = "new"
-    UNKNOWN = "unknown"
-
-
 @runtime_checkable
 class Listing(Source, Protocol):
     """A source that may list files without reading them, and is told what they hash to when they are read."""
@@ -144,6 +132,9 @@ class Listing(Source, Protocol):
 
     def learn(self, file: File, sha256: str) -> None:
         """Takes a file's digest; raises SourceFailed where the file was changed since it was listed."""
+
+    def last(self, path: str) -> str | None:
+        """The sha256 that was read last under a path here, whatever is there now; None where nobody remembers."""
 
 
 class Proof:

@@ -12,7 +12,7 @@ from buildkit.errors import Drifted, InvalidInput, Problem
 from buildkit.events import Said, Warned
 from buildkit.lockfile.lock import Lock
 from buildkit.oci.reference import Platform
-from buildkit.pin import ImagePin, Inventory, Pins, Unread, pin_image
+from buildkit.pin import ImagePin, Inventory, Pins, pin_image
 from buildkit.recipe import Recipe
 from buildkit.spec import FolderRef, SourceRef
 from buildkit.world import World
@@ -120,7 +120,7 @@ def _asked_anew(recipe: Recipe, kept: Pins, world: World, builders: bool) -> Pin
 
 def read(recipe: Recipe, pins: Pins, world: World) -> Pins:
     """The same pins with every file read: a source that only listed some is asked again."""
-    reading = replace(world, unread=Unread.NONE)
+    reading = replace(world, lists=False)
     unread = {key: one for key, one in recipe.spec.sources() if not pins.sources[key].is_read}
     return replace(
         pins, sources={**pins.sources, **{key: _inventory(one, recipe, reading) for key, one in unread.items()}}

@@ -10,7 +10,7 @@ from buildkit.card import Card
 from buildkit.events import Emit
 from buildkit.machine.parallel import Stop
 from buildkit.oci.reference import Reference
-from buildkit.pin import Inventory, Source, Unread
+from buildkit.pin import Inventory, Source
 from buildkit.registries.auth import find
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection
@@ -29,14 +29,14 @@ from buildkit.spec import HuggingFaceRef, SourceRef
 class World:
     """The doors to registries and sources. ``sleep`` takes seconds; ``stop`` ends everything that goes on.
 
-    ``unread``: which of a folder's large files are listed only, and read when they are sent.
+    ``lists``: a folder's large files that were never read here are only listed, and read when they are sent.
     """
 
     settings: Settings
     emit: Emit
     stop: Stop = field(default_factory=Stop)
     sleep: Callable[[float], None] | None = None
-    unread: Unread = Unread.NONE
+    lists: bool = False
     _connections: dict[Reference, Connection] = field(default_factory=dict, repr=False)
 
     def base(self, reference: Reference) -> Repository:
@@ -115,7 +115,7 @@ class World:
             self.settings,
             self.emit,
             keep=keep,
-            unread=self.unread,
+            listing=self.lists,
             pinned=pinned,
             wait=self.sleep or self.stop.wait,
         )

@@ -256,6 +256,51 @@ def test_a_machine_that_read_nothing_before_hashes_first(
     assert not uploads(place.registry), "the registry had the shard already"
 
 
+@pytest.mark.parametrize("with_their_lock", [True, False])
+def test_a_shard_that_another_machine_pushed_is_not_sent_again(
+    place: Place, models: Path, private_home: Path, monkeypatch: pytest.MonkeyPatch, with_their_lock: bool
+) -> None:
+    """A colleague replaced the shard and pushed it: what this machine never read, the registry has all the same."""
+    recipe = place.recipe(model="./models", max_layer_size=1_600_000)
+    place.build(recipe)
+    lock = place.lock.read_bytes()
+    replaced(models / SHARD, os.urandom(len(FILES[SHARD])), 1)
+    monkeypatch.setenv("MODELPACK_CACHE_DIR", str(private_home / "the colleague's"))
+    theirs = place.build(recipe)
+    monkeypatch.setenv("MODELPACK_CACHE_DIR", str(private_home / "cache"))
+    if not with_their_lock:
+        place.lock.write_bytes(lock)
+    place.registry.log.clear()
+    assert place.build(recipe).sealing.digest == theirs.sealing.digest
+    assert not uploads(place.registry), "what the registry has was sent again"
+
+
+def test_what_was_sent_of_a_young_folder_is_not_sent_again(place: Place, models: Path) -> None:
+    """Digests of files that were written a moment ago are not remembered; a run that ends early is gone on with even so."""
+    for path in models.rglob("*"):
+        if path.is_file():
+            path.touch()
+    place.registry.faults.add(Status(403), method="PUT", path="/manifests/")
+    recipe = place.recipe(model="./models", max_layer_size=1_600_000)
+    with pytest.raises(RegistryFailed, match="not logged in"):
+        place.build(recipe)
+    place.registry.faults.clear()
+    place.registry.log.clear()
+    place.build(recipe)
+    assert sum(one.request_bytes for one in place.registry.requests if one.method == "PATCH") < 10_000
+    assert place.model_files() == FILES
+
+
+def test_a_shard_with_the_size_and_times_of_the_old_one_is_found(place: Place, models: Path) -> None:
+    """Tools that set all times to one leave size and time as they were: the old content must not stay in the image."""
+    recipe = place.recipe(model="./models", max_layer_size=1_600_000)
+    place.build(recipe)
+    content = os.urandom(len(FILES[SHARD]))
+    replaced(models / SHARD, content, 0)
+    place.build(recipe)
+    assert place.model_files() == {**FILES, SHARD: content}
+
+
 @pytest.mark.parametrize("at", [0, 600_000, 900_000])
 def test_a_replaced_shard_that_is_cut_arrives_whole(place: Place, models: Path, at: int) -> None:
     """The upload is begun again; the shards that did not change are not touched by it."""

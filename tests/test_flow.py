@@ -320,3 +320,21 @@ def test_what_a_registry_would_refuse_is_refused_before_the_first_byte(place: Pl
         flow.build(recipe, place.world(), flow.Wanted("embedded", registry="ghcr.io/me"))
     assert str(10 * 2**30) in str(raised.value)
     assert not [request for request in place.hub.requests if "/resolve/" in request.path]
+
+
+@pytest.mark.parametrize("known_by", ["the lock", "this machine"])
+def test_layers_of_a_sibling_repository_are_mounted(
+    place: Place, known_by: str, private_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From staging to production within a registry: no byte of the model moves again."""
+    place.build(place.recipe())
+    if known_by == "the lock":
+        monkeypatch.setenv("MODELPACK_CACHE_DIR", str(private_home / "another machine's"))
+        delivered = flow.push(place.recipe(), place.world(), f"{place.registry.address}/production")
+    else:
+        place.lock.unlink()
+        wanted = flow.Wanted("embedded", registry=f"{place.registry.address}/production")
+        delivered = flow.build(place.recipe(), place.world(), wanted)
+    sent = [one for one in place.registry.requests if one.method == "PATCH" and "/production/" in one.path]
+    assert sum(one.request_bytes for one in sent) < 10_000, "layers were sent again"
+    assert place.registry.tags["production/granite"]["v1"] == delivered.sealing.digest

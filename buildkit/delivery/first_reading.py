@@ -1,8 +1,8 @@
 """A build of what nobody has read yet: a folder's large files are read once, on their way, and not once before that.
 
 Where there is no lock, and nothing in the registries that layers could be found by, no digest of a file saves a byte; nor does
-that of a file that was replaced by one which this machine has never read. A layer's bytes need none either, so that it is sent
-before they are known. What is planned from the digests is planned again when they are.
+that of a file that was replaced since this machine pushed it, by content that it has never read. A layer's bytes need none
+either, so that it is sent before they are known. What is planned from the digests is planned again when they are.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from buildkit.build import Context, Engine
 from buildkit.delivery.spread import Recorder
 from buildkit.engines.embedded import Embedded
 from buildkit.errors import RegistryFailed
+from buildkit.lockfile.lock import Lock
 from buildkit.oci.copy import Sealing
 from buildkit.oci.image import Image
 from buildkit.oci.reference import Digest, Reference
-from buildkit.pin import Listing, Pins, Unread, proven
+from buildkit.pin import Inventory, Listing, Pins, proven
 from buildkit.plan import Plan, PlannedLayer
 from buildkit.recipe import Recipe
-from buildkit.tags import fixed
 from buildkit.world import World
 
 
@@ -79,30 +79,38 @@ class FirstReading:
         return image.knowing({layer.blob.key: was.blob.digest for layer, was in pairs if was.blob.digest})
 
 
-def unread(recipe: Recipe) -> Unread:
-    """Which files of a recipe's folders could be read on their way: what is in the lock may be in the registry."""
-    return Unread.NEW if recipe.lock_path.exists() else Unread.UNKNOWN
+def is_possible(plan: Plan) -> bool:
+    """Whether the embedded engine lays down every layer of a plan: its bytes need no digest beforehand."""
+    return not Embedded().lacks(plan) and all(isinstance(layer, PlannedLayer) for layer in plan.layers)
 
 
-def is_one(recipe: Recipe, plan: Plan, registries: Sequence[str], tags: Sequence[str], world: World) -> bool:
-    """Whether the embedded engine lays down every layer, and no registry has an image whose layers these could be.
+def saves_nothing(recipe: Recipe, pins: Pins, lock: Lock | None, names: Sequence[Reference], world: World) -> bool:
+    """Whether no digest of what is unread could save a byte, as far as the lock and what is under these names tell.
 
-    With a lock nothing is unread but what is :attr:`Unread.NEW`.
+    Without a lock nothing may be there that layers could be found by. With one, whoever wrote it must have had what was
+    read here before, and nobody may have pushed since.
     """
-    if Embedded().lacks(plan) or not all(isinstance(layer, PlannedLayer) for layer in plan.layers):
+    if lock is None:
+        return all(_served(world, name) is None for name in names)
+    if not all(_is_of_here(recipe, key, inventory, lock, world) for key, inventory in pins.sources.items()):
         return False
-    if recipe.lock_path.exists():
-        return True
-    homes = [world.settings.registry(one).repository(recipe.spec.name) for one in registries]
-    return not any(_serves(world, home, tag) for home in homes for tag in fixed(tags)[:1])
+    return all(_served(world, name) in (None, lock.pushed.get(str(name))) for name in names)
 
 
-def _serves(world: World, home: Reference, tag: str) -> bool:
-    """Whether a repository has something under a tag. One that does not answer is told of when it is written to."""
+def _is_of_here(recipe: Recipe, key: str, inventory: Inventory, lock: Lock, world: World) -> bool:
+    """Whether of every file that is unread the lock has what was read here before it was replaced, or nothing."""
+    locked = {file.path: file.sha256 for file in lock.pins.sources[key].files} if key in lock.pins.sources else {}
+    unread = [file.path for file in inventory.files if not file.is_read and file.path in locked]
+    source = world.source(dict(recipe.spec.sources())[key], recipe.folder) if unread else None
+    return all(isinstance(source, Listing) and source.last(path) == locked[path] for path in unread)
+
+
+def _served(world: World, name: Reference) -> Digest | None:
+    """What is under a name. A registry that does not answer is told of when it is written to."""
     try:
-        return world.repository(home).digest(tag) is not None
+        return world.repository(name).digest(name.tag or "")
     except RegistryFailed:
-        return False
+        return None
 
 
 def _read(layer: PlannedLayer, learned: Mapping[str, Mapping[str, str]]) -> PlannedLayer:

@@ -121,6 +121,7 @@ class _Push:
         if unknown:
             learned |= self._known.of(unknown)
             self._images = [image.knowing(learned) for image in self._images]
+        self._images = [image.beside(self._known.homes) for image in self._images]
         for one in self._moving:
             self._several.attempt(one.name, partial(self._know_gzips, one))
 
@@ -159,6 +160,10 @@ class _Push:
         placed = place(self._images, self._several, tally.emit, self._world.stop, learned=self._learn)
         self._world.emit(tally.summary(names))
         self._images = list(self._record.placed(placed))
+        own = {one.blob.digest for image in placed for one in image.layers if not one.blob.origin}
+        for digest in filter(None, own):
+            for one in self._moving:
+                self._known.took(digest, one.reference)
         for one in self._moving:
             for tar, gzip in one.gzipped.items():
                 self._known.learn(_gzip_key(tar), gzip.digest)

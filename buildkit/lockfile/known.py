@@ -1,4 +1,4 @@
-"""Digests of layers that this machine has packed once, by what decided their bytes.
+"""Digests of layers that this machine has packed once, by what decided their bytes, and the repositories that took them.
 
 A run that was cut off between its blobs and its manifest goes on from here: what it had sent is recognised and not sent
 again. Nothing depends on it: without it a layer is packed once more.
@@ -13,13 +13,14 @@ from pathlib import Path
 
 from buildkit.errors import InvalidInput
 from buildkit.machine.atomic import AtomicFile
-from buildkit.oci.reference import Digest
+from buildkit.oci.reference import Digest, Reference
 
 _KEPT_SECONDS = 90 * 24 * 3600
+_HOMES_KEPT = 8
 
 
 class KnownLayers:
-    """A folder with a file for each layer: its name is the layer's key, its content the digest."""
+    """A folder with two files for each layer: one named after its key tells its digest, one after its digest who took it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -34,12 +35,31 @@ class KnownLayers:
 
     def learn(self, key: str, digest: Digest) -> None:
         """Remembers a digest; where that cannot be written it is not remembered."""
+        self._write(key, digest)
+
+    def _write(self, key: str, text: str) -> None:
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._prune()
             with AtomicFile(self._folder) as atomic:
-                atomic.file.write(f"{digest}\n".encode())
+                atomic.file.write(f"{text}\n".encode())
                 atomic.keep(self._place(key))
+
+    def homes(self, digest: Digest) -> tuple[Reference, ...]:
+        """The repositories that took a layer from this machine, the newest first."""
+        try:
+            names = self._place(_homes_of(digest)).read_text(encoding="utf-8").split()
+            return tuple(Reference.parse(name) for name in names)
+        except (OSError, InvalidInput, UnicodeDecodeError):
+            return ()
+
+    def took(self, digest: Digest, home: Reference) -> None:
+        """Remembers that a repository took a layer; where that cannot be written it is not remembered."""
+        before = self.homes(digest)
+        if home in before[:1]:
+            return
+        names = [home.name, *(one.name for one in before if one.name != home.name)][:_HOMES_KEPT]
+        self._write(_homes_of(digest), " ".join(names))
 
     def _place(self, key: str) -> Path:
         return self._folder / Digest.of(key.encode()).hex
@@ -47,5 +67,11 @@ class KnownLayers:
     def _prune(self) -> None:
         oldest = time.time() - _KEPT_SECONDS
         for path in self._folder.iterdir():
-            if path.stat().st_mtime < oldest:
-                path.unlink(missing_ok=True)
+            # What another thread is writing is there for a moment under a name of its own.
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+
+
+def _homes_of(digest: Digest) -> str:
+    return f"homes of {digest}"

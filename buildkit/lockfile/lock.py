@@ -73,6 +73,12 @@ class Lock:
         """Every layer whose digest is known, by what decides it."""
         return {layer.key: layer.digest for image in self.images.values() for layer in image.layers}
 
+    @property
+    def homes(self) -> tuple[Reference, ...]:
+        """The repositories that took the image, or one before it."""
+        pushed = map(Reference.parse, self.pushed)
+        return tuple(dict.fromkeys(Reference(one.host, one.repository) for one in pushed))
+
 
 def read(path: Path) -> Lock | None:
     """Reads a lockfile; None where there is none; raises InvalidInput that says what is wrong with a damaged one."""

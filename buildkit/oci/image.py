@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -19,7 +19,8 @@ class Blob:
     """Bytes with a known size that can be opened as a stream; their digest may only be known once they were read.
 
     ``key`` tells blobs apart before their digests are known. ``origin`` is a repository known to hold the blob, from
-    which another repository of the same registry may mount it.
+    which another repository of the same registry may mount it; ``siblings`` are repositories that took it once, and may
+    have it still.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Blob:
     digest: Digest | None = None
     title: str = ""
     origin: Reference | None = None
+    siblings: tuple[Reference, ...] = ()
 
     @classmethod
     def of(cls, data: bytes, media_type: str, title: str = "") -> Blob:
@@ -75,6 +77,10 @@ class Image:
     def knowing(self, digests: Mapping[str, Digest]) -> Image:
         """The same image with the digests of blobs that were learned since, by the blobs' keys."""
         return replace(self, layers=tuple(_knowing(layer, digests) for layer in self.layers))
+
+    def beside(self, homes: Callable[[Digest], Sequence[Reference]]) -> Image:
+        """The same image with the repositories that took its own layers once, by the digests that are known."""
+        return replace(self, layers=tuple(_beside(layer, homes) for layer in self.layers))
 
     def seal(self) -> Sealed:
         """Writes config and manifest. Every layer's digest must be known: ValueError else."""
@@ -127,3 +133,9 @@ class Store(Protocol):
 def _knowing(layer: Layer, digests: Mapping[str, Digest]) -> Layer:
     digest = layer.blob.digest or digests.get(layer.blob.key)
     return replace(layer, blob=replace(layer.blob, digest=digest))
+
+
+def _beside(layer: Layer, homes: Callable[[Digest], Sequence[Reference]]) -> Layer:
+    if layer.blob.origin or layer.blob.digest is None:
+        return layer
+    return replace(layer, blob=replace(layer.blob, siblings=(*layer.blob.siblings, *homes(layer.blob.digest))))

@@ -131,7 +131,7 @@ class Repository:
         if blob.digest:
             if self.has(blob.digest):
                 return Placed(blob.digest, "exists")
-            session = self._mount(blob.digest, blob.origin)
+            session = self._mount(blob.digest, self._sibling(blob))
             if session == "":
                 return Placed(blob.digest, "mounted")
         digest = Upload(self.connection, self._path("blobs", "uploads/"), self._push, blob, moved).run(session)
@@ -204,17 +204,18 @@ class Repository:
         finally:
             answer.close()
 
-    def _mount(self, digest: Digest, origin: Reference | None) -> str | None:
+    def _sibling(self, blob: Blob) -> Reference | None:
+        """Another repository of this registry that has the blob, or had it."""
+        homes = (*([blob.origin] if blob.origin else ()), *blob.siblings)
+        others = (home for home in homes if home.host == self.reference.host and home.repository != self.repository)
+        return next(others, None)
+
+    def _mount(self, digest: Digest, sibling: Reference | None) -> str | None:
         """Mounts a blob of a sibling repository: "" when done, the location of the upload session it became, else None."""
-        if (
-            origin is None
-            or not self.connection.profile.mounts
-            or origin.host != self.reference.host
-            or origin.repository == self.repository
-        ):
+        if sibling is None or not self.connection.profile.mounts:
             return None
-        scope = (*self._push, f"repository:{origin.repository}:pull")
-        where = self._path("blobs", "uploads/") + "?" + urlencode({"mount": digest, "from": origin.repository})
+        scope = (*self._push, f"repository:{sibling.repository}:pull")
+        where = self._path("blobs", "uploads/") + "?" + urlencode({"mount": digest, "from": sibling.repository})
         try:
             answer = self.connection.request("POST", where, scope)
         except RegistryFailed:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from buildkit.events import Emit
 from buildkit.inputs import FilesRef
-from buildkit.pin import Inventory, Source, Unread
+from buildkit.pin import Inventory, Source
 from buildkit.settings import Settings
 from buildkit.sources.patience import Wait, sleep
 from buildkit.spec import FileRef, FolderRef, HuggingFaceRef, ProjectRef, SourceRef, UrlsRef
@@ -20,14 +20,14 @@ def open_source(
     emit: Emit,
     *,
     keep: bool = False,
-    unread: Unread = Unread.NONE,
+    listing: bool = False,
     pinned: Inventory | None = None,
     wait: Wait = sleep,
 ) -> Source:
     """The source that a recipe in ``folder`` names; nothing is asked or read before it is used.
 
-    ``keep`` lets the hub's own library keep what is read in its cache; ``unread`` says which of a folder's large files
-    are left unread until they are sent. ``pinned`` is what an earlier run found: the files of that commit are opened, whatever
+    ``keep`` lets the hub's own library keep what is read in its cache; ``listing`` leaves a folder's large files unread
+    that were never read here, until they are sent. ``pinned`` is what an earlier run found: the files of that commit are opened, whatever
     the revision means by now. ``wait`` sleeps that many seconds, or raises to stop.
     """
     match ref:
@@ -57,7 +57,7 @@ def open_source(
         case FolderRef():
             from buildkit.sources.folder import Folder
 
-            return Folder(folder / ref.path, ref.include, ref.exclude, name=ref.path, emit=emit, unread=unread)
+            return Folder(folder / ref.path, ref.include, ref.exclude, name=ref.path, emit=emit, listing=listing)
         case UrlsRef():
             from buildkit.sources.http import Http
 

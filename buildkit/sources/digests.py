@@ -51,12 +51,17 @@ class DigestCache:
         return kept[1] if kept and kept[0] == identity(file.status) else None
 
     def is_new(self, file: Found) -> bool:
-        """Whether other content was read here under this path, and certainly never what the file holds now.
+        """Whether what the file holds now was certainly never read here under this path.
 
-        Blocks all over the file are compared with the same ones of what was read. Where nothing was, nobody knows.
+        Blocks all over the file are compared with the same ones of what was read.
         """
         seen = self._samples.get(file.path, [])
-        return bool(seen and (sample := _sample(file.place)) and sample not in seen)
+        return not seen or bool((sample := _sample(file.place)) and sample not in seen)
+
+    def last(self, path: str) -> str | None:
+        """The sha256 that was read last under a path and is remembered, whatever is there now; None where none is."""
+        kept = self._known.get(path)
+        return kept[1] if kept else None
 
     def keep(self, hashed: Mapping[str, tuple[Found, str]], present: Iterable[str]) -> None:
         """Remembers these files, and of what was known those that are still ``present``: another recipe may take them.
@@ -120,8 +125,9 @@ def sha256(place: str, moved: Callable[[int], None]) -> str:
 
 
 def identity(status: os.stat_result) -> list[int]:
-    """What tells that a file is still the one that was hashed: size, time and, where the platform has one, inode (it is 0 on some file systems of Windows)."""
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
+    """What tells that a file is still the one that was hashed: size, times and, where the platform has one, inode (it is 0 on some file systems of Windows)."""
+    # The time of the last change of any kind cannot be set: a file that was replaced by one with its size and times is found.
+    return [status.st_size, status.st_mtime_ns, status.st_ino, *([status.st_ctime_ns] if os.name == "posix" else [])]
 
 
 def _sample(place: str) -> str:

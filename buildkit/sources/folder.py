@@ -11,7 +11,7 @@ from pathlib import Path
 
 from buildkit.errors import InvalidInput, SourceFailed
 from buildkit.events import Began, Emit, Ended, Moved, silent
-from buildkit.pin import File, Inventory, Unread
+from buildkit.pin import File, Inventory
 from buildkit.sources import local, walk
 from buildkit.sources.digests import DigestCache, identity, is_large, sha256
 from buildkit.sources.selection import clashes, name_problem, printable, refuse_nothing, selected
@@ -24,8 +24,8 @@ _POLL_SECONDS = 0.2
 class Folder:
     """The files of a folder that a recipe selects. ``name`` is the folder as the recipe writes it.
 
-    ``program``: it holds a program, of which it matters what may be executed, and which may be empty. ``unread``: these are
-    only listed; what they hash to is learned when they are read.
+    ``program``: it holds a program, of which it matters what may be executed, and which may be empty. ``listing``: large files
+    that were certainly never read here are only listed; what they hash to is learned when they are read.
     """
 
     distant = False
@@ -40,7 +40,7 @@ class Folder:
         emit: Emit = silent,
         leave_out: LeaveOut | None = None,
         program: bool = False,
-        unread: Unread = Unread.NONE,
+        listing: bool = False,
     ) -> None:
         self.path = path
         self._leave_out = leave_out
@@ -50,7 +50,7 @@ class Folder:
         self._exclude = exclude
         self._emit = emit
         self._folders: dict[str, bool] = {}
-        self._unread = unread
+        self._listing = listing
         self._lock = threading.Lock()
         self._opened: dict[str, Found] = {}
         self.learned: dict[str, str] = {}
@@ -68,9 +68,11 @@ class Folder:
         return Inventory("folder", self.name, tuple(self._pinned(file, digests.get(file.path, "")) for file in files))
 
     def _may_wait(self, file: Found) -> bool:
-        if self._unread is Unread.NONE or not is_large(file):
-            return False
-        return self._unread is Unread.UNKNOWN or self._digests.is_new(file)
+        return self._listing and is_large(file) and self._digests.is_new(file)
+
+    def last(self, path: str) -> str | None:
+        """What the digests of this folder tell; see :class:`buildkit.pin.Listing`."""
+        return self._digests.last(path)
 
     def learn(self, file: File, sha256: str) -> None:
         """Takes the digest of a file that was read, and remembers it; raises SourceFailed where it changed meanwhile."""
