@@ -13,8 +13,11 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from buildkit import __version__
+from buildkit.errors import InvalidInput
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
@@ -44,8 +47,18 @@ def pool(origin: str, parallel: int = 16) -> urllib3.PoolManager:
 
 
 def trusted() -> ssl.SSLContext:
-    """TLS with verification, against the system's certificates or the bundle that the environment names."""
-    return _trusting(next((os.environ[name] for name in _BUNDLES if os.environ.get(name)), None))
+    """TLS with verification, against the system's certificates or the bundle that the environment names.
+
+    Raises InvalidInput where that is not there or holds no certificate.
+    """
+    named = next((name for name in _BUNDLES if os.environ.get(name)), "")
+    try:
+        return _trusting(os.environ[named] if named else None)
+    except OSError as error:
+        if not named:
+            raise
+        what = "is not there" if isinstance(error, FileNotFoundError) else "holds no certificate that can be read"
+        raise InvalidInput(f"{named} names {os.environ[named]}, which {what}", hint="correct or unset it") from None
 
 
 @lru_cache(maxsize=4)
@@ -76,7 +89,24 @@ def proxy_for(origin: str) -> str | None:
     if is_loopback(host) or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    named = next((name for name in (parts.scheme, "all") if proxies.get(name)), "")
+    return _proxy(named, proxies[named]) if named else None
+
+
+def _proxy(name: str, text: str) -> str:
+    """A proxy as curl would read it, http where nothing else is said; what cannot be used is told without its login."""
+    url = text if "://" in text else f"http://{text}"
+    try:
+        parts = parse_url(url)
+        usable = parts.scheme in ("http", "https") and parts.host
+    except LocationParseError:
+        usable = None
+    if not usable:
+        raise InvalidInput(
+            f"{name.upper()}_PROXY is not the address of an HTTP proxy",
+            hint="write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with what is special in the password as %XX",
+        )
+    return url
 
 
 def is_loopback(host: str) -> bool:

@@ -191,6 +191,26 @@ def manifests_of(document: Document, resolve: Callable[[str], Document | None]) 
     return [Manifest.read(one) for one in found if one]
 
 
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+_PROCESS: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("Env", "Entrypoint", "Cmd"), _is_texts),
+    **dict.fromkeys(("User", "WorkingDir"), _is_text),
+    **dict.fromkeys(("Labels", "ExposedPorts", "Volumes"), _is_mapping),
+}
+"""What of a process is built upon, and whether a value has its type."""
+
+
 @dataclass(frozen=True)
 class ImageConfig:
     """An image's configuration (image-spec config.md): platform, what runs and how, the layers' diff ids, history."""
@@ -204,6 +224,12 @@ class ImageConfig:
         diff_ids = (content.get("rootfs") or {}).get("diff_ids")
         if not isinstance(diff_ids, list):
             raise InvalidInput("the image config names no layers (rootfs.diff_ids)")
+        config = content.get("config") or {}
+        if not isinstance(config, dict):
+            raise InvalidInput("the image config's 'config' is no mapping")
+        wrong = [key for key, fits in _PROCESS.items() if config.get(key) is not None and not fits(config[key])]
+        if wrong:
+            raise InvalidInput(f"the image config has no valid {', '.join(wrong)} (image-spec config.md)")
         return cls(content)
 
     @classmethod

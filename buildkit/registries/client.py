@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 from urllib3.exceptions import HTTPError
 
 from buildkit.errors import RegistryFailed
+from buildkit.machine.answers import REDIRECTS, drain
 from buildkit.oci.image import Blob, Placed
 from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descriptor, Document
 from buildkit.oci.reference import Digest, Reference
@@ -36,7 +37,7 @@ class Repository:
         """The manifest or index under a tag or digest; None where the registry has none. Raises RegistryFailed."""
         answer = self.connection.request("GET", self._path("manifests", name), self._scope, headers={"Accept": _ACCEPT})
         if answer.status == 404:
-            answer.drain_conn()
+            drain(answer)
             return None
         self.connection.expect(answer, (200,), f"reading {self.reference.name}:{name}")
         raw = _bounded(answer, self.reference.name)
@@ -57,7 +58,7 @@ class Repository:
         """
         path = self._path("manifests", name)
         answer = self.connection.request("HEAD", path, self._scope, headers={"Accept": _ACCEPT})
-        answer.drain_conn()
+        drain(answer)
         if answer.status == 404:
             return None
         promised = answer.headers.get("Docker-Content-Digest", "")
@@ -67,10 +68,10 @@ class Repository:
         return document.digest if document else None
 
     def has(self, digest: Digest) -> bool:
-        """Whether the repository holds a blob."""
+        """Whether the repository holds a blob. A registry that keeps blobs elsewhere sends there only for those it has."""
         answer = self.connection.request("HEAD", self._path("blobs", digest), self._scope)
-        answer.drain_conn()
-        return answer.status == 200
+        drain(answer)
+        return answer.status == 200 or answer.status in REDIRECTS
 
     def fetch(self, descriptor: Descriptor) -> Iterator[bytes | memoryview]:
         """Yields a blob, resumed by Range where a connection breaks; raises RegistryFailed where it is not what was named."""
@@ -119,7 +120,7 @@ class Repository:
         except HTTPError as error:
             raise Lost(f"{self.connection.host}: {error}") from None
         finally:
-            answer.close() if answer.status == 200 else answer.drain_conn()
+            answer.close() if answer.status == 200 else drain(answer)
         if len(found) < length:
             raise Lost(f"{length - len(found)} bytes are missing")
         return found
@@ -153,11 +154,15 @@ class Repository:
             headers={"Content-Type": document.media_type},
             body=document.raw,
         )
+        if answer.status in (400, 409) and tag and self.digest(tag) == document.digest:
+            # The answer to a first try was lost, and the registry lets no tag be written twice.
+            drain(answer)
+            return
         self.connection.expect(
             answer, (200, 201, 202), f"writing the manifest {self.reference.name}{':' if tag else '@'}{name}"
         )
         answered = answer.headers.get("Docker-Content-Digest", document.digest)
-        answer.drain_conn()
+        drain(answer)
         if answered != document.digest:
             raise RegistryFailed(f"{self.connection.host} stored {answered} where {document.digest} was sent")
 
@@ -171,7 +176,7 @@ class Repository:
         answer = self.connection.request("GET", self._path("referrers", digest), self._scope)
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         if answer.status != 200 or kind not in INDEXES:
-            answer.drain_conn()
+            drain(answer)
             return None
         return Document(kind, _bounded(answer, self.reference.name))
 
@@ -180,7 +185,7 @@ class Repository:
         scope = (*self._push, f"repository:{self.repository}:delete")
         answer = self.connection.request("DELETE", self._path("manifests", digest), scope)
         self.connection.expect(answer, (200, 202, 404), f"deleting {digest} of {self.reference.name}")
-        answer.drain_conn()
+        drain(answer)
 
     @property
     def _scope(self) -> Scope:
@@ -220,7 +225,7 @@ class Repository:
             answer = self.connection.request("POST", where, scope)
         except RegistryFailed:
             return None
-        answer.drain_conn()
+        drain(answer)
         if answer.status == 201:
             return ""
         return answer.headers.get("Location") if answer.status == 202 else None
@@ -234,7 +239,7 @@ def _bounded(answer: Answer, name: str) -> bytes:
         raw = answer.read(LARGEST_MANIFEST + 1)
     except HTTPError as error:
         raise RegistryFailed(f"the manifest of {name} was cut off ({error})", hint="try again") from None
-    answer.drain_conn()
+    drain(answer)
     if len(raw) > LARGEST_MANIFEST:
         raise RegistryFailed(f"the manifest of {name} is larger than {LARGEST_MANIFEST} bytes")
     return raw

@@ -8,7 +8,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import cast
 from urllib.parse import urljoin, urlsplit
 
@@ -17,6 +16,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLErr
 
 from buildkit.errors import ModelpackError, RegistryFailed
 from buildkit.machine import connections
+from buildkit.machine.answers import REDIRECTS, drain, retry_after
 from buildkit.registries import refusals
 from buildkit.registries.auth import find
 from buildkit.registries.credentials import Credentials
@@ -118,12 +118,12 @@ class Connection:
                     return self.once(method, where, scope, headers=headers, body=body)
                 raise
             if answer.status == 400 and self._is_tls_after_all(url):
-                answer.drain_conn()
+                drain(answer)
                 return self.once(method, where, scope, headers=headers, body=body)
             self._scheme_settled = True
             if answer.status != 401 or not self._ours(url):
                 break
-            answer.drain_conn()
+            drain(answer)
             if not self.authority.challenged(answer.headers.get("WWW-Authenticate", ""), scope, used):
                 raise self.refused(401, scope, b"")
             if not (body is None or isinstance(body, bytes)):
@@ -138,30 +138,35 @@ class Connection:
         """A GET whose redirects are followed, the authorisation staying behind where another origin is named."""
         answer = self.request("GET", where, scope, headers=headers)
         for _ in range(_REDIRECTS):
-            if answer.status not in (301, 302, 303, 307, 308):
+            if answer.status not in REDIRECTS:
                 return answer
-            where = self.absolute(urljoin(self.absolute(where), answer.headers.get("Location", "")))
-            answer.drain_conn()
+            where = self.absolute(answer.headers.get("Location", ""), self.absolute(where))
+            drain(answer)
             answer = self.request("GET", where, scope, headers=headers)
         raise RegistryFailed(f"{self.host} redirects without end")
 
-    def absolute(self, where: str) -> str:
+    def absolute(self, where: str, base: str = "") -> str:
         """A path or ``Location`` as a URL, refused where it leads from a registry to somewhere it should not know.
 
         A private address that the registry is not on itself is refused, and so is plain HTTP where it is not allowed.
+        ``base`` is the URL that a relative one counts from, by default the registry.
         """
-        url = urljoin(self.origin + "/", where)
+        try:
+            url = urljoin(base or self.origin + "/", where)
+            parts = urlsplit(url)
+            netloc = parts.netloc.rpartition("@")[2]
+        except ValueError:
+            url, parts, netloc = " ", urlsplit(""), ""
         if re.search(r"[\x00-\x20\x7f\\]", url):
             # Libraries read such URLs differently: what was checked would not be what is asked.
             raise RegistryFailed(f"{self.host} points to something that is not a URL; that is not followed")
-        parts = urlsplit(url)
         if self._ours(url):
             return url
         if connections.is_internal(parts.hostname or "") and parts.hostname != urlsplit(self.origin).hostname:
-            raise RegistryFailed(f"{self.host} points to the private address {parts.netloc}; that is not followed")
+            raise RegistryFailed(f"{self.host} points to the private address {netloc}; that is not followed")
         if parts.scheme != "https" and not (parts.scheme == "http" and self._plain_http(parts.netloc)):
             raise RegistryFailed(
-                f"{self.host} points to {parts.scheme}://{parts.netloc}, which is not https; that is not followed"
+                f"{self.host} points to {parts.scheme}://{netloc}, which is not https; that is not followed"
             )
         return url
 
@@ -182,7 +187,7 @@ class Connection:
 
         def delete(location: str, scope: Scope) -> None:
             with contextlib.suppress(Lost, ModelpackError):
-                self.once("DELETE", location, scope).drain_conn()
+                drain(self.once("DELETE", location, scope))
             done.release()
 
         sessions = list(self._sessions.items())
@@ -286,10 +291,5 @@ class Connection:
         return url.startswith(self.origin + "/")
 
     def _wait_asked(self, answer: Answer) -> float | None:
-        answer.drain_conn()
-        asked = answer.headers.get("Retry-After", "")
-        if asked.isdigit():
-            return float(asked)
-        with contextlib.suppress(ValueError, TypeError):
-            return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
-        return None
+        drain(answer)
+        return retry_after(answer.headers)

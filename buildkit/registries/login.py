@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit.errors import InvalidInput, ModelpackError
+from buildkit.machine.answers import drain
 from buildkit.machine.atomic import AtomicFile
 from buildkit.registries.auth import server_key
 from buildkit.registries.connection import Connection
@@ -36,7 +37,7 @@ def verify(connection: Connection) -> bool:
     Raises RegistryFailed where it does not take them (distribution-spec, "Determining Support": GET /v2/).
     """
     answer = connection.request("GET", "/v2/", ())
-    answer.drain_conn()
+    drain(answer)
     connection.expect(answer, (200,), f"logging in to {connection.host}")
     return connection.authority.asked
 

@@ -140,11 +140,15 @@ class Authority:
         return self._ask(realm, service, scope, credentials)
 
     def _check(self, realm: str) -> None:
-        parts = urlsplit(realm)
+        try:
+            parts = urlsplit(realm)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme == "https" or (parts.scheme == "http" and self._plain_http(parts.netloc)):
             return
+        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"[:200]
         raise RegistryFailed(
-            f"{self.origin} sends for a token to {realm[:200]!r}, which is not https; no credentials were sent there"
+            f"{self.origin} sends for a token to {where!r}, which is not https; no credentials were sent there"
         )
 
     def _ask(self, realm: str, service: str, scope: Scope, credentials: Credentials | None) -> dict[str, object]:

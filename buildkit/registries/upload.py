@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlencode, urlsplit
 
 from buildkit.errors import ModelpackError, RegistryFailed
+from buildkit.machine.answers import REDIRECTS, drain
 from buildkit.oci.hashed import Hashed, close, hashed
 from buildkit.oci.image import Blob
 from buildkit.oci.reference import Digest
@@ -38,6 +39,7 @@ class Upload:
         self.sent = 0
         self.location: str | None = None
         self._opened: Hashed | None = None
+        self._closing: Digest | None = None
 
     def run(self, session: str | None = None) -> Digest:
         """Sends the blob, in ``session`` where one is open already. Raises RegistryFailed, or what the blob's stream raises."""
@@ -47,6 +49,9 @@ class Upload:
                 session = None
                 return self._send()
             except Lost as lost:
+                if self._closing and self._is_there(self._closing):
+                    self._at(None)
+                    return self._closing
                 self._rewind()
                 self._cancel()
                 if attempt == TRIES - 1:
@@ -86,9 +91,18 @@ class Upload:
         return digest
 
     def _put(self, location: str, digest: Digest, body: Body, size: int) -> Answer:
+        self._closing = digest
         where = location + ("&" if urlsplit(location).query else "?") + urlencode({"digest": digest})
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         return self.connection.once("PUT", where, self.scope, headers=headers, body=body)
+
+    def _is_there(self, digest: Digest) -> bool:
+        """Whether a PUT made the blob real although its answer was lost: asked once, before everything is sent again."""
+        with contextlib.suppress(Lost, ModelpackError):
+            answer = self.connection.once("HEAD", self.where.removesuffix("uploads/") + digest, self.scope)
+            drain(answer)
+            return answer.status == 200 or answer.status in REDIRECTS
+        return False
 
     def _close(self, answer: Answer, digest: Digest) -> None:
         """Takes the answer to the PUT that made the blob real."""
@@ -98,7 +112,7 @@ class Upload:
         self.connection.expect(answer, (200, 201, 202, 204), f"finishing {self.blob.title}")
         self._expect_all()
         answered = answer.headers.get("Docker-Content-Digest", digest)
-        answer.drain_conn()
+        drain(answer)
         if answered != digest:
             raise RegistryFailed(f"{self.connection.host} stored {answered} where {digest} was sent")
         self._at(None)
@@ -155,12 +169,12 @@ class Upload:
     def _cancel(self) -> None:
         if self.location:
             with contextlib.suppress(Lost, ModelpackError):
-                self.connection.once("DELETE", self.location, self.scope).drain_conn()
+                drain(self.connection.once("DELETE", self.location, self.scope))
         self._at(None)
 
     def _location(self, answer: Answer, previous: str = "") -> str:
         location = answer.headers.get("Location") or previous
-        answer.drain_conn()
+        drain(answer)
         if not location:
             raise RegistryFailed(f"{self.connection.host} opened an upload but did not say where")
         return self.connection.absolute(location)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from urllib3.exceptions import HTTPError
 
 from buildkit.errors import SourceFailed
+from buildkit.machine.answers import content_range, etag, number, retry_after
 from buildkit.sources.addresses import Place, origin
-from buildkit.sources.answers import content_range, etag, number, retry_after
 from buildkit.sources.patience import RETRIED, Cut, Patience, Wait
 from buildkit.sources.transfer import Answer, Response, Transport, explained
 

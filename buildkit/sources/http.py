@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from buildkit.errors import SourceFailed
 from buildkit.events import Began, Emit, Ended, Moved, silent
+from buildkit.machine.answers import number, retry_after
 from buildkit.pin import File, Inventory
 from buildkit.sources import ahead
 from buildkit.sources.addresses import Place, origin, shown
-from buildkit.sources.answers import number, retry_after
 from buildkit.sources.download import HINT, Download, Item
 from buildkit.sources.patience import RETRIED, Cut, Patience, Wait, announced, sleep
 from buildkit.sources.transfer import Response, Transport

@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from urllib3.exceptions import DecodeError, HTTPError
 
 from buildkit.errors import SourceFailed
+from buildkit.machine.answers import next_page, retry_after
 from buildkit.sources.addresses import Place, next_hop, shown
-from buildkit.sources.answers import next_page, retry_after
 from buildkit.sources.download import Refused
 from buildkit.sources.patience import RETRIED, Cut, Patience, Wait
 from buildkit.sources.transfer import Answer, Transport, explained
 
 _MOST_PAGES = 5_000
 """Of one listing: a thousand files come with each, so only a hub that sends us in circles needs more."""
-_LARGEST_ANSWER = 64 * 1024 * 1024
+_LARGEST_ANSWER = 16 * 1024 * 1024
+"""Bytes. A page of a listing has some hundred for each of its files."""
 _UNREACHABLE = "check the network, a proxy (HTTPS_PROXY), and 'hub: {endpoint: ...}' in modelpack.yaml"
 _NO_HUB = "check 'hub: {endpoint: ...}' in modelpack.yaml, and that no login page of a network is in between"
 
@@ -35,8 +36,9 @@ class HubApi:
 
     def pages(self, path: str) -> Iterator[object]:
         """The JSON at a path and at every page that follows it; raises SourceFailed."""
-        place = Place(self._transport.home + path)
-        for _ in range(_MOST_PAGES):
+        place, seen = Place(self._transport.home + path), set[str]()
+        while place.url not in seen and len(seen) < _MOST_PAGES:
+            seen.add(place.url)
             document, answer = self._asked(place)
             yield document
             following = next_page(answer.response.headers)
@@ -68,7 +70,7 @@ class HubApi:
                 raise self._refused(response, answer.place)
             content = response.read(_LARGEST_ANSWER + 1, decode_content=True)
         except DecodeError:
-            raise self.unlike_a_hub() from None
+            raise self._unreadable(answer) from None
         except (HTTPError, OSError) as error:
             raise explained(error, answer.place.url) from None
         finally:
@@ -77,5 +79,13 @@ class HubApi:
             raise SourceFailed("the hub answers with more than a listing can be", hint=_NO_HUB)
         try:
             return json.loads(content)
-        except (ValueError, RecursionError):
+        except RecursionError:
             raise self.unlike_a_hub() from None
+        except ValueError:
+            raise self._unreadable(answer) from None
+
+    def _unreadable(self, answer: Answer) -> Cut | SourceFailed:
+        """What says that it is JSON and is none was cut off where nobody told its length; anything else is no hub's."""
+        if answer.response.headers.get("Content-Type", "").startswith("application/json"):
+            return Cut("its answer is no whole JSON")
+        return self.unlike_a_hub()

@@ -16,9 +16,9 @@ import httpx2
 import huggingface_hub
 
 from buildkit.errors import SourceFailed
+from buildkit.machine.answers import retry_after
 from buildkit.machine.connections import CONNECT_SECONDS, READ_SECONDS, is_internal, proxy_for, trusted
 from buildkit.sources.addresses import Origin, origin, shown
-from buildkit.sources.answers import retry_after
 from buildkit.sources.patience import LONGEST_WAIT, RETRIED
 from buildkit.sources.transfer import TLS_HINT
 

@@ -55,7 +55,7 @@ class Hub:
     def locate(self) -> Located:
         """Asks what the revision means; raises SourceFailed or InvalidInput."""
         info = self._info()
-        name, commit = str(info.get("id")), str(info.get("sha"))
+        name, commit = str(info.get("id") or ""), str(info.get("sha") or "")
         if not HUB_REPOSITORY.fullmatch(name) or not _COMMIT.fullmatch(commit):
             raise SourceFailed(
                 f"{shown(self.asked.endpoint)} answers with a name or commit that none can be: "

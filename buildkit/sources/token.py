@@ -46,7 +46,7 @@ def users_token() -> Token | None:
 
     try:
         text = huggingface_hub.get_token()
-    except (OSError, errors.OIDCError) as error:
+    except (OSError, UnicodeDecodeError, errors.OIDCError) as error:
         # What such an error says may quote what it read, so only its kind is told.
         raise SourceFailed(
             f"the Hugging Face token cannot be read ({type(error).__name__})",

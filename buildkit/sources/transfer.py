@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 import urllib3
@@ -21,15 +20,14 @@ from urllib3.exceptions import (
 )
 
 from buildkit.errors import SourceFailed
+from buildkit.machine.answers import REDIRECTS, drain
 from buildkit.machine.connections import CONNECT_SECONDS, READ_SECONDS, is_loopback, pool
 from buildkit.sources.addresses import Origin, Place, next_hop, origin, shown
 from buildkit.sources.patience import Cut
 from buildkit.sources.token import Token
 
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 10
 _PARALLEL = 64
-_DRAINED = 64 * 1024
 TLS_HINT = "if a proxy or your company signs certificates itself, name its CA bundle in SSL_CERT_FILE"
 
 Response = urllib3.BaseHTTPResponse
@@ -67,7 +65,7 @@ class Transport:
             location = response.headers.get("Location")
             if response.status not in REDIRECTS or not location:
                 return Answer(response, place)
-            _drain(response)
+            drain(response)
             check(response.headers)
             place = next_hop(place, location, self.home)
         raise SourceFailed(f"{shown(place.url)} redirects in circles, or more than {_MOST_REDIRECTS} times")
@@ -128,14 +126,6 @@ def close(response: Response) -> None:
     # urllib3 has already released what was read to the end; closing what was not makes a new connection of the old one.
     response.close()
     response.release_conn()
-
-
-def _drain(response: Response) -> None:
-    length = response.headers.get("Content-Length", "")
-    if length.isdigit() and int(length) <= _DRAINED:
-        with suppress(HTTPError, OSError):
-            response.drain_conn()
-    close(response)
 
 
 def _distrusted(error: BaseException) -> bool:

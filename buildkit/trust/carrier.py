@@ -19,6 +19,7 @@ from requests import Response
 from requests.structures import CaseInsensitiveDict
 
 from buildkit.errors import RegistryFailed
+from buildkit.machine.answers import drain
 from buildkit.oci.manifest import Descriptor, Document
 
 if TYPE_CHECKING:
@@ -80,5 +81,5 @@ class _Connected(Registry):  # type: ignore[misc]  # oras has no types
         response.status_code, response.url = answer.status, url
         response.headers = CaseInsensitiveDict(answer.headers)
         response.raw = io.BytesIO(answer.read(_LARGEST_ANSWER))
-        answer.drain_conn()
+        drain(answer)
         return response

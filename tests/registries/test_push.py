@@ -170,7 +170,13 @@ def test_a_fault_that_passes_is_survived(fault: Any, method: str, path: str) -> 
         check_served(registry, digest)
 
 
-@pytest.mark.parametrize(("fault", "method", "path"), [one for one in FAULTS if one[1] != "HEAD"])
+LOST_ANSWER = (Hangup, "PUT", "uploads")
+
+
+@pytest.mark.parametrize(
+    ("fault", "method", "path"),
+    [one for one in FAULTS if one[1] != "HEAD" and (type(one[0]), *one[1:]) != LOST_ANSWER],
+)
 def test_a_fault_that_stays_ends_in_one_error_and_no_tag(fault: Any, method: str, path: str) -> None:
     """What cannot be pushed must end, explained, with nothing tagged."""
     with Registry() as registry:
@@ -180,6 +186,54 @@ def test_a_fault_that_stays_ends_in_one_error_and_no_tag(fault: Any, method: str
         assert registry.address.partition(":")[0] in str(raised.value) or "127.0.0.1" in str(raised.value)
         if "manifests" not in path:
             assert registry.tags.get("models/granite", {}) == {}
+
+
+@pytest.mark.parametrize("times", [1, None])
+def test_a_blob_that_landed_is_not_sent_again_because_its_answer_was_lost(times: int | None) -> None:
+    """A line that breaks in the last moment must not cost another hour: the registry knows what it has."""
+    with Registry() as registry:
+        registry.faults.add(Hangup(), method="PUT", path="uploads", times=times)
+        check_served(registry, push(registry, image(1)), 1)
+        sent = [one.request_bytes for one in registry.requests if one.method == "PATCH"]
+        assert sum(sent) < 2 * SIZE, "the layer was sent twice"
+
+
+def test_a_registry_that_keeps_blobs_elsewhere_has_them() -> None:
+    """With storage in the cloud, registries redirect a HEAD as they do a GET, and only for what they have."""
+    with Registry() as registry:
+        push(registry)
+        registry.log.clear()
+        registry.faults.add(
+            Status(307, {"Location": "https://storage.example/blob?signature=x"}), method="HEAD", times=None
+        )
+        push(registry, image(known=True))
+        assert not [one for one in registry.requests if one.method in ("POST", "PATCH")], "a layer was sent again"
+
+
+def test_a_tag_that_was_written_before_its_answer_was_lost_is_written() -> None:
+    """Where tags are immutable the second try is refused, although the first one did all that was asked."""
+    with Registry() as registry:
+        registry.faults.add(Status(409), method="PUT", path="/manifests/v1", skip=1, times=None)
+        registry.faults.add(Hangup(), method="PUT", path="/manifests/v1", times=1)
+        check_served(registry, push(registry))
+
+
+@pytest.mark.parametrize("asked", ["\u00b2", "Fri, 31 Dec 99999999999 23:59:59 GMT", "soon", "-1", ""])
+def test_a_wait_that_makes_no_sense_is_none(asked: str) -> None:
+    """A proxy's broken header must not look like a fault of ours."""
+    with Registry() as registry:
+        registry.faults.add(Status(503, {"Retry-After": asked}), method="POST", times=1)
+        check_served(registry, push(registry, image(1)), 1)
+
+
+@pytest.mark.parametrize("location", ["http://[evil/x", "//[::1/x", "http://u:SECRET@10.0.0.1/x"])
+def test_a_location_that_is_no_url_is_an_explained_failure(location: str) -> None:
+    """And what it holds of a login is not repeated."""
+    with Registry() as registry:
+        registry.faults.add(Status(202, {"Location": location}), method="POST", times=None)
+        with pytest.raises(RegistryFailed) as raised:
+            push(registry, image(1))
+        assert "not followed" in str(raised.value) and "SECRET" not in str(raised.value)
 
 
 def test_retry_after_is_heeded() -> None:

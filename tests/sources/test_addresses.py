@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildkit.errors import SourceFailed
+from buildkit.machine.answers import Part, content_range, next_page, number, retry_after
 from buildkit.machine.connections import is_internal
 from buildkit.sources.addresses import Place, next_hop, origin, shown
-from buildkit.sources.answers import Part, content_range, next_page, number, retry_after
 
 HUB = "https://huggingface.co"
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import huggingface_hub
 import pytest
 
-from buildkit.errors import SourceFailed
+from buildkit.errors import InvalidInput, SourceFailed
 from buildkit.inputs import Download, HuggingFaceRef
+from buildkit.machine.connections import pool, proxy_for
 from buildkit.pin import File, Inventory
 from buildkit.sources.cached import CachedHuggingFace
 from buildkit.sources.http import Http
@@ -120,3 +122,46 @@ def test_loopback_is_never_asked_for_through_a_proxy(
         for way in ("stream", "library", "url"):
             ways(secure.url)[way]()
         assert proxy.log.requests == ()
+
+
+def test_a_proxy_without_a_scheme_is_one_as_for_curl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the world's profiles write it so."""
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
+    assert proxy_for("https://hub.example") == "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "socks5://proxy.example:1080",
+        "socks5h://proxy.example",
+        "http://user:se#SECRET@proxy.example",
+        "proxy.example:SECRET",
+        "http://",
+        "http://[proxy",
+    ],
+)
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_a_proxy_that_cannot_be_used_is_told_by_its_variable(
+    name: str, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not by its value, which may hold a password."""
+    monkeypatch.setenv(name, proxy)
+    with pytest.raises(InvalidInput) as raised:
+        pool("https://hub.example")
+    assert name in str(raised.value) and "SECRET" not in str(raised.value) and "se#" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_a_bundle_that_is_none_is_named(
+    name: str, content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a slip in a path looks like a network that is down."""
+    bundle = tmp_path / "bundle.pem"
+    if content is not None:
+        bundle.write_bytes(content)
+    monkeypatch.setenv(name, str(bundle))
+    with pytest.raises(InvalidInput) as raised:
+        pool("https://hub.example")
+    assert name in str(raised.value) and str(bundle) in str(raised.value) and raised.value.hint

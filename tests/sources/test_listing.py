@@ -222,9 +222,26 @@ def test_a_listing_without_end_is_an_explained_failure(model: Model, monkeypatch
     from buildkit.sources import hub_api
 
     monkeypatch.setattr(hub_api, "_MOST_PAGES", 20)
+    for number in range(30):
+        link = {"Link": f'<{model.hub.endpoint}/api/models/{NAME}/tree/main?cursor={number}>; rel="next"'}
+        model.hub.faults.add(Status(200, {"Content-Type": "application/json", **link}, b"[]"), path=TREE, times=1)
+    assert "without end" in str(failure(model.source().inventory))
+
+
+def test_a_page_that_follows_itself_is_asked_once(model: Model) -> None:
+    """Five thousand requests for one page would fill the memory and anger the hub."""
     link = {"Link": f'<{model.hub.endpoint}/api/models/{NAME}/tree/main?cursor=1>; rel="next"'}
     model.hub.faults.add(Status(200, {"Content-Type": "application/json", **link}, b"[]"), path=TREE, times=None)
     assert "without end" in str(failure(model.source().inventory))
+    assert len(model.hub.requests) <= 4
+
+
+@pytest.mark.parametrize("where", ["/api/models", TREE])
+def test_an_answer_that_was_cut_where_nobody_told_its_length_is_asked_for_again(model: Model, where: str) -> None:
+    """A proxy that closes connections early must not be taken for a login page."""
+    half = Status(200, {"Content-Type": "application/json"}, b'[{"type": "file", "pa')
+    model.hub.faults.add(half, path=where, times=2)
+    assert len(model.source().inventory().files) == 2
 
 
 def listed(model: Model, *entries: Mapping[str, object]) -> Model:

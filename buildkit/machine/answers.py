@@ -1,4 +1,4 @@
-"""What a server's answer says: how large the file is, which part of it this is, how long to wait."""
+"""What a server's answer says: how large the file is, which part of it this is, how long to wait; and being done with it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_DRAINED = 64 * 1024
 _CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.ASCII)
 _RATE_LIMIT = re.compile(r";\s*t\s*=\s*(\d{1,9})", re.ASCII)
 _LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w*-]+\s*(?:=\s*(?:"[^"]*"|[^\s",;]+))?)*)')
@@ -62,6 +67,19 @@ def etag(headers: Mapping[str, str]) -> str:
     """The strong ETag, or nothing: a weak one does not promise the same bytes (RFC 9110 8.8.1)."""
     text = headers.get("ETag", "").strip()
     return text if text.startswith('"') else ""
+
+
+def drain(answer: BaseHTTPResponse) -> None:
+    """Reads the rest of an answer, so that its connection can be used again, and closes one that is long or endless."""
+    try:
+        left = answer.length_remaining
+        if left is None or left <= _DRAINED:
+            answer.read(_DRAINED, decode_content=False)
+    except (HTTPError, OSError):
+        pass
+    # What was read to its end was released already; closing it does nothing more.
+    answer.close()
+    answer.release_conn()
 
 
 def _until(date: str, server_date: str) -> float | None:
