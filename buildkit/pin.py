@@ -122,6 +122,9 @@ class Source(Protocol):
     def vouches(self, file: File) -> bool:
         """Whether the file is certainly the pinned one at this moment, so that hashing it again would tell nothing."""
 
+    def remedy(self, file: File) -> str:
+        """What to do where the file turned out not to be the pinned one."""
+
 
 @runtime_checkable
 class Listing(Source, Protocol):
@@ -184,7 +187,7 @@ def _until_checked(source: Source, file: File, proof: Proof | None) -> Iterator[
     elif proof.found != proof.expected:
         raise SourceFailed(
             f"{file.path} is not the file that was pinned: it hashes to {proof.found}, and {proof.expected} was expected",
-            hint="if the change is meant, build again (a folder) or take it with --upgrade (a hub, a URL); nothing was tagged",
+            hint=f"{source.remedy(file)}; nothing was tagged",
         )
 
 

@@ -198,6 +198,20 @@ def test_a_registry_that_is_down_is_one_error(place: Place) -> None:
     assert place.lock.read_bytes() == before
 
 
+def test_a_folder_that_takes_no_lock_ends_a_push_before_its_first_byte(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After hours of sending nobody wants to hear that the result could not be written down."""
+
+    def full(prefix: str, dir: Path) -> tuple[int, str]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("buildkit.machine.atomic.tempfile.mkstemp", full)
+    with pytest.raises(ModelpackError, match=r"recipe\.lock cannot be written"):
+        place.build(place.recipe())
+    assert not uploads(place.registry)
+
+
 def test_a_read_only_lock_ends_a_push_before_its_tag(place: Place) -> None:
     """What cannot be locked must not be published."""
     flow.lock(place.recipe(), place.world(), Policy.KEEP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from buildkit.delivery.push import Delivered, deliver
 from buildkit.delivery.shard import Shard, forget, mark, marked, share
+from buildkit.delivery.tally import Tally, forecast
 from buildkit.engines.embedded import Embedded
 from buildkit.errors import InvalidInput, Problem
 from buildkit.events import Said
@@ -35,7 +36,10 @@ def push_shard(recipe: Recipe, world: World, wanted: Wanted, shard: Shard) -> li
     def learned(key: str, digest: Digest) -> None:
         mark(store, by_key[key], digest)
 
-    put_all([layer.blob for layer in layers], store, world.emit, world.stop, learned=learned)
+    world.emit(forecast(store.reference.name, layers))
+    tally = Tally(world.emit)
+    put_all([layer.blob for layer in layers], store, tally.emit, world.stop, learned=learned)
+    world.emit(tally.summary(store.reference.name))
     return layers
 
 

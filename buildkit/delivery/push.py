@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from buildkit.delivery.destination import Wish, open_destinations
@@ -53,6 +55,11 @@ def export(
     images: Sequence[Image], output: Output, wish: Wish, world: World, settle: Settle = lambda images: images
 ) -> Delivered:
     """Writes the images into a layout folder or an archive."""
+    with _told_of_room(output):
+        return _exported(images, output, wish, world, settle)
+
+
+def _exported(images: Sequence[Image], output: Output, wish: Wish, world: World, settle: Settle) -> Delivered:
     if output.form == "oci":
         return _stored(images, Layout(output.path), wish, world, settle)
     if output.form == "docker-archive" and len(images) > 1:
@@ -64,6 +71,18 @@ def export(
     finally:
         archive.discard()
     return delivered
+
+
+@contextmanager
+def _told_of_room(output: Output) -> Iterator[None]:
+    """A full disk, told with the place that is full: what the system says of it names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        hint = "make room there, or write the image to another disk"
+        raise InvalidInput(f"the disk has no room for {output.path}", hint=hint) from None
 
 
 def _stored(

@@ -155,7 +155,7 @@ class _Push:
 
     def _place(self) -> None:
         names = ", ".join(one.name for one in self._moving)
-        self._world.emit(forecast(names, self._images))
+        self._world.emit(forecast(names, [layer for image in self._images for layer in image.layers]))
         tally = Tally(self._world.emit)
         placed = place(self._images, self._several, tally.emit, self._world.stop, learned=self._learn)
         self._world.emit(tally.summary(names))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from buildkit.amounts import human
 from buildkit.events import Began, Emit, Ended, Event, Forecast, Summary
-from buildkit.oci.image import Image, Layer
+from buildkit.oci.image import Layer
 
 MEMORY = 150_000_000
 """Bytes. What the benchmarks hold the embedded engine to, however large the model is."""
 
 
-def forecast(name: str, images: Sequence[Image]) -> Forecast:
-    """How much is read and sent at most, and how much is known and only looked for."""
-    layers = {layer.blob.key: layer for image in images for layer in image.layers}
+def forecast(name: str, listed: Iterable[Layer]) -> Forecast:
+    """How much of these layers is read and sent at most, and how much is known and only looked for."""
+    layers = {layer.blob.key: layer for layer in listed}
     new = [layer for layer in layers.values() if layer.blob.digest is None]
     known = [layer for layer in layers.values() if layer.blob.digest is not None]
     parts = []
@@ -27,7 +27,7 @@ def forecast(name: str, images: Sequence[Image]) -> Forecast:
     if known:
         parts.append(f"{_layers(known)} with known digests, sent only where missing")
     text = f"{name}: " + "; ".join(parts or ["nothing to send but the manifest"])
-    return Forecast(name, text, _size(new), _size(known), MEMORY if new else 0, 0)
+    return Forecast(name, text, _size(new), _size(known), MEMORY if layers else 0, 0)
 
 
 class Tally:

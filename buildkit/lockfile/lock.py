@@ -152,6 +152,8 @@ def _document(text: str, name: str) -> dict[str, Any]:
 
 
 _MOST = 20
+_ROOM = 64 * 1024
+"""Bytes. As much as a lock of some hundred files has."""
 """Problems of a damaged lock that are told one by one."""
 _MARKS = ("<<<<<<<", ">>>>>>>", "|||||||")
 _MERGED = (
@@ -236,9 +238,19 @@ class Staged:
 
 
 def check_writable(path: Path) -> None:
-    """Raises InvalidInput where a lockfile is marked read-only: also for root, whom the system would let write."""
+    """Raises InvalidInput where a lockfile cannot be written: its folder takes no file, or it is marked read-only.
+
+    The mark counts also for root, whom the system would let write.
+    """
     if path.is_file() and not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
         raise InvalidInput(f"{path} is read-only and would have to change", hint="make it writable; nothing was tagged")
+    try:
+        with AtomicFile(path.resolve().parent, _staged(path)) as tried:
+            tried.file.write(bytes(_ROOM))
+            tried.flush()
+    except OSError as error:
+        hint = "make room there, or make the folder writable; nothing was tagged"
+        raise InvalidInput(f"{path} cannot be written: {error.strerror}", hint=hint) from None
 
 
 def write(path: Path, lock: Lock) -> None:

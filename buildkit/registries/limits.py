@@ -45,14 +45,12 @@ def _problems(image: Image, profile: Profile, form: Form) -> Iterator[Problem]:
         size = stored_size(layer.blob.size) if becomes_gzip else layer.blob.size
         if limit is not None and size > limit:
             what = f"the layer has {size} bytes; at most {limit} are taken ({profile.source})"
-            yield Problem(
-                layer.blob.title, what, "use 'layers: per-file'; a single file this large needs another registry"
-            )
+            hint = f"write 'max_layer_size: {limit}'; a single file this large needs another registry"
+            yield Problem(layer.blob.title, what, hint)
     if len(image.layers) > profile.most_layers:
         what = f"{len(image.layers)} layers; container runtimes take at most {profile.most_layers}"
-        yield Problem(
-            str(image.platform), what, "use 'layers: squashed', or set max_layer_size so that files share layers"
-        )
+        hint = "use 'layers: squashed', with a max_layer_size where one layer would be too large"
+        yield Problem(str(image.platform), what, hint)
     estimated = len(image.layers) * _DESCRIPTOR_BYTES
     if estimated > profile.largest_manifest:
         what = f"a manifest of about {estimated} bytes; registries take at most {profile.largest_manifest}"

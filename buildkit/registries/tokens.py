@@ -146,7 +146,7 @@ class Authority:
             parts = urlsplit("")
         if parts.scheme == "https" or (parts.scheme == "http" and self._plain_http(parts.netloc)):
             return
-        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"[:200]
+        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"[:200] if parts.netloc else "no URL"
         raise RegistryFailed(
             f"{self.origin} sends for a token to {where!r}, which is not https; no credentials were sent there"
         )

@@ -32,6 +32,10 @@ class CachedHuggingFace:
         """Never: what comes over a line, or lies where others write, is proven."""
         return False
 
+    def remedy(self, file: File) -> str:
+        """What to do where the file turned out not to be the pinned one."""
+        return self._hub.remedy(file)
+
     def inventory(self) -> Inventory:
         """What the repository holds; see :meth:`HuggingFace.inventory`."""
         return self._hub.inventory()

@@ -110,6 +110,10 @@ class Folder:
         except OSError:
             return False
 
+    def remedy(self, file: File) -> str:
+        """What to do where the file turned out not to be the pinned one."""
+        return "if the change is meant, build again"
+
     @cached_property
     def _digests(self) -> DigestCache:
         return DigestCache(self.path)

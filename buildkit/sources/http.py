@@ -34,6 +34,10 @@ class Http:
         """Never: what comes over a line, or lies where others write, is proven."""
         return False
 
+    def remedy(self, file: File) -> str:
+        """What to do where the file turned out not to be the pinned one."""
+        return "if the change is meant, take it with --upgrade"
+
     def inventory(self) -> Inventory:
         """Reads every file once to learn its size and sha256, but for those whose sha256 the recipe gives.
 

@@ -60,6 +60,13 @@ class HuggingFace:
         """Never: what comes over a line, or lies where others write, is proven."""
         return False
 
+    def remedy(self, file: File) -> str:
+        """What to do where the file turned out not to be the pinned one."""
+        found = self.cached(file)
+        if found:
+            return f"it was read from the cache of the hub's library, where it is damaged: delete {found.resolve()}"
+        return "run it again; if it goes on, the hub or a proxy on the way gives something else than the hub lists"
+
     def inventory(self) -> Inventory:
         """Asks for the revision's commit and its files; raises SourceFailed, and InvalidInput where nothing is selected.
 

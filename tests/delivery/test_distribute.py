@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from buildkit import flow
 from buildkit.delivery import distribute
 from buildkit.delivery.shard import Shard, share
 from buildkit.errors import InvalidInput
+from buildkit.events import Event, Forecast, Summary
 from buildkit.policy import Policy
 from tests.place import Place, uploads
 
@@ -99,6 +101,20 @@ def test_shares_are_all_layers_and_none_twice(place: Place) -> None:
     for count in (1, 2, 5):
         shares = [share(layers, Shard(index, count)) for index in range(count)]
         assert sorted(layer.blob.key for one in shares for layer in one) == sorted(layer.blob.key for layer in layers)
+
+
+def test_a_shard_says_what_it_will_send_and_what_it_did(place: Place) -> None:
+    """A pod of a job that runs for an hour is watched by its log alone."""
+    recipe = place.recipe(layers="per-file")
+    flow.lock(recipe, place.world(), Policy.KEEP)
+    events: list[Event] = []
+    world = replace(place.world(), emit=events.append)
+    wanted = flow.Wanted("embedded", registry=f"{place.registry.address}/models")
+    layers = distribute.push_shard(recipe, world, wanted, Shard(0, 1))
+    (before,) = [one for one in events if isinstance(one, Forecast)]
+    (after,) = [one for one in events if isinstance(one, Summary)]
+    own = sum(layer.blob.size for layer in layers if layer.blob.digest is None)
+    assert (before.unknown, after.outcomes["sent"]) == (own, own) and own > 0
 
 
 def test_the_shipped_job_is_an_indexed_job() -> None:

@@ -92,7 +92,9 @@ def test_damage_in_the_cache_is_found(model: Model) -> None:
         )
     )
     path.write_bytes(bytes(file.size))
-    assert file.git_oid in str(failure(lambda: list(proven(source, file))))
+    error = failure(lambda: list(proven(source, file)))
+    assert file.git_oid in str(error)
+    assert f"delete {path.resolve()}" in error.hint, "nothing else would ever mend it"
 
 
 @pytest.mark.parametrize("path", PATHS)
