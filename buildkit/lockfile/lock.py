@@ -247,7 +247,7 @@ def check_writable(path: Path) -> None:
     try:
         with AtomicFile(path.resolve().parent, _staged(path)) as tried:
             tried.file.write(bytes(_ROOM))
-            tried.flush()
+            tried.file.flush()
     except OSError as error:
         hint = "make room there, or make the folder writable; nothing was tagged"
         raise InvalidInput(f"{path} cannot be written: {error.strerror}", hint=hint) from None
