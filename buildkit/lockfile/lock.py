@@ -152,9 +152,9 @@ def _document(text: str, name: str) -> dict[str, Any]:
 
 
 _MOST = 20
+"""Problems of a damaged lock that are told one by one."""
 _ROOM = 64 * 1024
 """Bytes. As much as a lock of some hundred files has."""
-"""Problems of a damaged lock that are told one by one."""
 _MARKS = ("<<<<<<<", ">>>>>>>", "|||||||")
 _MERGED = (
     "take one side whole (git checkout --ours LOCK, or --theirs LOCK) and run 'modelpack lock RECIPE': what"
@@ -216,8 +216,7 @@ class Staged:
             self._atomic.flush()
         except OSError as error:
             self.__exit__()
-            hint = "make room there, or make the folder writable; nothing was tagged"
-            raise InvalidInput(f"{path} cannot be written: {error.strerror}", hint=hint) from None
+            raise _unwritable(path, error) from None
 
     def __enter__(self) -> Staged:
         return self
@@ -249,8 +248,12 @@ def check_writable(path: Path) -> None:
             tried.file.write(bytes(_ROOM))
             tried.file.flush()
     except OSError as error:
-        hint = "make room there, or make the folder writable; nothing was tagged"
-        raise InvalidInput(f"{path} cannot be written: {error.strerror}", hint=hint) from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> InvalidInput:
+    hint = "make room there, or make the folder writable; nothing was tagged"
+    return InvalidInput(f"{path} cannot be written: {error.strerror}", hint=hint)
 
 
 def write(path: Path, lock: Lock) -> None:

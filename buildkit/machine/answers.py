@@ -69,6 +69,12 @@ def etag(headers: Mapping[str, str]) -> str:
     return text if text.startswith('"') else ""
 
 
+def is_there(answer: BaseHTTPResponse) -> bool:
+    """What a HEAD says of a blob, done with the answer: a registry that keeps blobs elsewhere sends there only for those it has."""
+    drain(answer)
+    return answer.status == 200 or answer.status in REDIRECTS
+
+
 def drain(answer: BaseHTTPResponse) -> None:
     """Reads the rest of an answer, so that its connection can be used again, and closes one that is long or endless."""
     try:

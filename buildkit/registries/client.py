@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from urllib3.exceptions import HTTPError
 
 from buildkit.errors import RegistryFailed
-from buildkit.machine.answers import REDIRECTS, drain
+from buildkit.machine.answers import drain, is_there
 from buildkit.oci.image import Blob, Placed
 from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descriptor, Document
 from buildkit.oci.reference import Digest, Reference
@@ -68,10 +68,8 @@ class Repository:
         return document.digest if document else None
 
     def has(self, digest: Digest) -> bool:
-        """Whether the repository holds a blob. A registry that keeps blobs elsewhere sends there only for those it has."""
-        answer = self.connection.request("HEAD", self._path("blobs", digest), self._scope)
-        drain(answer)
-        return answer.status == 200 or answer.status in REDIRECTS
+        """Whether the repository holds a blob."""
+        return is_there(self.connection.request("HEAD", self._path("blobs", digest), self._scope))
 
     def fetch(self, descriptor: Descriptor) -> Iterator[bytes | memoryview]:
         """Yields a blob, resumed by Range where a connection breaks; raises RegistryFailed where it is not what was named."""

@@ -155,10 +155,11 @@ class Connection:
             url = urljoin(base or self.origin + "/", where)
             parts = urlsplit(url)
             netloc = parts.netloc.rpartition("@")[2]
-        except ValueError:
-            url, parts, netloc = " ", urlsplit(""), ""
-        if re.search(r"[\x00-\x20\x7f\\]", url):
             # Libraries read such URLs differently: what was checked would not be what is asked.
+            is_one = not re.search(r"[\x00-\x20\x7f\\]", url)
+        except ValueError:
+            is_one = False
+        if not is_one:
             raise RegistryFailed(f"{self.host} points to something that is not a URL; that is not followed")
         if self._ours(url):
             return url

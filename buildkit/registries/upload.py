@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlencode, urlsplit
 
 from buildkit.errors import ModelpackError, RegistryFailed
-from buildkit.machine.answers import REDIRECTS, drain
+from buildkit.machine.answers import drain, is_there
 from buildkit.oci.hashed import Hashed, close, hashed
 from buildkit.oci.image import Blob
 from buildkit.oci.reference import Digest
@@ -99,9 +99,7 @@ class Upload:
     def _is_there(self, digest: Digest) -> bool:
         """Whether a PUT made the blob real although its answer was lost: asked once, before everything is sent again."""
         with contextlib.suppress(Lost, ModelpackError):
-            answer = self.connection.once("HEAD", self.where.removesuffix("uploads/") + digest, self.scope)
-            drain(answer)
-            return answer.status == 200 or answer.status in REDIRECTS
+            return is_there(self.connection.once("HEAD", self.where.removesuffix("uploads/") + digest, self.scope))
         return False
 
     def _close(self, answer: Answer, digest: Digest) -> None:

@@ -27,8 +27,8 @@ def open_source(
     """The source that a recipe in ``folder`` names; nothing is asked or read before it is used.
 
     ``keep`` lets the hub's own library keep what is read in its cache; ``listing`` leaves a folder's large files unread
-    that were never read here, until they are sent. ``pinned`` is what an earlier run found: the files of that commit are opened, whatever
-    the revision means by now. ``wait`` sleeps that many seconds, or raises to stop.
+    that were never read here, until they are sent. ``pinned`` is what an earlier run found: the files of that commit are
+    opened, whatever the revision means by now. ``wait`` sleeps that many seconds, or raises to stop.
     """
     match ref:
         case HuggingFaceRef():
