@@ -159,8 +159,11 @@ USER 1001
 
 
 def _clean() -> dict[str, str]:
-    """The environment without proxies and without what would lead modelpack or the hub's library elsewhere."""
-    led = ("HF_", "HUGGING", "MODELPACK_", "REGISTRY_", "JOB_COMPLETION", "DOCKER_")
+    """The environment without proxies and without what would lead modelpack or the hub's library elsewhere.
+
+    Modules are compiled once, as an installer does it: where Python may not keep them, every start compiles them again.
+    """
+    led = ("HF_", "HUGGING", "MODELPACK_", "REGISTRY_", "JOB_COMPLETION", "DOCKER_", "PYTHONDONTWRITEBYTECODE")
     kept = {
         key: value
         for key, value in os.environ.items()

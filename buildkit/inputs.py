@@ -87,7 +87,8 @@ Patterns = tuple[
 class Part(BaseModel):
     """A piece of a recipe: frozen, and without keys that nobody reads."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Of the many kinds and targets one recipe names few: what it does not name is never built.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Selection(Part):

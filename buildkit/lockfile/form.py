@@ -19,7 +19,8 @@ Size = Annotated[int, Field(ge=0)]
 
 
 class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    # Built when the whole is: each part is a part of one schema, and is not validated alone.
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class InputsForm(_Form):
