@@ -94,10 +94,15 @@ class ImagePin:
 
 @dataclass(frozen=True)
 class Pins:
-    """What every input of a recipe means now, by the input's key in the recipe (``base``, ``model``)."""
+    """What every input of a recipe means now, by the input's key in the recipe (``base``, ``model``).
+
+    ``max_layer_size`` is the limit in bytes of the registry that the layers were laid out for, where they have to be split
+    for it: pinned like an input, so that the same lock gives the same image to every registry.
+    """
 
     images: Mapping[str, ImagePin] = field(default_factory=dict)
     sources: Mapping[str, Inventory] = field(default_factory=dict)
+    max_layer_size: int | None = None
 
     @property
     def are_read(self) -> bool:

@@ -40,8 +40,14 @@ def asked(recipe: Recipe) -> dict[str, Any]:
 def pin(recipe: Recipe, lock: Lock | None, world: World, policy: Policy, builders: bool) -> Pins:
     """Pins every input of a recipe; ``builders`` says whether images that only a Containerfile build needs are wanted.
 
-    Raises Drifted under LOCKED, and what the hub, the registries and the sources raise.
+    The limit that layers were split for stays, but under UPGRADE. Raises Drifted under LOCKED, and what the hub, the
+    registries and the sources raise.
     """
+    kept = lock.pins.max_layer_size if lock and policy is not Policy.UPGRADE else None
+    return replace(_inputs(recipe, lock, world, policy, builders), max_layer_size=kept)
+
+
+def _inputs(recipe: Recipe, lock: Lock | None, world: World, policy: Policy, builders: bool) -> Pins:
     if policy is Policy.LOCKED and lock is None:
         raise InvalidInput(
             f"{recipe.lock_path} is not there, so nothing is locked", hint=f"run: modelpack lock {recipe.path}"

@@ -116,7 +116,7 @@ def _now(recipe: Recipe, lock: Lock | None, world: World, questions: Questions, 
         with unanswered:
             found = questions.source(source, recipe, None if isinstance(source, FolderRef) else locked, world)
             sources[key] = locked if locked and locked.fingerprint == found.fingerprint else found
-    return Pins(images, sources)
+    return Pins(images, sources, lock.pins.max_layer_size if lock else None)
 
 
 def _changes(recipe: Recipe, lock: Lock | None, now: Pins, unanswered: _Unanswered) -> list[Change]:

@@ -72,6 +72,9 @@ class PinsForm(_Form):
 
     images: dict[str, ImagePinForm] = Field(description="Every image that the recipe names, by its key there.")
     sources: dict[str, SourceForm] = Field(description="Every source of files, by its key in the recipe.")
+    max_layer_size: Size | None = Field(
+        default=None, description="Bytes that the registry takes in a layer, where the layers were split for it."
+    )
 
 
 class DescriptorForm(_Form):

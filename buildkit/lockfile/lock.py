@@ -174,10 +174,7 @@ def text(lock: Lock) -> str:
             "packing": lock.packing,
         },
         "asked": lock.asked,
-        "pins": {
-            "images": {key: _written_image(pin) for key, pin in lock.pins.images.items()},
-            "sources": {key: _written_source(source) for key, source in lock.pins.sources.items()},
-        },
+        "pins": _written_pins(lock.pins),
         "images": {str(platform): _written_build(image) for platform, image in lock.images.items()},
         "pushed": dict(lock.pushed),
     }
@@ -275,6 +272,7 @@ def _read(content: Mapping[str, Any]) -> Lock:
         Pins(
             {key: _image_pin(pin) for key, pin in pins["images"].items()},
             {key: _inventory(source) for key, source in pins["sources"].items()},
+            pins.get("max_layer_size"),
         ),
         dict(content["asked"]),
         {Platform.parse(platform): _locked_image(image) for platform, image in content["images"].items()},
@@ -289,6 +287,14 @@ def _image_pin(content: Mapping[str, Any]) -> ImagePin:
     # The platforms belong to the other digest: an image whose reference was edited has to be asked for anew.
     known = content["platforms"] if reference.digest == content["digest"] else {}
     return ImagePin(reference, {Platform.parse(key): Digest(value) for key, value in known.items()})
+
+
+def _written_pins(pins: Pins) -> dict[str, Any]:
+    written: dict[str, Any] = {
+        "images": {key: _written_image(pin) for key, pin in pins.images.items()},
+        "sources": {key: _written_source(source) for key, source in pins.sources.items()},
+    }
+    return written | ({"max_layer_size": pins.max_layer_size} if pins.max_layer_size else {})
 
 
 def _written_image(pin: ImagePin) -> dict[str, Any]:

@@ -27,6 +27,14 @@ def check(images: Sequence[Image], profile: Profile, form: Form | None = None) -
     return chosen
 
 
+def largest_layer(profile: Profile, form: Form | None = None) -> int | None:
+    """Bytes of the largest tar that a registry takes as a layer in a form (its preferred one); None: no limit is known."""
+    limit = profile.largest_layer
+    if limit is None or (form or profile.forms[0]) == "oci":
+        return limit
+    return limit - (stored_size(limit) - limit)
+
+
 def _of_form(images: Sequence[Image], profile: Profile, form: Form) -> Iterator[Problem]:
     if form not in profile.forms:
         taken = " or ".join(profile.forms)
@@ -45,7 +53,7 @@ def _problems(image: Image, profile: Profile, form: Form) -> Iterator[Problem]:
         size = stored_size(layer.blob.size) if becomes_gzip else layer.blob.size
         if limit is not None and size > limit:
             what = f"the layer has {size} bytes; at most {limit} are taken ({profile.source})"
-            hint = f"write 'max_layer_size: {limit}'; a single file this large needs another registry"
+            hint = "a build for this registry splits a model's layers; a single file this large needs another registry"
             yield Problem(layer.blob.title, what, hint)
     if len(image.layers) > profile.most_layers:
         what = f"{len(image.layers)} layers; container runtimes take at most {profile.most_layers}"

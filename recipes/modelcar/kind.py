@@ -43,7 +43,8 @@ class ModelcarSpec(Spec):
     )
     max_layer_size: Size | None = Field(
         default=None,
-        description="No layer is larger: bytes, or a number with kB, MB, GB, TB, KiB, MiB, GiB or TiB. A file is never split.",
+        description="No layer is larger: bytes, or a number with kB, MB, GB, TB, KiB, MiB, GiB or TiB. A file is never split."
+        " Without it the layers are split where the registry that they are built for has a limit.",
     )
     builder: ImageRef = Field(
         default=BUILDER,
@@ -73,7 +74,10 @@ class Modelcar:
             raise TypeError(f"a modelcar is planned from a ModelcarSpec, and this is a {type(spec).__name__}")
         inventory = pins.sources["model"]
         _some_files(spec, inventory)
-        layers = layered(inventory.files, "model", per_file=spec.layers == "per-file", largest=spec.max_layer_size)
+        per_file = spec.layers == "per-file"
+        layers = layered(
+            inventory.files, "model", per_file=per_file, largest=spec.max_layer_size, split=pins.max_layer_size
+        )
         base = None if spec.base == "scratch" else pins.images["base"]
         known = image_annotations.known(spec.name, base, *image_annotations.origin([inventory]))
         labels = known | spec.labels

@@ -28,19 +28,20 @@ _WHITEOUT = ".wh."
 
 
 def layered(
-    files: Sequence[File], source: str, *, per_file: bool, largest: int | None = None
+    files: Sequence[File], source: str, *, per_file: bool, largest: int | None = None, split: int | None = None
 ) -> tuple[PlannedLayer, ...]:
-    """The layers for a model's files, none of them of more than ``largest`` bytes.
+    """The layers for a model's files, none of them of more than ``largest`` bytes, nor of ``split`` but for a single file.
 
     Raises InvalidInput naming every file that cannot be in an image, or in a layer.
     """
     _check(files)
     _check_sizes(files, largest)
+    most = min((limit for limit in (largest, split) if limit is not None), default=None)
     if not per_file:
-        return tuple(_bundles("model", files, source, largest))
+        return tuple(_bundles("model", files, source, most))
     small = [file for file in files if file.size < LARGE]
     large = [_layer(file.path, [file], source) for file in files if file.size >= LARGE]
-    return (*_bundles("small files", small, source, largest), *large)
+    return (*_bundles("small files", small, source, most), *large)
 
 
 def _bundles(title: str, files: Sequence[File], source: str, largest: int | None) -> Iterator[PlannedLayer]:

@@ -104,6 +104,10 @@ def containerfile(name: str, stage: Stage, labels: Mapping[str, str]) -> str:
 
 def obstacle(stage: Stage) -> str | None:
     """Why no Containerfile builds this model, or None."""
+    if stage.image is None and stage.from_folder and not stage.archive:
+        return (
+            f"{len(stage.layers)} layers on 'scratch' need the recipe's 'builder', which is pinned for a max_layer_size"
+        )
     if stage.image is None:
         return (
             None if stage.archive else "the image that downloads the model (the recipe's 'builder') is not pinned yet"

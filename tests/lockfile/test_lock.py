@@ -59,6 +59,7 @@ pins = st.builds(
         ),
     ),
     st.dictionaries(st.just("model"), inventories),
+    st.none() | st.integers(1, 2**50),
 )
 anything = st.builds(
     Lock,
