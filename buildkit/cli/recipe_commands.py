@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from buildkit.recipe import Recipe
     from buildkit.world import World
 
+    Work = Callable[[Recipe, World], Delivered]
+
 
 @app.command(rich_help_panel=RECIPES)
 def build(
@@ -97,7 +99,7 @@ def build(
 
         _each(recipes, as_json, quiet, lambda recipe, world: distribute.assemble(recipe, world, wanted))
     else:
-        _each(recipes, as_json, quiet, lambda recipe, world: flow.build(recipe, world, wanted))
+        _each(recipes, as_json, quiet, _alone(lambda recipe, world: flow.build(recipe, world, wanted)))
 
 
 @app.command(rich_help_panel=RECIPES)
@@ -117,9 +119,8 @@ def push(
     if not registry:
         raise typer.BadParameter("say where to: --registry R, a name from modelpack.yaml or HOST/PREFIX")
     form = form_named(manifest_format)
-    _each(
-        recipes or _locked_here(), as_json, quiet, lambda recipe, world: flow.push(recipe, world, *registry, form=form)
-    )
+    pushing = _alone(lambda recipe, world: flow.push(recipe, world, *registry, form=form))
+    _each(recipes or _locked_here(), as_json, quiet, pushing)
 
 
 @app.command(rich_help_panel=RECIPES)
@@ -231,7 +232,18 @@ def _shards(paths: Sequence[Path], text: str, wanted: Wanted, as_json: bool, qui
     print(json.dumps(titles, ensure_ascii=False) if as_json else "\n".join(titles))
 
 
-def _each(paths: Sequence[Path], as_json: bool, quiet: bool, work: Callable[[Recipe, World], Delivered]) -> None:
+def _alone(work: Work) -> Work:
+    """The work, but after what another run does with the same recipe: two at once would both send everything."""
+    from buildkit.alone import alone
+
+    def in_turn(recipe: Recipe, world: World) -> Delivered:
+        with alone(recipe, world):
+            return work(recipe, world)
+
+    return in_turn
+
+
+def _each(paths: Sequence[Path], as_json: bool, quiet: bool, work: Work) -> None:
     """Does the work for every recipe; one that fails is told and does not keep the others from being done."""
     from buildkit.cli.render import show_error
     from buildkit.cli.results import document, lines

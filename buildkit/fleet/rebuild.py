@@ -10,20 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 from buildkit import flow
+from buildkit.alone import alone
 from buildkit.delivery.push import Delivered
 from buildkit.errors import InvalidInput, ModelpackError, RegistryFailed
-from buildkit.events import Began, Emit, Ended, Event, Moved, Said
+from buildkit.events import Began, Emit, Ended, Event, Moved
 from buildkit.fleet.asking import Questions
 from buildkit.fleet.state import INPUTS, State
 from buildkit.fleet.status import state_of
 from buildkit.lockfile import lock as locks
-from buildkit.machine.cache import cache_folder
 from buildkit.machine.parallel import Stop, Stopped, each
-from buildkit.machine.turn import turn
 from buildkit.oci.manifest import INDEXES, Index, Manifest
 from buildkit.oci.reference import Digest, Reference
 from buildkit.oci.several import together
@@ -117,10 +115,7 @@ def _one(state: State, world_of: Callable[[State], World], wish: Wish, check: Ch
 def _in_turn(
     state: State, recipe: Recipe, world: World, wish: Wish, check: Check, stop: Stop, counted: _Counted
 ) -> Rebuilt:
-    def waiting() -> None:
-        world.emit(Said(f"{state.name}: another modelpack is at work on it; waiting for it to end"))
-
-    with turn(_turn_of(recipe), stop.wait, waiting):
+    with alone(recipe, world, stop.wait):
         locks.sweep(recipe.lock_path)
         if locks.read(recipe.lock_path) != state.lock:
             forced = state.reasons == ("forced",)
@@ -132,11 +127,6 @@ def _in_turn(
             return Rebuilt(state, "failed", error=state.problems[0])
         check(recipe, world)
         return _brought(state, recipe, world, wish, counted)
-
-
-def _turn_of(recipe: Recipe) -> Path:
-    """One file for each recipe, wherever it is named from. It stays: to remove it would let two runs in."""
-    return cache_folder() / "turns" / Digest.of(str(recipe.path.resolve()).encode()).hex
 
 
 def _brought(state: State, recipe: Recipe, world: World, wish: Wish, counted: _Counted) -> Rebuilt:

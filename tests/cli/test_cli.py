@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.place import FILES, Place
+from buildkit.alone import alone
+from tests.place import FILES, Place, uploads
 from tests.waiting import wait_until
 
 
@@ -283,3 +284,20 @@ def test_closed_streams_do_no_harm(place: Place, closed: str) -> None:
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_two_builds_of_one_recipe_at_once_send_it_once(place: Place) -> None:
+    """A person's build beside a pipeline's, on one machine: the second would send all of the model again."""
+    recipe = place.recipe()
+    command = [sys.executable, "-m", "buildkit", "build", "--push", "--registry", f"{place.registry.address}/models"]
+    with alone(recipe, place.world()):
+        second = subprocess.Popen(command, cwd=place.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert second.stderr is not None
+        assert "waiting for it to end" in second.stderr.readline()
+        assert uploads(place.registry) == 0
+        place.build(recipe)
+        sent = uploads(place.registry)
+    out, err = second.communicate(timeout=120)
+    assert second.returncode == 0, err
+    assert "@sha256:" in out
+    assert uploads(place.registry) == sent > sum(map(len, FILES.values()))
