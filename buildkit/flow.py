@@ -146,9 +146,8 @@ def _are_read_on_the_way(recipe: Recipe, pins: Pins, previous: Lock | None, worl
     if not first_reading.is_possible(planned(recipe, pins)):
         return False
     homes = [world.settings.registry(one).repository(recipe.spec.name) for one in wanted.registries]
-    tags = fixed(expand(recipe.spec.tags, recipe.spec.labels, pins))[:1]
-    names = [replace(home, tag=tag) for home in homes for tag in tags]
-    return first_reading.saves_nothing(recipe, pins, previous, names, world)
+    tags = expand(recipe.spec.tags, recipe.spec.labels, pins)
+    return first_reading.saves_nothing(recipe, pins, previous, homes, tags, world)
 
 
 def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None = None) -> Delivered:

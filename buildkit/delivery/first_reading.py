@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from buildkit.build import Context, Engine
+from buildkit.delivery.recollection import remembers_nothing
 from buildkit.delivery.spread import Recorder
 from buildkit.engines.embedded import Embedded
 from buildkit.errors import RegistryFailed
@@ -21,6 +22,7 @@ from buildkit.oci.reference import Digest, Reference
 from buildkit.pin import Inventory, Listing, Pins, proven
 from buildkit.plan import Plan, PlannedLayer
 from buildkit.recipe import Recipe
+from buildkit.tags import fixed
 from buildkit.world import World
 
 
@@ -84,16 +86,19 @@ def is_possible(plan: Plan) -> bool:
     return not Embedded().lacks(plan) and all(isinstance(layer, PlannedLayer) for layer in plan.layers)
 
 
-def saves_nothing(recipe: Recipe, pins: Pins, lock: Lock | None, names: Sequence[Reference], world: World) -> bool:
-    """Whether no digest of what is unread could save a byte, as far as the lock and what is under these names tell.
+def saves_nothing(
+    recipe: Recipe, pins: Pins, lock: Lock | None, homes: Sequence[Reference], tags: Sequence[str], world: World
+) -> bool:
+    """Whether no digest of what is unread could save a byte, as far as the lock and the repositories with these tags tell.
 
     Without a lock nothing may be there that layers could be found by. With one, whoever wrote it must have had what was
     read here before, and nobody may have pushed since.
     """
     if lock is None:
-        return all(_served(world, name) is None for name in names)
+        return all(remembers_nothing(world.repository(home), tags) for home in homes)
     if not all(_is_of_here(recipe, key, inventory, lock, world) for key, inventory in pins.sources.items()):
         return False
+    names = [replace(home, tag=tag) for home in homes for tag in fixed(tags)[:1]]
     return all(_served(world, name) in (None, lock.pushed.get(str(name))) for name in names)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from buildkit.delivery.destination import Destination, fits, served_gzips
+from buildkit.delivery.recollection import remembered
 from buildkit.delivery.tally import Tally, forecast
 from buildkit.errors import RegistryFailed
 from buildkit.events import Said
@@ -16,11 +17,9 @@ from buildkit.machine.cache import cache_folder
 from buildkit.oci.copy import Sealing, in_form, place, publish_untagged, seal
 from buildkit.oci.form import stored_size
 from buildkit.oci.image import Image
-from buildkit.oci.manifest import DOCKER_LAYER_GZIP, OCI_LAYER, Descriptor, Document, manifests_of
+from buildkit.oci.manifest import DOCKER_LAYER_GZIP, OCI_LAYER, Descriptor, Document
 from buildkit.oci.reference import Digest
 from buildkit.oci.several import Several
-from buildkit.plan import KEY
-from buildkit.tags import fixed
 from buildkit.world import World
 
 
@@ -117,7 +116,7 @@ class _Push:
         unknown = [layer.blob.key for image in self._images for layer in image.layers if not layer.blob.digest]
         learned: dict[str, Digest] = {}
         for one in self._moving if unknown else ():
-            learned |= self._several.attempt(one.name, partial(remembered, one)) or {}
+            learned |= self._several.attempt(one.name, partial(remembered, one, unknown)) or {}
         if unknown:
             learned |= self._known.of(unknown)
             self._images = [image.knowing(learned) for image in self._images]
@@ -201,15 +200,3 @@ class _Push:
 
 def _gzip_key(tar: Digest) -> str:
     return f"gzip of {tar}"
-
-
-def remembered(destination: Destination) -> dict[str, Digest]:
-    """Layers by what decided them, as a pushed image's manifest tells: a lock that was lost costs no upload.
-
-    Whoever can write to the repository could put another image there as well, so that this trusts nobody anew.
-    """
-    tags = fixed(destination.tags)
-    document = destination.store.resolve(tags[0]) if tags else None
-    manifests = manifests_of(document, destination.store.resolve) if document else []
-    layers = [layer for manifest in manifests for layer in manifest.layers]
-    return {layer.annotations[KEY]: layer.digest for layer in layers if KEY in layer.annotations}

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote, urlencode
 
 from urllib3.exceptions import HTTPError
 
 from buildkit.errors import RegistryFailed
-from buildkit.machine.answers import drain, is_there
+from buildkit.machine.answers import drain, is_there, next_page
 from buildkit.oci.image import Blob, Placed
 from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descriptor, Document
-from buildkit.oci.reference import Digest, Reference
+from buildkit.oci.reference import Digest, Reference, is_tag
 from buildkit.oci.stored import NoSpans
 from buildkit.registries.connection import TRIES, Answer, Connection, Lost
 from buildkit.registries.tokens import Scope
 from buildkit.registries.upload import Upload
 
 BLOCK = 1024 * 1024
+_PAGE = 1000
+_PAGES = 3
 _ACCEPT = ", ".join(MANIFESTS + INDEXES)
 
 
@@ -66,6 +69,23 @@ class Repository:
             return Digest(promised)
         document = self.resolve(name)
         return document.digest if document else None
+
+    def tags(self) -> tuple[str, ...]:
+        """The repository's tags, thousands at most; none where the registry does not list them (distribution-spec, "Listing
+        Tags"). Raises RegistryFailed."""
+        found: list[str] = []
+        for _ in range(_PAGES):
+            last = {"last": found[-1]} if found else {}
+            page = self._path("tags", "list") + "?" + urlencode({"n": _PAGE, **last})
+            answer = self.connection.request("GET", page, self._scope)
+            if answer.status != 200:
+                drain(answer)
+                break
+            page_of = _tags_of(_bounded(answer, self.reference.name))
+            found += page_of
+            if not page_of or not next_page(answer.headers):
+                break
+        return tuple(found)
 
     def has(self, digest: Digest) -> bool:
         """Whether the repository holds a blob."""
@@ -230,6 +250,15 @@ class Repository:
 
     def _path(self, what: str, name: str) -> str:
         return f"/v2/{self.repository}/{what}/{quote(name, safe=':/')}"
+
+
+def _tags_of(raw: bytes) -> list[str]:
+    """The tags of a page; what is none is left out."""
+    try:
+        listed = json.loads(raw)["tags"] or []
+        return [tag for tag in listed if isinstance(tag, str) and is_tag(tag)]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
 
 
 def _bounded(answer: Answer, name: str) -> bytes:
