@@ -48,7 +48,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a push will move at most, before it begins: bytes of layers, of memory, and of the disk.
+    """What a push or an output will move at most, before it begins: bytes of layers, of memory, and of the disk.
 
     ``unknown`` is read and sent, since nothing yet tells its digest; ``known`` is sent only where the registry lacks it.
     """
@@ -63,7 +63,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a push did move: bytes of layers by what became of them (sent, mounted, exists), and bytes read of sources."""
+    """What a push or an output did move: bytes of layers by what became of them (sent, mounted, exists), and of sources."""
 
     name: str
     text: str

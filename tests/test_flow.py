@@ -12,7 +12,7 @@ import pytest
 from buildkit import flow
 from buildkit.delivery.push import Output
 from buildkit.errors import Drifted, ModelpackError
-from buildkit.events import Warned
+from buildkit.events import Forecast, Summary, Warned
 from buildkit.oci.reference import Digest
 from buildkit.policy import Policy
 from tests.fakes.content import Synthetic
@@ -352,3 +352,14 @@ def test_layers_of_a_sibling_repository_are_mounted(
     sent = [one for one in place.registry.requests if one.method == "PATCH" and "/production/" in one.path]
     assert sum(one.request_bytes for one in sent) < 10_000, "layers were sent again"
     assert place.registry.tags["production/granite"]["v1"] == delivered.sealing.digest
+
+
+@pytest.mark.parametrize("form", ["oci", "oci-archive", "docker-archive"])
+def test_an_output_says_what_it_will_write_and_what_it_did(place: Place, tmp_path: Path, form: str) -> None:
+    """Whoever writes a model to a disk should know beforehand how much of it that takes."""
+    place.build(push=False, output=Output(form, tmp_path / "image"))  # type: ignore[arg-type]
+    (before,) = [event for event in place.events if isinstance(event, Forecast)]
+    (after,) = [event for event in place.events if isinstance(event, Summary)]
+    assert before.name == after.name == f"{form}:{tmp_path / 'image'}"
+    assert before.disk == sum(after.outcomes.values()) > sum(map(len, FILES.values()))
+    assert "2 layers" in before.text and "sent 2" in after.text

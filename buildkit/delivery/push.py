@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from buildkit.delivery.destination import Wish, open_destinations
 from buildkit.delivery.output import Output
 from buildkit.delivery.spread import Delivered, Recorder, push
+from buildkit.delivery.tally import Tally, forecast_written
 from buildkit.errors import InvalidInput
 from buildkit.oci.archive import Archive
 from buildkit.oci.copy import JOBS, place, publish, seal
@@ -55,8 +56,12 @@ def export(
     images: Sequence[Image], output: Output, wish: Wish, world: World, settle: Settle = lambda images: images
 ) -> Delivered:
     """Writes the images into a layout folder or an archive."""
+    name, tally = f"{output.form}:{output.path}", Tally(world.emit)
+    world.emit(forecast_written(name, [layer for image in images for layer in image.layers]))
     with _told_of_room(output):
-        return _exported(images, output, wish, world, settle)
+        exported = _exported(images, output, wish, replace(world, emit=tally.emit), settle)
+    world.emit(tally.summary(name))
+    return exported
 
 
 def _exported(images: Sequence[Image], output: Output, wish: Wish, world: World, settle: Settle) -> Delivered:

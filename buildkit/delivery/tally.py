@@ -16,9 +16,7 @@ MEMORY = 150_000_000
 
 def forecast(name: str, listed: Iterable[Layer]) -> Forecast:
     """How much of these layers is read and sent at most, and how much is known and only looked for."""
-    layers = {layer.blob.key: layer for layer in listed}
-    new = [layer for layer in layers.values() if layer.blob.digest is None]
-    known = [layer for layer in layers.values() if layer.blob.digest is not None]
+    layers, new, known = _sorted(listed)
     parts = []
     if new:
         parts.append(
@@ -28,6 +26,13 @@ def forecast(name: str, listed: Iterable[Layer]) -> Forecast:
         parts.append(f"{_layers(known)} with known digests, sent only where missing")
     text = f"{name}: " + "; ".join(parts or ["nothing to send but the manifest"])
     return Forecast(name, text, _size(new), _size(known), MEMORY if layers else 0, 0)
+
+
+def forecast_written(name: str, listed: Iterable[Layer]) -> Forecast:
+    """The same where the layers are written to a layout or an archive: at most all of them are, to its disk."""
+    layers, new, known = _sorted(listed)
+    text = f"{name}: {_layers(layers)} to write there at most, through less than {human(MEMORY)} of memory"
+    return Forecast(name, text, _size(new), _size(known), MEMORY, _size(layers))
 
 
 class Tally:
@@ -56,6 +61,16 @@ class Tally:
         told = [f"{outcome} {self._count[outcome]} ({human(size)})" for outcome, size in outcomes.items()]
         text = f"{name}: layers {', '.join(told)}" if told else f"{name}: no layers"
         return Summary(name, text, outcomes, self._bytes["read"])
+
+
+def _sorted(listed: Iterable[Layer]) -> tuple[list[Layer], list[Layer], list[Layer]]:
+    """Every layer once, those that nobody knows the digest of, and those that are known."""
+    layers = list({layer.blob.key: layer for layer in listed}.values())
+    return (
+        layers,
+        [layer for layer in layers if layer.blob.digest is None],
+        [layer for layer in layers if layer.blob.digest is not None],
+    )
 
 
 def _layers(layers: Sequence[Layer]) -> str:
