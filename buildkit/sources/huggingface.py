@@ -102,7 +102,7 @@ class HuggingFace:
         found = self.cached(file)
         if found:
             return local.blocks(found, file, start, f"{file.path} in the hub's cache")
-        return self._streamed(file, start)
+        return self.streamed(file, start)
 
     def cached(self, file: File) -> Path | None:
         """Where the hub's library already has the file on this disk, without asking anybody; None where it has not."""
@@ -125,7 +125,8 @@ class HuggingFace:
         """What an error names."""
         return Asked(self.endpoint, self.ref.hf, self.ref.revision, self.token() is not None)
 
-    def _streamed(self, file: File, start: int) -> Iterator[bytes]:
+    def streamed(self, file: File, start: int) -> Iterator[bytes]:
+        """Yields a file's bytes from ``start`` on, from the hub; raises SourceFailed."""
         refuse_offline(f"{file.path} of {self.ref.hf} is not in the hub's cache")
         name, commit = self.place()
         url = f"{self.endpoint}/{name}/resolve/{commit}/{quote(file.path)}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
+from huggingface_hub.utils import _detect_agent
 
 from buildkit.errors import SourceFailed
 from buildkit.inputs import HuggingFaceRef
@@ -70,6 +71,8 @@ def library(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     home = tmp_path_factory.mktemp("hf")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(home / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(home / "token"))
+    # It would ask the public hub which programs are known to call it.
+    monkeypatch.setattr(_detect_agent, "_registry", {"standardEnvVars": [], "harnesses": {}})
     monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
     return home
 

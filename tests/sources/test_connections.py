@@ -73,13 +73,13 @@ def ways(base: str) -> dict[str, Callable[[], object]]:
     return {
         "listing": hub(base).inventory,
         "stream": lambda: b"".join(hub(base).open(FILE)),
-        "library": lambda: b"".join(CachedHuggingFace(hub(base)).open(FILE)),
+        "cache": lambda: b"".join(CachedHuggingFace(hub(base)).open(FILE)),
         "url": Http(urls, wait=lambda seconds: None).inventory,
         "size": Http(known, wait=lambda seconds: None).inventory,
     }
 
 
-WAYS = ["listing", "stream", "library", "url", "size"]
+WAYS = ["listing", "stream", "cache", "url", "size"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -119,7 +119,7 @@ def test_loopback_is_never_asked_for_through_a_proxy(
     with Server(lambda request: Response(403), origin="proxy") as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
-        for way in ("stream", "library", "url"):
+        for way in ("stream", "cache", "url"):
             ways(secure.url)[way]()
         assert proxy.log.requests == ()
 

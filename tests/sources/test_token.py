@@ -47,7 +47,7 @@ def test_not_while_a_transfer_is_resumed_either(model: Model, times: int) -> Non
     assert not model.hub.cdn_saw_authorization
 
 
-def test_not_through_the_hub_librarys_own_download(model: Model) -> None:
+def test_not_through_a_download_into_the_cache(model: Model) -> None:
     model.hub.links.refuse_authorization = False
     source = CachedHuggingFace(model.source(token=SECRET))
     for file in source.inventory().files:
