@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
-from buildkit.errors import InvalidInput, RegistryFailed, SourceFailed
+from buildkit.errors import InvalidInput, Problem, RegistryFailed, SourceFailed
 from buildkit.oci.hashing import Hash, sha256
 from buildkit.oci.image import Store
 from buildkit.oci.manifest import INDEXES, Document, ImageConfig, Index, Manifest, canonical
@@ -163,6 +163,25 @@ class Proof:
     def found(self) -> str:
         """The digest of what passed, in hexadecimal."""
         return self.hash.hexdigest()
+
+
+def refuse_false_emptiness(inventory: Inventory) -> None:
+    """Raises SourceFailed with every file that is told to have 0 bytes and to hash to something else than nothing.
+
+    A layer opens no empty file, so that nobody else would find it out.
+    """
+    empty = (Proof(file) for file in inventory.files if file.is_read and not file.size)
+    problems = [
+        Problem(proof.file.path, f"its size is told as 0 bytes, and it hashes to {proof.expected}, which nothing does")
+        for proof in empty
+        if proof.found != proof.expected
+    ]
+    if problems:
+        raise SourceFailed(
+            f"{inventory.name} has files that cannot be empty",
+            problems,
+            hint="run 'modelpack lock --upgrade'; if it goes on, the server or a mirror tells wrong sizes or hashes",
+        )
 
 
 def proven(source: Source, file: File) -> Iterator[bytes | memoryview]:

@@ -12,7 +12,7 @@ from buildkit.errors import Drifted, InvalidInput, Problem
 from buildkit.events import Said, Warned
 from buildkit.lockfile.lock import Lock
 from buildkit.oci.reference import Platform
-from buildkit.pin import ImagePin, Inventory, Pins, pin_image
+from buildkit.pin import ImagePin, Inventory, Pins, pin_image, refuse_false_emptiness
 from buildkit.recipe import Recipe
 from buildkit.spec import FolderRef, SourceRef
 from buildkit.world import World
@@ -40,11 +40,14 @@ def asked(recipe: Recipe) -> dict[str, Any]:
 def pin(recipe: Recipe, lock: Lock | None, world: World, policy: Policy, builders: bool) -> Pins:
     """Pins every input of a recipe; ``builders`` says whether images that only a Containerfile build needs are wanted.
 
-    The limit that layers were split for stays, but under UPGRADE. Raises Drifted under LOCKED, and what the hub, the
-    registries and the sources raise.
+    The limit that layers were split for stays, but under UPGRADE. Raises Drifted under LOCKED, SourceFailed where a file
+    cannot be what it is told to be, and what the hub, the registries and the sources raise.
     """
     kept = lock.pins.max_layer_size if lock and policy is not Policy.UPGRADE else None
-    return replace(_inputs(recipe, lock, world, policy, builders), max_layer_size=kept)
+    pins = replace(_inputs(recipe, lock, world, policy, builders), max_layer_size=kept)
+    for source in pins.sources.values():
+        refuse_false_emptiness(source)
+    return pins
 
 
 def _inputs(recipe: Recipe, lock: Lock | None, world: World, policy: Policy, builders: bool) -> Pins:

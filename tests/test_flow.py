@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from buildkit import flow
 from buildkit.delivery.push import Output
 from buildkit.errors import Drifted, ModelpackError
 from buildkit.events import Forecast, Summary, Warned
+from buildkit.lockfile import lock as locks
 from buildkit.oci.reference import Digest
 from buildkit.policy import Policy
 from tests.fakes.content import Synthetic
@@ -146,6 +148,26 @@ def test_an_edit_of_a_file_that_is_left_out_is_no_new_model(place: Place) -> Non
         flow.lock(recipe, place.world(), policy)
         assert place.lock.read_bytes() == before
     assert place.build(recipe, policy=Policy.LOCKED).sealing.digest == first.sealing.digest
+
+
+@pytest.mark.parametrize("proof", [{"oid": "a" * 40}, {"oid": "a" * 40, "lfs": {"oid": "b" * 64, "size": 0}}])
+def test_a_file_that_is_told_to_be_empty_and_cannot_be_is_refused(place: Place, proof: dict[str, object]) -> None:
+    """A mirror tells a size of 0 for a full file: an empty one is in the image, and the lock says that it is the full one."""
+    listing = json.dumps([{"type": "file", "path": "tokenizer.json", "size": 0, **proof}]).encode()
+    told = place.hub.faults.add(Status(200, {"Content-Type": "application/json"}, listing), path="/tree/", times=None)
+    with pytest.raises(ModelpackError, match=r"tokenizer\.json: its size is told as 0 bytes"):
+        place.build()
+    assert place.hub.faults.fired[-1].fault == told and not place.lock.exists()
+
+
+def test_a_lock_that_holds_such_a_file_is_refused(place: Place) -> None:
+    """A lock that an earlier version wrote goes on giving the wrong image."""
+    locked = flow.lock(place.recipe(), place.world(), Policy.KEEP)
+    model = locked.pins.sources["model"]
+    false = replace(model, files=tuple(replace(file, size=0) for file in model.files))
+    locks.write(place.lock, replace(locked, pins=replace(locked.pins, sources={"model": false})))
+    with pytest.raises(ModelpackError, match=r"config\.json: its size is told as 0 bytes"):
+        place.build()
 
 
 def test_locked_wants_a_lock(place: Place) -> None:
