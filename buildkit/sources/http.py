@@ -91,8 +91,10 @@ class Http:
             except Cut as cut:
                 patience.again(cut)
                 continue
-            # Some servers refuse HEAD: then the file is read, which says what is wrong if it is not there.
-            return number(headers, "Content-Length") if status == 200 and "Content-Encoding" not in headers else None
+            # Some servers refuse HEAD: then the file is read, which says what is wrong if it is not there. Others answer
+            # it with the length of the body that they do not send.
+            told = number(headers, "Content-Length") if status == 200 and "Content-Encoding" not in headers else None
+            return told or None
 
     def _download(self, url: str, size: int | None, sha256: str) -> Download:
         return Download(Transport(url), Item(shown(url), url, size, sha256), _refused, self._wait)

@@ -73,6 +73,14 @@ def test_a_server_that_does_not_tell_the_size_is_read(server: Server, action: St
     assert source(server, named).inventory().files[0].size == len(SMALL)
 
 
+def test_a_head_that_tells_nothing_by_a_length_of_zero_is_not_believed(server: Server) -> None:
+    """A server that answers HEAD without counting puts an empty file into the image, under a full one's sha256."""
+    server.faults.add(AddHeader("Content-Length", "0"), method="HEAD", times=None)
+    http = source(server, {"url": "/labels.txt", "sha256": SHA256["/labels.txt"]})
+    assert http.inventory().files[0].size == len(SMALL)
+    assert server.faults.fired
+
+
 def test_another_sha256_than_the_recipes_names_the_url_and_both(server: Server) -> None:
     server.faults.add(Status(405), method="HEAD", times=None)
     error = failure(source(server, {"url": "/labels.txt", "sha256": "0" * 64}).inventory)
