@@ -170,7 +170,10 @@ class LicensesEntry(Part):
         default=(),
         description="Licenses that stop a build, * for anything; also non-commercial, gated and unknown (no license on the card).",
     )
-    allow: Patterns = Field(default=(), description="Where any are named, only these are allowed.")
+    allow: Patterns = Field(
+        default=(),
+        description="Where any are named, only these are allowed: of a model with several licenses each must be.",
+    )
 
 
 class AttestEntry(Part):

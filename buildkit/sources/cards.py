@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from buildkit.card import Card
+from buildkit.card import OTHER, Card
 from buildkit.reading.plain import hidden
 
 _LONGEST = 200
@@ -15,10 +15,10 @@ def read(info: Mapping[str, object]) -> Card:
     """The card that a hub's answer about a model holds; what is missing or of another shape is left out."""
     data = info.get("cardData")
     content: Mapping[str, object] = data if isinstance(data, Mapping) else {}
-    licenses = _texts(content.get("license"))
+    name = _text(content.get("license_name"))
     return Card(
-        license=licenses[0] if licenses else "",
-        license_name=_text(content.get("license_name")),
+        licenses=_texts(content.get("license")) or ((OTHER,) if name else ()),
+        license_name=name,
         license_link=_text(content.get("license_link")),
         gated=bool(info.get("gated")),
         task=_text(info.get("pipeline_tag")) or _text(content.get("pipeline_tag")),
@@ -36,4 +36,4 @@ def _text(value: object) -> str:
 
 def _texts(value: object) -> tuple[str, ...]:
     listed = value if isinstance(value, list | tuple) else [value]
-    return tuple(text for one in listed[:_MOST] if (text := _text(one)))
+    return tuple(dict.fromkeys(text for one in listed[:_MOST] if (text := _text(one))))

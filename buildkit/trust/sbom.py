@@ -12,7 +12,7 @@ from urllib.parse import quote
 from uuid import UUID, uuid5
 
 from buildkit import __version__
-from buildkit.card import Card
+from buildkit.card import OTHER, Card
 from buildkit.oci.manifest import canonical
 from buildkit.pin import File, ImagePin, Inventory
 from buildkit.trust.referrers import Artifact
@@ -124,30 +124,22 @@ def _package(name: str, version: str) -> Component:
 
 
 def _licenses(card: Card | None) -> list[Any]:
-    from cyclonedx.contrib.license.factories import LicenseFactory
-
-    if card is None or not card.licensed:
-        return []
-    link = card.license_link if card.license_link.startswith("https://") else ""
-    return [
-        _with_link(LicenseFactory().make_with_name(card.licensed), link) if card.license == "other" else _known(card)
-    ]
+    return [_license(card, license) for license in card.licenses] if card else []
 
 
-def _with_link(license: Any, link: str) -> Any:
-    from cyclonedx.model import XsUri
-
-    license.url = XsUri(link) if link else None
-    return license
-
-
-def _known(card: Card) -> Any:
+def _license(card: Card, license: str) -> Any:
     """The license as SPDX names it, whose letters' case the hub does not keep; else by its name."""
     from cyclonedx.contrib.license.factories import LicenseFactory
+    from cyclonedx.model import XsUri
     from cyclonedx.spdx import fixup_id
 
-    found = fixup_id(card.license)
-    return LicenseFactory().make_with_id(found) if found else LicenseFactory().make_with_name(card.license)
+    found = fixup_id(license)
+    if found:
+        return LicenseFactory().make_with_id(found)
+    named = LicenseFactory().make_with_name(card.called(license))
+    if license == OTHER and card.license_link.startswith("https://"):
+        named.url = XsUri(card.license_link)
+    return named
 
 
 def _add_model_cards(written: dict[str, Any], subject: Subject) -> None:

@@ -24,21 +24,21 @@ def commit(folder: Path, message: str) -> None:
 def test_everything_is_gathered(place: Place) -> None:
     """The page leaves out the license, the size, what drifted, or what the image once was."""
     subprocess.run(["git", "init", "-q"], cwd=place.folder, check=True)
-    place.hub.add("org/granite", FILES, card={"license": "cc-by-nc-4.0"})
+    place.hub.add("org/granite", FILES, card={"license": ["mit", "cc-by-nc-4.0"]})
     recipe = place.recipe(targets=["kubernetes"])
     first = place.build(recipe)
     commit(place.folder, "First")
-    place.hub.add("org/granite", {**FILES, "config.json": b"{}"}, card={"license": "cc-by-nc-4.0"})
+    place.hub.add("org/granite", {**FILES, "config.json": b"{}"}, card={"license": ["mit", "cc-by-nc-4.0"]})
     second = place.build(recipe, policy=Policy.UPGRADE)
     commit(place.folder, "Second")
-    place.hub.add("org/granite", {**FILES, "config.json": b'{"by": "now"}'}, card={"license": "cc-by-nc-4.0"})
+    place.hub.add("org/granite", {**FILES, "config.json": b'{"by": "now"}'}, card={"license": ["mit", "cc-by-nc-4.0"]})
 
     def opened(path: Path) -> tuple[Recipe, World]:
         return load(path), place.world()
 
     (found,) = gather([recipe.path], opened, ask=True)
     assert (found.name, found.digest, found.state) == ("granite", second.sealing.digest, "needs a rebuild")
-    assert found.licenses == ("cc-by-nc-4.0 (non-commercial)",)
+    assert found.licenses == ("mit, cc-by-nc-4.0 (non-commercial)",)
     assert [part.base for part in found.parts] == [True, False]
     assert found.size > sum(map(len, FILES.values()))
     assert [one.digest for one in found.history] == [second.sealing.digest, first.sealing.digest]

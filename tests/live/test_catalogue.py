@@ -32,7 +32,7 @@ def entry(number: int) -> Entry:
         models=(
             Model(
                 *("model", "huggingface", f"org/granite-{number}", "b" * 40, 12, 5_000_000_000),
-                Card("apache-2.0", task="text-generation", languages=("en", "de")),
+                Card(("apache-2.0",), task="text-generation", languages=("en", "de")),
                 f"https://huggingface.co/org/granite-{number}/tree/{'b' * 40}",
             ),
         ),

@@ -78,6 +78,18 @@ def test_the_bill_is_what_its_schema_says_and_names_everything(pushed: Place) ->
     assert any("org/granite" in text and "apache-2.0" in text for text in said), "the license is not shown"
 
 
+def test_every_license_is_in_the_bill(place: Place) -> None:
+    """Who reads the bill sees the license that allows everything, and not the one beside it."""
+    card = {"license": ["mit", "cc-by-nc-4.0", "other"], "license_name": "acme", "license_link": "https://acme.example"}
+    place.hub.add("org/granite", FILES, card=card)
+    place.build()
+    attest(place.recipe(), place.world())
+    model = next(one for one in documents(place)[SBOM]["components"] if one["bom-ref"] == "source:model")
+    told = [one["license"] for one in model["licenses"]]
+    assert sorted(one.get("id") or one["name"] for one in told) == ["CC-BY-NC-4.0", "MIT", "acme"]
+    assert [one.get("url") for one in told if one.get("name") == "acme"] == ["https://acme.example"]
+
+
 def test_provenance_is_enough_to_build_the_same_image(pushed: Place, tmp_path: Path) -> None:
     """An auditor rebuilds from what provenance names and gets another image."""
     attest(pushed.recipe(), pushed.world())
@@ -114,10 +126,16 @@ def test_nothing_to_attest_is_said(place: Place) -> None:
         ({"license": "bsd-3-clause"}, {"allow": ["apache-2.0", "bsd-*"]}, False),
         ({}, {"forbid": ["unknown"]}, True),
         ({}, {"forbid": ["gpl*"]}, False),
+        ({"license": ["mit", "cc-by-nc-4.0"]}, {"forbid": ["cc-by-nc-*"]}, True),
+        ({"license": ["mit", "cc-by-nc-4.0"]}, {"forbid": ["non-commercial"]}, True),
+        ({"license": ["mit", "cc-by-nc-4.0"]}, {"allow": ["mit"]}, True),
+        ({"license": ["mit", "other"], "license_name": "acme"}, {"allow": ["mit"]}, True),
+        ({"license": ["mit", "other"], "license_name": "acme"}, {"allow": ["mit", "acme"]}, False),
+        ({"license": ["mit", "apache-2.0"]}, {"allow": ["mit", "apache-*"]}, False),
     ],
 )
 def test_a_forbidden_license_stops_a_build(
-    place: Place, card: dict[str, str], rule: dict[str, list[str]], refused: bool
+    place: Place, card: dict[str, object], rule: dict[str, list[str]], refused: bool
 ) -> None:
     """A model that may not be sold is in production."""
     place.hub.add("org/granite", FILES, card=card)
@@ -148,11 +166,12 @@ def test_a_gated_model_is_told_and_can_be_forbidden(place: Place, monkeypatch: p
     [
         ({"license": "cc-by-nc-4.0"}, False, "org/granite has cc-by-nc-4.0 (non-commercial)"),
         ({"license": "llama3.1"}, True, "org/granite has llama3.1 (gated)"),
+        ({"license": ["mit", "cc-by-nc-4.0"]}, False, "org/granite has mit, cc-by-nc-4.0 (non-commercial)"),
         ({"license": "apache-2.0"}, False, None),
     ],
 )
 def test_what_a_license_forbids_is_told_without_being_asked(
-    place: Place, card: dict[str, str], gated: bool, told: str | None
+    place: Place, card: dict[str, object], gated: bool, told: str | None
 ) -> None:
     """Somebody without a policy finds in court what the model's card said all the time."""
     place.hub.add("org/granite", FILES, card=card, gated=gated)
