@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -121,9 +122,9 @@ class HuggingFace:
         """The token, where the hub may be told it: over TLS or on this machine."""
         return self._transport.token()
 
-    def asked(self) -> Asked:
-        """What an error names."""
-        return Asked(self.endpoint, self.ref.hf, self.ref.revision, self.token() is not None)
+    def asked(self, commit: str = "") -> Asked:
+        """What an error names: the revision, or the ``commit`` that it was pinned to."""
+        return Asked(self.endpoint, self.ref.hf, self.ref.revision, self.token() is not None, commit)
 
     def streamed(self, file: File, start: int) -> Iterator[bytes]:
         """Yields a file's bytes from ``start`` on, from the hub; raises SourceFailed."""
@@ -131,12 +132,13 @@ class HuggingFace:
         name, commit = self.place()
         url = f"{self.endpoint}/{name}/resolve/{commit}/{quote(file.path)}"
         item = Item(f"{file.path} of {name}", url, file.size, file.sha256)
-        download = Download(self._transport, item, self._refused, self.wait)
+        refused = partial(self._refused, commit=commit)
+        download = Download(self._transport, item, refused, self.wait)
         yield from ahead.read(download, file.size, start, self._window)
 
-    def _refused(self, response: Response, place: Place) -> SourceFailed:
+    def _refused(self, response: Response, place: Place, commit: str = "") -> SourceFailed:
         if place.trusted:
-            return refusal(self.asked(), response.status, response.headers)
+            return refusal(self.asked(commit), response.status, response.headers)
         return SourceFailed(
             f"{shown(place.url)}, where the hub sends us, answers {response.status}", hint="run it again later"
         )

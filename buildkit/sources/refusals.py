@@ -12,12 +12,13 @@ from buildkit.sources.selection import printable
 
 @dataclass(frozen=True)
 class Asked:
-    """What a hub was asked for, as an error names it."""
+    """What a hub was asked for, as an error names it. ``commit``: what the revision was pinned to, where that was asked for."""
 
     endpoint: str
     repository: str
     revision: str
     with_token: bool
+    commit: str = ""
 
     @property
     def page(self) -> str:
@@ -44,13 +45,10 @@ def refusal(asked: Asked, status: int, headers: Mapping[str, str]) -> SourceFail
     if code == "GatedRepo":
         return SourceFailed(f"access to {name} is gated, and {_who(asked)} was not let in", hint=_gated_hint(asked))
     if code == "RevisionNotFound":
-        return SourceFailed(
-            f"{name} has no revision {printable(asked.revision)!r}", hint=f"see {asked.page}/tree/main for its branches"
-        )
+        return _no_revision(asked)
     if code == "EntryNotFound":
-        return SourceFailed(
-            f"{name} has no such file in revision {asked.revision}", hint="run: modelpack lock --upgrade"
-        )
+        where = f"commit {asked.commit}" if asked.commit else f"revision {asked.revision}"
+        return SourceFailed(f"{name} has no such file in {where}", hint="run: modelpack lock --upgrade")
     if "disabled" in message.lower():
         return SourceFailed(f"the hub has disabled {name}", hint=f"{asked.page} may say why")
     if status == 401 and "invalid credentials" in message.lower():
@@ -66,6 +64,19 @@ def refusal(asked: Asked, status: int, headers: Mapping[str, str]) -> SourceFail
         )
     return SourceFailed(
         f"{shown(asked.endpoint)} answers {status} for {name}", hint="check the hub's address and its status page"
+    )
+
+
+def _no_revision(asked: Asked) -> SourceFailed:
+    """A pinned commit goes when its branch is written anew, as by a squash: then the branch itself is still there."""
+    if asked.commit and asked.commit != asked.revision:
+        return SourceFailed(
+            f"{asked.repository} does not have the pinned commit {asked.commit} any more",
+            hint=f"its history was written anew; take what {printable(asked.revision)!r} is now: modelpack lock --upgrade",
+        )
+    return SourceFailed(
+        f"{asked.repository} has no revision {printable(asked.revision)!r}",
+        hint=f"see {asked.page}/tree/main for its branches",
     )
 
 

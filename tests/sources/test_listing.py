@@ -160,6 +160,31 @@ def test_a_missing_revision_is_named(model: Model) -> None:
     assert "no revision 'v9'" in str(error) and error.hint
 
 
+def test_a_pinned_commit_that_is_gone_is_named_with_the_way_out(model: Model) -> None:
+    """A squash upstream is told as if there were no 'main', and one looks for a branch that is there."""
+    pinned = model.source().inventory()
+    del model.hub.repositories[NAME].commits[model.commit]
+    model.hub.add(NAME, {"config.json": SMALL})
+    error = failure(lambda: content(model.source(pinned=pinned), pinned.files[0]))
+    assert model.commit in str(error) and "no revision" not in str(error)
+    assert "modelpack lock --upgrade" in error.hint and "'main'" in error.hint
+
+
+def test_a_commit_that_the_recipe_itself_names_is_no_moved_branch(model: Model) -> None:
+    """``--upgrade`` would ask for the same commit again."""
+    pinned = model.source(revision=model.commit).inventory()
+    model.hub.repositories[NAME].commits.clear()
+    error = failure(lambda: content(model.source(pinned=pinned, revision=model.commit), pinned.files[0]))
+    assert f"no revision '{model.commit}'" in str(error) and "upgrade" not in error.hint
+
+
+def test_a_file_that_the_pinned_commit_lacks_is_told_with_the_commit(model: Model) -> None:
+    """One looks at 'main', where the file is."""
+    source = model.source()
+    file = replace(source.inventory().files[0], path="gone.json")
+    assert f"no such file in commit {model.commit}" in str(failure(lambda: content(source, file)))
+
+
 def test_a_token_that_the_hub_does_not_know_is_told_from_a_missing_repository(model: Model) -> None:
     error = failure(model.source(token="hf_unknown").inventory)
     assert "does not know the token" in str(error) and "hf_unknown" not in str(error)
