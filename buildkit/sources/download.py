@@ -119,7 +119,7 @@ class Download:
         if status in RETRIED:
             raise Cut(f"{where} answers {status}", retry_after(answer.response.headers))
         if signed or (not answer.place.trusted and status in _EXPIRED):
-            raise Cut(f"{where} answers {status}, as if its link had expired", after=0.0 if signed else None)
+            raise Cut(f"{where} answers {status}, as if its link had expired", at_once=bool(signed))
         raise self._refused(answer.response, answer.place)
 
     def _span(self, answer: Answer, start: int, stop: int | None) -> tuple[int, int | None]:

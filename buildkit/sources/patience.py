@@ -35,16 +35,20 @@ def announced(wait: Wait, emit: Emit) -> Wait:
 
 
 class Cut(Exception):
-    """A transfer stopped for a reason that may pass. ``after``: seconds to wait, where the server or the reason says so."""
+    """A transfer stopped for a reason that may pass.
 
-    def __init__(self, reason: str, after: float | None = None) -> None:
+    ``after``: seconds that the server asks to wait. ``at_once``: waiting would change nothing.
+    """
+
+    def __init__(self, reason: str, after: float | None = None, *, at_once: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.after = after
+        self.at_once = at_once
 
 
 class Patience:
-    """Counts tries without progress, and waits between them: longer each time, with jitter, or as a server asks."""
+    """Counts tries without progress, and waits between them: longer each time, with jitter, and as long as a server asks."""
 
     def __init__(self, what: str, wait: Wait, hint: str) -> None:
         self._what = what
@@ -70,7 +74,8 @@ class Patience:
                 f"{self._what}: {cut.reason} and asks to wait {cut.after:,.0f} s, which is more than {LONGEST_WAIT:.0f} s",
                 hint="run this again later",
             )
-        self._wait(self._backoff() if cut.after is None else cut.after)
+        # A server that is asked again after no time at all uses up every try before it can recover, whatever it says.
+        self._wait(0.0 if cut.at_once else max(self._backoff(), cut.after or 0.0))
 
     def _backoff(self) -> float:
         longest = min(_LONGEST_BACKOFF, 0.5 * 2.0 ** (self._failures - 1))

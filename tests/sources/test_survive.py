@@ -158,6 +158,15 @@ def test_retry_after_is_obeyed(model: Model, path: str, after: str, status: int)
     assert model.waits == [7.0, 7.0]
 
 
+@pytest.mark.parametrize("after", ["0", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_server_that_asks_for_no_wait_is_given_time_all_the_same(model: Model, after: str) -> None:
+    """A hub that restarts would see all tries within a moment, and the build ends though it is back a second later."""
+    source, file = ready(model, "config.json")
+    model.hurt("config.json", Status(503, {"Retry-After": after}), times=3)
+    assert content(source, file) == SMALL
+    assert len(model.waits) == 3 and model.waits == sorted(model.waits) and model.waits[0] >= 0.25
+
+
 def test_a_retry_after_of_hours_is_told_and_not_waited_for(model: Model) -> None:
     source, file = ready(model, "config.json")
     model.hurt("config.json", Status(429, {"Retry-After": "7200"}))
@@ -181,6 +190,7 @@ def test_an_expired_link_is_asked_for_again(model: Model, where: str) -> None:
     assert content(source, file) == LARGE
     resolved = [request for request in model.hub.requests if "/resolve/" in request.path]
     assert len(resolved) == 2, "the hub was not asked for a second link"
+    assert model.waits[1:] == [0.0], "a new link is not worth waiting for"
 
 
 def test_a_link_is_asked_for_once_as_long_as_it_works(model: Model) -> None:
