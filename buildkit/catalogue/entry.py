@@ -61,7 +61,10 @@ class Past:
 
 @dataclass(frozen=True)
 class Entry:
-    """An image of the fleet. ``drift`` is why it needs a rebuild, None where nobody was asked; ``problem`` why it is unread."""
+    """An image of the fleet. ``drift`` is why it needs a rebuild, None where nobody was asked; ``problem`` why it is unread.
+
+    ``newer`` are the inputs that its lock has newer than the image: what is told of them is not true of the image yet.
+    """
 
     name: str
     path: str
@@ -77,6 +80,7 @@ class Entry:
     history: tuple[Past, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     drift: tuple[str, ...] | None = None
+    newer: tuple[str, ...] = ()
     problem: str = ""
 
     @property
@@ -91,9 +95,9 @@ class Entry:
             return "unreadable"
         if not self.digest:
             return "never built"
-        if self.drift is None:
-            return "not asked"
-        return "needs a rebuild" if self.drift else "current"
+        if self.drift or self.newer:
+            return "needs a rebuild"
+        return "not asked" if self.drift is None else "current"
 
     @property
     def licenses(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from buildkit.fleet.state import State
 from buildkit.fleet.status import JOBS, fleet
 from buildkit.lockfile import lock as locks
 from buildkit.lockfile.lock import Lock, LockedImage
+from buildkit.lockfile.made import newer
 from buildkit.lockfile.served import served_digest
 from buildkit.machine.parallel import Stop, each
 from buildkit.oci.manifest import Manifest
@@ -61,6 +62,7 @@ def _entry(recipe: Recipe, world: World, state: State | None, *, ask: bool) -> E
         history=history(recipe.lock_path),
         labels=spec.labels,
         drift=_drift(state),
+        newer=newer(recipe, lock) if lock else (),
     )
 
 

@@ -20,7 +20,8 @@ from buildkit.fleet.state import Change, Reason, State, Target, Weight
 from buildkit.fleet.weigh import weigh
 from buildkit.kinds import template_of
 from buildkit.lockfile import lock as locks
-from buildkit.lockfile.lock import Lock, LockedImage
+from buildkit.lockfile import made
+from buildkit.lockfile.lock import Lock
 from buildkit.lockfile.served import digest_of
 from buildkit.machine.parallel import Stop, each
 from buildkit.oci import tar
@@ -131,11 +132,10 @@ def _changes(recipe: Recipe, lock: Lock | None, now: Pins, unanswered: _Unanswer
 
 
 def _recipe(recipe: Recipe, lock: Lock) -> Iterator[Change]:
-    made = {_made(image, "recipe") or lock.recipe for image in lock.images.values()}
-    if made != {recipe.digest}:
+    old = made.other(lock, "recipe", recipe.digest, lock.recipe)
+    if old is not None:
         before, after = lock.asked, asked(recipe)
         words = [key for key in sorted(after) if before.get(key) != after[key]]
-        old = next(digest for digest in sorted(made) if digest != recipe.digest)
         yield Change("recipe", recipe.path.name, old, recipe.digest, f"also {', '.join(words)}" if words else "")
 
 
@@ -145,25 +145,15 @@ def _inputs(recipe: Recipe, lock: Lock, now: Pins) -> Iterator[Change]:
     same = {key for key in after if before.get(key) == after[key]}
     for key in sorted(same & set(now.images) - recipe.spec.builder_images):
         locked, new = lock.pins.images.get(key), now.images[key].reference
-        old = _other(lock, key, new.digest, locked.reference.digest if locked else None)
+        old = made.other(lock, key, new.digest, locked.reference.digest if locked else None)
         if old is not None:
             yield Change("base", key, f"{new.name}:{new.tag}@{old}" if new.tag else f"{new.name}@{old}", str(new))
     for key in sorted(same & set(now.sources)):
         pinned, source = lock.pins.sources.get(key), now.sources[key]
-        old = _other(lock, key, source.fingerprint, pinned.fingerprint if pinned else None)
+        old = made.other(lock, key, source.fingerprint, pinned.fingerprint if pinned else None)
         if old is not None:
             reason: Reason = "python" if key in recipe.spec.python_inputs else "source"
             yield source_change(reason, key, old, pinned, source)
-
-
-def _other(lock: Lock, key: str, now: Digest | None, pinned: Digest | None) -> Digest | None:
-    """What an image was made from where that is not what there is now; images of old locks were made from the pins."""
-    made = [_made(image, key) or pinned for image in lock.images.values()]
-    return next((digest for digest in made if digest is not None and digest != now), None)
-
-
-def _made(image: LockedImage, key: str) -> Digest | None:
-    return image.made.get(key)
 
 
 def source_change(reason: Reason, key: str, old: Digest, locked: Inventory | None, now: Inventory) -> Change:
@@ -183,8 +173,7 @@ def tool_changes(recipe: Recipe, lock: Lock) -> Iterator[Change]:
     for packing in sorted(embedded - {tar.PACKING}):
         yield Change("tool", "packing", packing, tar.PACKING, "layers are packed differently")
     template = template_of(recipe.kind)
-    built = {_made(image, "template") or "" for image in lock.images.values() if image.engine != "embedded"}
-    for old in sorted(built - {template}):
+    for old in made.templates(lock, template):
         yield Change("tool", "template", old, template, "the Containerfile is rendered from another template")
 
 

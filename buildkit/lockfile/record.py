@@ -8,6 +8,7 @@ from dataclasses import replace
 from buildkit.build import Context, Engine
 from buildkit.errors import Drifted, InvalidInput, Problem
 from buildkit.kinds import template_of
+from buildkit.lockfile import made
 from buildkit.lockfile.lock import Lock, LockedImage, LockedLayer, Staged, check_writable
 from buildkit.oci import tar
 from buildkit.oci.copy import Sealing
@@ -81,15 +82,9 @@ class Record:
             sealed.manifest.document.descriptor(),
             sealed.manifest.config.digest,
             layers,
-            {"recipe": self._lock.recipe, "template": template_of(self._recipe.kind), **self._inputs()},
+            {"recipe": self._lock.recipe, "template": template_of(self._recipe.kind)}
+            | made.inputs(self._recipe, self._lock.pins),
         )
-
-    def _inputs(self) -> dict[str, Digest]:
-        """What every input was, without the images that only build and leave nothing in the image."""
-        pins, builders = self._lock.pins, self._recipe.spec.builder_images
-        images = {key: pin.reference.digest for key, pin in pins.images.items() if key not in builders}
-        sources = {key: source.fingerprint for key, source in pins.sources.items()}
-        return {key: digest for key, digest in images.items() if digest} | sources
 
 
 Approve = Callable[[Mapping[str, Digest]], None]

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from buildkit.card import Card
-from buildkit.errors import InvalidInput
+from buildkit.errors import InvalidInput, Problem
 from buildkit.lockfile import lock as locks
+from buildkit.lockfile import made
 from buildkit.lockfile.lock import Lock
 from buildkit.lockfile.served import current, digest_of, served_manifests
 from buildkit.oci.manifest import Descriptor
@@ -68,7 +69,7 @@ def subject_of(recipe: Recipe, world: World, lock: Lock | None = None) -> Subjec
 
 
 def pushed_of(recipe: Recipe, world: World, lock: Lock | None = None) -> Pushed:
-    """The image that the lock says was pushed last; raises InvalidInput where none was, or from another recipe."""
+    """The image that the lock says was pushed last; raises InvalidInput where none was, or from another recipe or inputs."""
     lock = lock or locks.read(recipe.lock_path)
     if lock is None or not lock.pushed:
         hint = f"run: modelpack build {recipe.path} --push --registry R"
@@ -77,6 +78,9 @@ def pushed_of(recipe: Recipe, world: World, lock: Lock | None = None) -> Pushed:
         raise InvalidInput(
             f"{recipe.path} changed since its image was pushed", hint=f"build and push {recipe.path} again"
         )
+    if newer := [Problem(key, "was locked anew, and is not in the image yet") for key in made.newer(recipe, lock)]:
+        what = f"{recipe.lock_path} has newer inputs than its image"
+        raise InvalidInput(what, newer, hint=f"build and push {recipe.path}")
     served = {Reference.parse(name).name: digest for name, digest in current(recipe, lock, world).items()}
     if not served:
         hint = f"run: modelpack push {recipe.path} --registry R"

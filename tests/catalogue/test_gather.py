@@ -6,6 +6,9 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from buildkit import flow
 from buildkit.catalogue.gather import gather
 from buildkit.catalogue.history import history
 from buildkit.catalogue.page import page
@@ -48,6 +51,22 @@ def test_everything_is_gathered(place: Place) -> None:
     assert "cc-by-nc-4.0 (non-commercial)" in text and str(second.sealing.digest) in text
     (calm,) = gather([recipe.path], opened, ask=False)
     assert (calm.state, calm.digest, calm.licenses) == ("not asked", found.digest, ())
+
+
+@pytest.mark.parametrize("ask", [False, True])
+def test_inputs_that_are_not_in_the_image_yet_are_told(place: Place, ask: bool) -> None:
+    """The page shows a model beside the digest of an image that was made from another one."""
+    recipe = place.recipe()
+    place.build(recipe)
+    place.hub.add("org/granite", {**FILES, "config.json": b"{}"})
+    flow.lock(recipe, place.world(), Policy.UPGRADE)
+
+    def opened(path: Path) -> tuple[Recipe, World]:
+        return load(path), place.world()
+
+    (found,) = gather([recipe.path], opened, ask=ask)
+    assert (found.newer, found.state) == (("model",), "needs a rebuild")
+    assert "newer inputs than this image: model" in page([found], "x", asked=ask)
 
 
 def test_a_recipe_that_cannot_be_read_is_told_and_ends_nothing(place: Place) -> None:

@@ -115,6 +115,30 @@ def test_nothing_to_attest_is_said(place: Place) -> None:
         attest(place.recipe(labels={"a": "b"}), place.world())
 
 
+def test_an_image_is_not_described_with_inputs_that_it_was_not_made_from(pushed: Place) -> None:
+    """A bill says that files are in an image which were locked after it was made, and a scanner clears the wrong ones."""
+    images = pushed.lock.read_text()
+    pushed.hub.add("org/granite", {**FILES, "config.json": b"{}"}, card=CARD)
+    flow.lock(pushed.recipe(), pushed.world(), Policy.UPGRADE)
+    with pytest.raises(InvalidInput, match="newer inputs than its image") as refused:
+        attest(pushed.recipe(), pushed.world())
+    assert "model: was locked anew" in str(refused.value)
+    pushed.lock.write_text(images)
+    reference = json.loads(images)["pins"]["images"]["base"]["reference"]
+    pushed.lock.write_text(images.replace(reference, reference.partition("@")[0] + f"@sha256:{'0' * 64}"))
+    with pytest.raises(InvalidInput, match="newer inputs than its image") as refused:
+        attest(pushed.recipe(), pushed.world())
+    assert "base: was locked anew" in str(refused.value)
+    assert documents(pushed) == {}
+    recipe = pushed.recipe(labels={"a": "b"})
+    pushed.lock.write_text(images)
+    flow.lock(recipe, pushed.world(), Policy.KEEP)
+    with pytest.raises(InvalidInput, match="newer inputs than its image"):
+        attest(recipe, pushed.world())
+    pushed.build(recipe)
+    assert attest(recipe, pushed.world())
+
+
 @pytest.mark.parametrize(
     ("card", "rule", "refused"),
     [
