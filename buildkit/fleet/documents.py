@@ -70,7 +70,7 @@ def github_matrix(states: Sequence[State]) -> dict[str, Any]:
 def gitlab_matrix(states: Sequence[State]) -> list[Mapping[str, str]]:
     """The ``parallel:matrix`` of a GitLab job, for the same images."""
     moved = [state for state in states if state.changes and not state.problems][:GITLAB_MOST]
-    return [{"RECIPE": state.path, "IMAGE": state.name} for state in moved]
+    return [{"RECIPE": state.path, "IMAGE": state.name, "LOCK": _lock_of(state)} for state in moved]
 
 
 def rebuild_document(done: Sequence[Rebuilt]) -> dict[str, Any]:

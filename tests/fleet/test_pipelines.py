@@ -85,13 +85,68 @@ def test_no_job_may_more_than_it_needs() -> None:
 def test_the_gitlab_pipelines_are_valid(tmp_path: Path) -> None:
     """GitLab does not even start a pipeline whose file is wrong; the child's is written while the parent runs."""
     texts = []
-    matrix = [{"RECIPE": "models/a/recipe.yaml", "IMAGE": "a"}]
+    matrix = [image("a")]
     for commit in (False, True):
         text = pipeline("gitlab", Wanted("models", commit=commit), HOSTS)
         child = child_of(text, matrix, tmp_path)
         assert parsed(child)["rebuild"]["parallel"]["matrix"] == matrix
         texts += [text, child, child_of(text, [], tmp_path)]
     check_schema("vendor.gitlab-ci", tmp_path, *texts)
+
+
+def image(name: str) -> dict[str, str]:
+    return {"RECIPE": f"{name}/recipe.yaml", "IMAGE": name, "LOCK": f"{name}/recipe.lock"}
+
+
+def test_every_lock_that_gitlab_rebuilt_is_committed(tmp_path: Path) -> None:
+    """Two images moved in a night, and the lock of one is put back to what the other one's job had checked out."""
+    checkout, images = tmp_path / "fleet", [image(name) for name in ("good", "better", "failing")]
+    for one in images:
+        (checkout / one["IMAGE"]).mkdir(parents=True)
+        (checkout / one["LOCK"]).write_text("old\n")
+    child = parsed(child_of(pipeline("gitlab", Wanted(commit=True), ()), images, tmp_path))
+    (tmp_path / "programs" / "python").unlink()
+    program(tmp_path, "python", "exit 0")
+    program(tmp_path, "modelpack", 'case "$2" in failing/*) exit 1 ;; esac; echo new > "${2%.yaml}.lock"')
+    shell("git init -q -b main && git add . && git commit -q -m Old && git init -q --bare ../fleet.git", checkout)
+    shell("git remote add origin none", checkout)
+    jobs = [shutil.copytree(checkout, tmp_path / one["IMAGE"]) for one in images]
+    for job, variables in zip(jobs, images, strict=True):
+        shell("\n".join(child["rebuild"]["script"]), job, **variables)
+        for file in kept(job, child["rebuild"]["artifacts"]["paths"]):
+            (checkout / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(job / file, checkout / file)
+    server = {"CI_SERVER_HOST": "gitlab.com", "CI_SERVER_URL": str(tmp_path), "CI_PROJECT_PATH": "fleet"}
+    shell("\n".join(child["locks"]["script"]), checkout, **server, CI_COMMIT_BRANCH="main")
+    locks = shell("git grep . main", tmp_path / "fleet.git")
+    assert locks.split() == [
+        f"main:{name}/recipe.lock:{said}" for name, said in (("better", "new"), ("failing", "old"), ("good", "new"))
+    ]
+
+
+def kept(job: Path, patterns: list[str]) -> list[Path]:
+    """The files that GitLab keeps of a job."""
+    found = [path for pattern in patterns for path in job.glob(pattern)]
+    files = [file for path in found for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]
+    return [file.relative_to(job) for file in files]
+
+
+def program(folder: Path, name: str, script: str) -> None:
+    path = folder / "programs" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def shell(script: str, folder: Path, **variables: str) -> str:
+    """What a script says, which may fail: with the programs beside the folder, and a name for git."""
+    who = {f"GIT_{role}_{part}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+    path = f"{folder.parent / 'programs'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, **who, **variables, "PATH": path, "MODELPACK": "modelpack-build"}
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.stdout
 
 
 def child_of(text: str, matrix: list[dict[str, str]], folder: Path) -> str:
@@ -157,9 +212,7 @@ def test_the_workflow_does_what_status_said(built: Fleet, tmp_path: Path) -> Non
     workflow = parsed((built.folder / ".github/workflows/modelpack.yml").read_text())
     (step,) = [one for one in workflow["jobs"]["status"]["steps"] if one.get("id") == "status"]
     programs = tmp_path / "programs"
-    programs.mkdir()
-    (programs / "modelpack").write_text(f'#!/bin/sh\nexec {sys.executable} -m buildkit "$@"\n')
-    (programs / "modelpack").chmod(0o755)
+    program(tmp_path, "modelpack", f'exec {sys.executable} -m buildkit "$@"')
 
     def outputs() -> dict[str, str]:
         place = tmp_path / "outputs"

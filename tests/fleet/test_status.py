@@ -180,8 +180,8 @@ def test_matrices_hold_just_what_needs_work(built: Fleet) -> None:
     assert github["include"][0]["reasons"] == "source"
     gitlab = json.loads(built.run("status", "--matrix", "gitlab").stdout)
     assert gitlab == [
-        {"RECIPE": "model-01/recipe.yaml", "IMAGE": "model-01"},
-        {"RECIPE": "model-04/recipe.yaml", "IMAGE": "model-04"},
+        {"RECIPE": "model-01/recipe.yaml", "IMAGE": "model-01", "LOCK": "model-01/recipe.lock"},
+        {"RECIPE": "model-04/recipe.yaml", "IMAGE": "model-04", "LOCK": "model-04/recipe.lock"},
     ]
     assert len(json.loads(built.run("status", "--matrix", "github", "--force").stdout)["include"]) == 10
 
