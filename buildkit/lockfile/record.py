@@ -54,7 +54,7 @@ class Record:
         if self._staged:
             self._staged.__exit__()
         locked = {image.platform: self._locked(image, sealing) for image in images}
-        pushed = renewed(self._lock.pushed, references or {})
+        pushed = renewed(self._lock.pushed, references or {}, self._recipe.spec.name)
         self._staged = Staged(self._recipe.lock_path, replace(self._lock, images=locked, pushed=pushed))
 
     @property
@@ -118,14 +118,20 @@ class Approved:
         self._record.stage(sealing, images, references)
 
 
-def renewed(before: Mapping[str, Digest], references: Mapping[str, Digest]) -> dict[str, Digest]:
-    """What was pushed: a repository that was pushed to has the new names alone.
+def renewed(before: Mapping[str, Digest], references: Mapping[str, Digest], image: str) -> dict[str, Digest]:
+    """What was pushed: a repository that was pushed to has the new names alone, and one of another image's name has none.
 
     The tags that it had before, of another commit or day, are on older images, and a lock would grow with every night.
+    Where a recipe calls its ``image`` something else by now, what was pushed under the old name is nobody's any more.
     """
+    if not references:
+        return dict(before)
     repositories = {Reference.parse(name).name for name in references}
-    kept = {name: digest for name, digest in before.items() if Reference.parse(name).name not in repositories}
-    return {**kept, **references}
+
+    def stays(repository: str) -> bool:
+        return repository.endswith(f"/{image}") and repository not in repositories
+
+    return {name: digest for name, digest in before.items() if stays(Reference.parse(name).name)} | dict(references)
 
 
 def refuse_other_layers(images: Sequence[Image], lock: Lock, plan: Plan, engine: Engine, where: str) -> None:

@@ -172,6 +172,17 @@ def test_killed_five_times_and_still_right(built: Fleet, seed: int) -> None:
     assert built.uploaded == 0
 
 
+def test_a_recipe_that_was_renamed_goes_where_it_was_told_once(built: Fleet) -> None:
+    """A new name, and every night fails over the old one, though somebody did what the hint says."""
+    built.write("model-01", **{**built.said("model-01"), "name": "renamed"})
+    refused = built.run("rebuild", "model-01")
+    assert refused.returncode == 1 and "rebuild RECIPE --registry R" in refused.stderr
+    told = built.run("rebuild", "model-01", "--registry", "first")
+    assert told.returncode == 0, told.stderr
+    assert list(built.lock("model-01")["pushed"]) == [f"{built.first.address}/models/renamed:v1"]
+    assert built.run("status", "model-01").returncode == 0
+
+
 def received(fleet: Fleet) -> int:
     """Bytes that arrived so far, those of uploads that go on included."""
     return sum(session.received for registry in (fleet.first, fleet.second) for session in registry.sessions)
