@@ -21,7 +21,7 @@ from buildkit.errors import InvalidInput
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
-"""A peer that is silent this long is taken for gone: the transfer is resumed or begun again."""
+"""A peer that is silent this long is taken for gone, unless it was asked for something that may take longer."""
 
 AGENT = f"modelpack/{__version__}"
 _BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -36,7 +36,7 @@ def pool(origin: str, parallel: int = 16) -> urllib3.PoolManager:
         "maxsize": parallel,
         "block": False,
         "retries": False,
-        "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        "timeout": timeout(),
         "headers": {"User-Agent": AGENT},
         "ssl_context": trusted() if origin.startswith("https") else None,
     }
@@ -44,6 +44,11 @@ def pool(origin: str, parallel: int = 16) -> urllib3.PoolManager:
     if proxy:
         return urllib3.ProxyManager(proxy, proxy_headers=_proxy_headers(proxy), **options)
     return urllib3.PoolManager(**options)
+
+
+def timeout(within: float | None = None) -> urllib3.Timeout:
+    """How long a peer may take: to be reached, and then, in seconds, for each thing it says; by default READ_SECONDS."""
+    return urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS if within is None else within)
 
 
 def trusted() -> ssl.SSLContext:

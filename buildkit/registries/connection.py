@@ -33,7 +33,10 @@ _REDIRECTS = 5
 _AUTHORISATIONS = 3
 """Times that one request is sent with another token: the first has none, and a token may expire on its way."""
 
+Headers = Mapping[str, str] | None
 Body = bytes | Iterable[bytes | memoryview] | None
+Wait = float | None
+"""How many seconds an answer may take, where that is more than usual."""
 Answer = urllib3.BaseHTTPResponse
 
 
@@ -81,13 +84,7 @@ class Connection:
         self.authority = Authority(self.origin, credentials or (lambda: find(host)), self._pool, plain_http)
 
     def request(
-        self,
-        method: str,
-        where: str,
-        scope: Scope,
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        self, method: str, where: str, scope: Scope, *, headers: Headers = None, body: bytes | None = None
     ) -> Answer:
         """A request that may be repeated, its answer unread; ``where`` is a path of the API or a URL it gave.
 
@@ -103,7 +100,7 @@ class Connection:
         raise AssertionError("unreachable")
 
     def once(
-        self, method: str, where: str, scope: Scope, *, headers: Mapping[str, str] | None = None, body: Body = None
+        self, method: str, where: str, scope: Scope, *, headers: Headers = None, body: Body = None, within: Wait = None
     ) -> Answer:
         """One request, repeated only where the registry asks for (new) authorisation before it read a body.
 
@@ -112,14 +109,14 @@ class Connection:
         url = self.absolute(where)
         for _ in range(_AUTHORISATIONS):
             try:
-                answer, used = self._send(method, url, scope, headers or {}, body)
+                answer, used = self._send(method, url, scope, headers or {}, body, within)
             except Lost:
                 if self._is_tls_after_all(url):
-                    return self.once(method, where, scope, headers=headers, body=body)
+                    return self.once(method, where, scope, headers=headers, body=body, within=within)
                 raise
             if answer.status == 400 and self._is_tls_after_all(url):
                 drain(answer)
-                return self.once(method, where, scope, headers=headers, body=body)
+                return self.once(method, where, scope, headers=headers, body=body, within=within)
             self._scheme_settled = True
             if answer.status != 401 or not self._ours(url):
                 break
@@ -227,7 +224,9 @@ class Connection:
         what = " and ".join(one.split(":", 2)[1] for one in scope) or self.host
         return refusals.not_allowed(self.host, self.profile, credentials, status, what, body)
 
-    def _send(self, method: str, url: str, scope: Scope, headers: Mapping[str, str], body: Body) -> tuple[Answer, str]:
+    def _send(
+        self, method: str, url: str, scope: Scope, headers: Mapping[str, str], body: Body, within: Wait
+    ) -> tuple[Answer, str]:
         pool = self._pool(url)
         if self._ours(url):
             self._pace.wait()
@@ -238,6 +237,7 @@ class Connection:
                 url,
                 headers={**pool.headers, **headers, **authorised},
                 body=cast("bytes | Iterable[bytes] | None", body),
+                timeout=connections.timeout(within),
                 redirect=False,
                 preload_content=False,
                 decode_content=False,

@@ -12,7 +12,7 @@ chunked transfer encoding: that is what ``docker push`` sends to all of them, so
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlencode, urlsplit
 
 from buildkit.errors import ModelpackError, RegistryFailed
@@ -23,6 +23,14 @@ from buildkit.oci.reference import Digest
 from buildkit.registries.connection import TRIES, Answer, Body, Connection, Lost
 from buildkit.registries.refusals import error_body, explained
 from buildkit.registries.tokens import Scope
+
+CLOSING_SECONDS = 600.0
+CLOSING_SECONDS_PER_GIB = 60.0
+"""How long a registry may take to make a blob of what it was sent, of which it says nothing meanwhile.
+
+It may hash all of it again and copy it to its place before it answers (distribution, registry/storage/blobwriter.go:
+``validateBlob`` and ``moveBlob``), over the network where that is an object store. 60 s are 17 MiB/s for a GiB.
+"""
 
 
 class Upload:
@@ -43,24 +51,32 @@ class Upload:
 
     def run(self, session: str | None = None) -> Digest:
         """Sends the blob, in ``session`` where one is open already. Raises RegistryFailed, or what the blob's stream raises."""
+        try:
+            return self._run(session)
+        except BaseException:
+            self._cancel()
+            raise
+
+    def _run(self, session: str | None) -> Digest:
         for attempt in range(TRIES):
             try:
                 self._at(session or self._begin())
                 session = None
                 return self._send()
             except Lost as lost:
-                if self._closing and self._is_there(self._closing):
-                    self._at(None)
-                    return self._closing
-                self._rewind()
-                self._cancel()
-                if attempt == TRIES - 1:
-                    raise self.connection.unreachable(lost) from None
-                self.connection.pause(attempt, lost)
-            except BaseException:
-                self._cancel()
-                raise
-        raise AssertionError("unreachable")
+                failure = lost
+            # Who reads along with us from one source must not wait for a stream that nobody reads any more.
+            close(self._opened)
+            if landed := self._landed():
+                return landed
+            if attempt < TRIES - 1:
+                self.connection.pause(attempt, failure)
+                # Asked again before it is deleted: the registry may have been closing it all the while.
+                if landed := self._landed():
+                    return landed
+            self._rewind()
+            self._cancel()
+        raise self.connection.unreachable(failure)
 
     def _begin(self) -> str:
         answer = self.connection.once("POST", self.where, self.scope, headers={"Content-Length": "0"})
@@ -81,7 +97,7 @@ class Upload:
         headers = {"Content-Type": "application/octet-stream"}
         if self.connection.profile.upload == "patch":
             headers["Content-Length"] = str(self.blob.size)
-        answer = self.connection.once("PATCH", location, self.scope, headers=headers, body=self._pieces())
+        answer = self._once("PATCH", location, headers, self._pieces())
         self._expect_room(answer)
         self.connection.expect(answer, (200, 201, 202, 204), f"sending {self.blob.title}")
         self._expect_all()
@@ -94,10 +110,21 @@ class Upload:
         self._closing = digest
         where = location + ("&" if urlsplit(location).query else "?") + urlencode({"digest": digest})
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        return self.connection.once("PUT", where, self.scope, headers=headers, body=body)
+        return self._once("PUT", where, headers, body)
+
+    def _once(self, method: str, where: str, headers: Mapping[str, str], body: Body) -> Answer:
+        """What may end with the registry's work on the whole blob, which takes longer the larger that is."""
+        within = CLOSING_SECONDS + CLOSING_SECONDS_PER_GIB * self.blob.size / 2**30
+        return self.connection.once(method, where, self.scope, headers=headers, body=body, within=within)
+
+    def _landed(self) -> Digest | None:
+        """The digest that a PUT made real although its answer was lost; None where it did not, or not yet."""
+        if self._closing and self._is_there(self._closing):
+            self._at(None)
+            return self._closing
+        return None
 
     def _is_there(self, digest: Digest) -> bool:
-        """Whether a PUT made the blob real although its answer was lost: asked once, before everything is sent again."""
         with contextlib.suppress(Lost, ModelpackError):
             return is_there(self.connection.once("HEAD", self.where.removesuffix("uploads/") + digest, self.scope))
         return False
@@ -150,8 +177,6 @@ class Upload:
             )
 
     def _rewind(self) -> None:
-        # Who reads along with us from one source must not wait for a stream that nobody reads any more.
-        close(self._opened)
         if self.sent:
             self.moved(-self.sent)
         self.sent, self._opened = 0, None

@@ -1,0 +1,86 @@
+"""The end of an upload, which is the registry's work: if these fail, a layer of many GB is sent again for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import Literal
+
+import pytest
+from urllib3.exceptions import ReadTimeoutError
+
+from buildkit.events import silent
+from buildkit.machine import connections
+from buildkit.machine.parallel import Stop
+from buildkit.oci.copy import place
+from buildkit.oci.image import Image
+from buildkit.oci.reference import Reference
+from buildkit.registries import upload
+from buildkit.registries.client import Repository
+from buildkit.registries.connection import Connection
+from buildkit.registries.profile import Profile
+from tests.fakes.faults import Stall
+from tests.fakes.registry import Registry
+from tests.registries.test_push import SIZE, check_no_open_session, content, image
+from tests.waiting import wait_until
+
+Way = Literal["patch", "put"]
+
+
+def placed(
+    registry: Registry, way: Way = "patch", sleep: Callable[[float], None] = lambda seconds: None
+) -> list[Image]:
+    """One layer, brought to a registry in one of the two ways."""
+    connection = Connection(
+        registry.address, plain_http=lambda host: True, sleep=sleep, profile=Profile("a registry", upload=way)
+    )
+    store = Repository(connection, Reference(registry.address, "models/granite"))
+    return place([image(1, known=way == "put")], store, silent, Stop())
+
+
+def check_sent_once(registry: Registry) -> None:
+    """The layer is there, and its bytes went over the line one time."""
+    assert [registry.blob(digest) for digest in registry.blobs] == [content(0)]
+    assert sum(request.request_bytes for request in registry.requests) < 2 * SIZE, "the layer was sent again"
+
+
+def outwait(registry: Registry, done: Event) -> None:
+    """Sets ``done`` when a question that was asked after the fault, and is never answered, has been given up."""
+    registry.faults.add(Stall(0, Event(), "request"), path="/never")
+    registry.faults.wait()
+    with pytest.raises(ReadTimeoutError):
+        connections.pool(registry.url).request("GET", f"{registry.url}/never")
+    done.set()
+
+
+@pytest.mark.parametrize(("way", "method", "at"), [("patch", "PUT", 0), ("patch", "PATCH", SIZE), ("put", "PUT", SIZE)])
+def test_a_registry_may_take_longer_for_a_layer_than_for_an_answer(
+    way: Way, method: str, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registry that hashes and copies a layer of 40 GB before it answers must not be taken for gone."""
+    monkeypatch.setattr(connections, "READ_SECONDS", 0.5)
+    with Registry() as registry:
+        done = Event()
+        registry.faults.add(Stall(at, done, "request"), method=method, path="uploads")
+        Thread(target=outwait, args=(registry, done), daemon=True).start()
+        placed(registry, way)
+        assert done.is_set(), "the registry was slow to no one"
+        check_sent_once(registry)
+
+
+@pytest.mark.parametrize(("way", "at"), [("patch", 0), ("put", SIZE)])
+def test_an_upload_that_is_being_finished_is_not_deleted(way: Way, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where our patience ended, or a proxy's did, a moment too soon, the registry's work must not be thrown away."""
+    monkeypatch.setattr(upload, "CLOSING_SECONDS", 0.5)
+    with Registry() as registry:
+        done = Event()
+        registry.faults.add(Stall(at, done, "request"), method="PUT", path="uploads")
+
+        def sleep(seconds: float) -> None:
+            done.set()
+            wait_until(lambda: bool(registry.blobs), "the registry's end of the upload")
+
+        placed(registry, way, sleep)
+        assert "DELETE" not in [request.method for request in registry.requests]
+        check_sent_once(registry)
+        check_no_open_session(registry)
