@@ -21,7 +21,7 @@ from buildkit.oci.hashed import Hashed, close, hashed
 from buildkit.oci.image import Blob
 from buildkit.oci.reference import Digest
 from buildkit.registries.connection import TRIES, Answer, Body, Connection, Lost
-from buildkit.registries.refusals import error_body, explained
+from buildkit.registries.refusals import error_body, explained, unexpected
 from buildkit.registries.tokens import Scope
 
 CLOSING_SECONDS = 600.0
@@ -31,6 +31,9 @@ CLOSING_SECONDS_PER_GIB = 60.0
 It may hash all of it again and copy it to its place before it answers (distribution, registry/storage/blobwriter.go:
 ``validateBlob`` and ``moveBlob``), over the network where that is an object store. 60 s are 17 MiB/s for a GiB.
 """
+
+_BEGIN_AGAIN = ("BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID")
+"""What a registry says of a session that it lost, or that lost bytes on the way (distribution-spec, "Error Codes")."""
 
 
 class Upload:
@@ -102,9 +105,23 @@ class Upload:
         self.connection.expect(answer, (200, 201, 202, 204), f"sending {self.blob.title}")
         self._expect_all()
         self._at(self._location(answer, location))
-        digest = self._digest
-        self._close(self._put(self.location or location, digest, b"", 0), digest)
-        return digest
+        return self._finish(self.location or location, self._digest)
+
+    def _finish(self, location: str, digest: Digest) -> Digest:
+        """Makes a blob of what was sent, asked again where the registry is busy: the session has all of it, the PUT nothing."""
+        for attempt in range(TRIES):
+            try:
+                answer = self._put(location, digest, b"", 0)
+            except Lost as lost:
+                failure = lost
+            else:
+                self._close(answer, digest)
+                return digest
+            if landed := self._landed():
+                return landed
+            if attempt < TRIES - 1:
+                self.connection.pause(attempt, failure)
+        raise self.connection.unreachable(failure)
 
     def _put(self, location: str, digest: Digest, body: Body, size: int) -> Answer:
         self._closing = digest
@@ -133,7 +150,11 @@ class Upload:
         """Takes the answer to the PUT that made the blob real."""
         self._expect_room(answer)
         if answer.status in (400, 404):
-            raise Lost(f"the registry lost the upload ({explained(error_body(answer)) or answer.status})")
+            body = error_body(answer)
+            said = explained(body)
+            if answer.status == 404 or any(code in said for code in _BEGIN_AGAIN):
+                raise Lost(f"the registry lost the upload ({said or answer.status})")
+            raise unexpected(self.connection.host, self.connection.profile, 400, body, f"finishing {self.blob.title}")
         self.connection.expect(answer, (200, 201, 202, 204), f"finishing {self.blob.title}")
         self._expect_all()
         answered = answer.headers.get("Docker-Content-Digest", digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from threading import Event, Thread
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 import pytest
 from urllib3.exceptions import ReadTimeoutError
 
+from buildkit.errors import RegistryFailed
 from buildkit.events import silent
 from buildkit.machine import connections
 from buildkit.machine.parallel import Stop
@@ -19,7 +21,7 @@ from buildkit.registries import upload
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection
 from buildkit.registries.profile import Profile
-from tests.fakes.faults import Stall
+from tests.fakes.faults import Action, Cut, Stall, Status
 from tests.fakes.registry import Registry
 from tests.registries.test_push import SIZE, check_no_open_session, content, image
 from tests.waiting import wait_until
@@ -83,4 +85,60 @@ def test_an_upload_that_is_being_finished_is_not_deleted(way: Way, at: int, monk
         placed(registry, way, sleep)
         assert "DELETE" not in [request.method for request in registry.requests]
         check_sent_once(registry)
+        check_no_open_session(registry)
+
+
+@pytest.mark.parametrize("fault", [Status(429, {"Retry-After": "7"}), Status(500), Status(504), Cut(0, "request")])
+def test_a_busy_registry_is_asked_again_to_finish_what_it_has(fault: Action) -> None:
+    """The registry has every byte already: that it is busy for a moment must not cost another hour."""
+    with Registry() as registry:
+        registry.faults.add(fault, method="PUT", path="uploads", times=3)
+        waits: list[float] = []
+        placed(registry, sleep=waits.append)
+        check_sent_once(registry)
+        assert len(registry.sessions) == 1
+        assert waits == [7.0] * 3 if isinstance(fault, Status) and fault.headers else len(waits) == 3
+
+
+def test_a_registry_that_stays_busy_ends_the_push() -> None:
+    """A registry that cannot finish a layer must not be sent it for ever, and no session may be left behind."""
+    with Registry() as registry:
+        registry.faults.add(Status(503), method="PUT", path="uploads", times=None)
+        with pytest.raises(RegistryFailed, match="answered 503"):
+            placed(registry)
+        assert sum(request.request_bytes for request in registry.requests) < 2 * SIZE
+        check_no_open_session(registry)
+
+
+def refusal(code: str, message: str = "") -> bytes:
+    return json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+
+
+@pytest.mark.parametrize("way", ["patch", "put"])
+def test_a_refused_layer_is_told_in_the_registrys_words_and_sent_once(way: Way) -> None:
+    """A quota that is used up does not grow while a layer is sent five times."""
+    with Registry() as registry:
+        said = refusal("UNSUPPORTED", "quota of the project is used up")
+        registry.faults.add(Status(400, {}, said), method="PUT", path="uploads", times=None)
+        with pytest.raises(RegistryFailed, match="quota of the project is used up"):
+            placed(registry, way)
+        assert sum(request.request_bytes for request in registry.requests) < 2 * SIZE
+        check_no_open_session(registry)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Status(404, {}, refusal("BLOB_UPLOAD_UNKNOWN")),
+        Status(404),
+        *(Status(400, {}, refusal(code)) for code in ("BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID")),
+    ],
+)
+def test_a_session_that_is_lost_is_begun_again(fault: Action) -> None:
+    """What a registry has no more, or has with other bytes, must be sent again before it can be finished."""
+    with Registry() as registry:
+        registry.faults.add(fault, method="PUT", path="uploads", times=2)
+        placed(registry)
+        assert [registry.blob(digest) for digest in registry.blobs] == [content(0)]
+        assert len(registry.sessions) == 3
         check_no_open_session(registry)
