@@ -77,7 +77,7 @@ def _destinations(wanted: Copy, wish: Wish, source: Source, world: World) -> lis
         form = wanted.form or (own if own in world.profile(host).forms else None)
         wished = replace(wish, form=form, immutable=wanted.immutable)
         for one in open_destinations([registry], wished, source.images, world):
-            kept = replace(one, store=world.repository(one.reference)) if one.form == own else one
+            kept = replace(one, store=one.repository) if one.form == own else one
             opened.setdefault(one.name, kept)
     return list(opened.values())
 
@@ -149,7 +149,7 @@ class _Run:
             digest = self._top(destination).digest
         except KeyError:
             return
-        there = destination.store.resolve(digest) is not None
+        there = destination.repository.digest(digest) is not None
         if destination.serves(digest) and there:
             several.settle(destination.name)
             self._unchanged.append(destination.name)

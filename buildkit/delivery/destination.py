@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,8 +10,9 @@ from buildkit.errors import InvalidInput, Problem, RegistryFailed
 from buildkit.oci.form import Form, form_of, stored_size
 from buildkit.oci.gzipped import Gzipping
 from buildkit.oci.image import Image, Store
-from buildkit.oci.manifest import Descriptor, ImageConfig, manifests_of
+from buildkit.oci.manifest import Descriptor, ImageConfig, Manifest, manifests_of
 from buildkit.oci.reference import Digest, Reference
+from buildkit.registries.client import Repository
 from buildkit.registries.limits import check
 from buildkit.tags import fixed, with_digest
 from buildkit.world import World
@@ -34,6 +36,7 @@ class Destination:
     form: Form
     tags: tuple[str, ...]
     immutable: bool
+    repository: Repository
     store: Store
     gzipped: dict[Digest, Descriptor] = field(default_factory=dict)
 
@@ -52,20 +55,32 @@ class Destination:
         return with_digest(self.tags, digest)
 
     def serves(self, digest: Digest) -> bool:
-        """Whether every tag is on this image already; raises InvalidInput where one is not and may not be moved."""
-        found = {tag: self.store.resolve(tag) for tag in self.tags_of(digest)}
-        moving = {tag: served for tag, served in found.items() if served is None or served.digest != digest}
+        """Whether every tag is on this image already; raises InvalidInput where one is not and may not be moved.
+
+        What the registry does not tell is another image: it is about to be replaced. Where it may not be, RegistryFailed.
+        """
+        found = {tag: self._served(tag) for tag in self.tags_of(digest)}
+        moving = {tag: served for tag, served in found.items() if served != digest}
         if self.immutable:
-            self._refuse({tag: served.digest for tag, served in moving.items() if served}, digest)
+            self._refuse({tag: served for tag, served in moving.items() if served}, digest)
         return not moving
 
     def check_served(self, digest: Digest) -> None:
         """Raises RegistryFailed where a tag is on something else than what was pushed."""
         for tag in self.tags_of(digest):
-            served = self.store.resolve(tag)
-            if served is None or served.digest != digest:
-                found = served.digest if served else "nothing"
+            served = self.repository.digest(tag)
+            if served != digest:
+                found = served or "nothing"
                 raise RegistryFailed(f"{self.name}:{tag} was pushed as {digest}, but the registry serves {found}")
+
+    def _served(self, tag: str) -> Digest | None:
+        """Asked by HEAD: Harbor gives nobody a vulnerable image (412), but tells its digest."""
+        try:
+            return self.repository.digest(tag)
+        except RegistryFailed:
+            if self.immutable:
+                raise
+            return None
 
     def _refuse(self, moving: dict[str, Digest], digest: Digest) -> None:
         if moving:
@@ -94,21 +109,33 @@ def _open(registry: str, wish: Wish, images: Sequence[Image], world: World) -> D
     immutable = wish.immutable or target.immutable
     repository = world.repository(reference)
     if form == "oci":
-        return Destination(reference, form, wish.tags, immutable, repository)
+        return Destination(reference, form, wish.tags, immutable, repository, repository)
     gzipping = Gzipping(repository)
-    return Destination(reference, form, wish.tags, immutable, gzipping, gzipping.gzipped)
+    return Destination(reference, form, wish.tags, immutable, repository, gzipping, gzipping.gzipped)
+
+
+def legible(store: Store, name: str) -> list[Manifest]:
+    """The manifests of the image under a tag; none where there is no image, or the registry keeps it to itself.
+
+    It only saves bytes to know them, and the push that is under way may be what replaces something that nobody can read.
+    """
+    try:
+        document = store.resolve(name)
+        return manifests_of(document, store.resolve) if document else []
+    except (InvalidInput, RegistryFailed):
+        return []
 
 
 def served_gzips(destination: Destination) -> dict[Digest, Descriptor]:
     """The gzips of layers that a destination serves already, by the digest of their tar, as its image's config tells."""
     if destination.form == "oci" or not fixed(destination.tags):
         return {}
-    document = destination.store.resolve(fixed(destination.tags)[0])
     found: dict[Digest, Descriptor] = {}
-    for manifest in manifests_of(document, destination.store.resolve) if document else ():
+    for manifest in legible(destination.store, fixed(destination.tags)[0]):
         if form_of(manifest.document) == "docker":
-            config = ImageConfig.read(b"".join(destination.store.fetch(manifest.config)))
-            found.update(zip(config.diff_ids, manifest.layers, strict=False))
+            with contextlib.suppress(InvalidInput, RegistryFailed):
+                config = ImageConfig.read(b"".join(destination.store.fetch(manifest.config)))
+                found.update(zip(config.diff_ids, manifest.layers, strict=False))
     return found
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from itertools import islice
 
-from buildkit.delivery.destination import Destination
+from buildkit.delivery.destination import Destination, legible
 from buildkit.errors import RegistryFailed
-from buildkit.oci.image import Store
-from buildkit.oci.manifest import Document, manifests_of
+from buildkit.oci.manifest import Manifest
 from buildkit.oci.reference import Digest
 from buildkit.plan import KEY
 from buildkit.registries.client import Repository
@@ -24,12 +22,12 @@ _NO_IMAGE = re.compile(r"sha256-[0-9a-f]{64}.*|modelpack-layer-.*")
 def remembered(destination: Destination, wanted: Collection[str]) -> dict[str, Digest]:
     """Layers of images in a destination, by their keys; those that are wanted are looked for until all are found.
 
-    Looked at is what is under the tags that the image will have; where nothing is, the newest of the others by their names.
+    Looked at is what is under the tags that the image will have; where no image is, the newest of the others by their names.
     Whoever can write to the repository could put another image there as well, so that this trusts nobody anew.
     """
     found: dict[str, Digest] = {}
-    for document in _images(destination.store, fixed(destination.tags)):
-        layers = [layer for manifest in manifests_of(document, destination.store.resolve) for layer in manifest.layers]
+    for manifests in _images(destination.repository, fixed(destination.tags)):
+        layers = [layer for manifest in manifests for layer in manifest.layers]
         found |= {layer.annotations[KEY]: layer.digest for layer in layers if KEY in layer.annotations}
         if found.keys() >= set(wanted):
             break
@@ -47,11 +45,12 @@ def remembers_nothing(repository: Repository, tags: Sequence[str]) -> bool:
         return True
 
 
-def _images(store: Store, tags: Sequence[str]) -> Iterator[Document]:
-    mine = [document for tag in tags if (document := store.resolve(tag))]
+def _images(store: Repository, tags: Sequence[str]) -> Iterator[list[Manifest]]:
+    mine = [manifests for tag in tags if (manifests := legible(store, tag))]
     yield from mine
-    if not mine and isinstance(store, Repository):
-        yield from islice(filter(None, map(store.resolve, _others(store))), _MOST)
+    if not mine:
+        for tag in _others(store)[:_MOST]:
+            yield legible(store, tag)
 
 
 def _others(repository: Repository) -> list[str]:

@@ -221,7 +221,8 @@ class ImageConfig:
     def read(cls, raw: bytes) -> ImageConfig:
         """Reads raw bytes as a config; raises InvalidInput."""
         content = parse_object(raw, "the image config")
-        diff_ids = (content.get("rootfs") or {}).get("diff_ids")
+        rootfs = content.get("rootfs")
+        diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
         if not isinstance(diff_ids, list):
             raise InvalidInput("the image config names no layers (rootfs.diff_ids)")
         config = content.get("config") or {}

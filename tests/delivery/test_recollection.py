@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from buildkit import flow
 from buildkit.delivery.recollection import remembers_nothing
+from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.oci.reference import Reference
 from buildkit.sources import digests
 from tests.fakes.faults import Cut, Status
+from tests.fakes.registry import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from tests.place import FILES, Place, put_base, uploads
 
 
@@ -92,3 +96,62 @@ def test_a_folder_is_hashed_first_where_its_layers_may_be_known(
     elsewhere.registry.log.clear()
     elsewhere.build(elsewhere.recipe(model="./models", tags=["v11"]))
     assert uploads(elsewhere.registry) < 10_000, "a layer was sent again"
+
+
+_BLOB = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "size": 1}
+_SHA512 = [{**_BLOB, "digest": "sha512:" + "0" * 128}]
+_CONFIG = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:" + "0" * 64, "size": 2}
+ILLEGIBLE = {
+    "schema 1": ("application/vnd.docker.distribution.manifest.v1+prettyjws", {"schemaVersion": 1, "fsLayers": []}),
+    "an artifact": ("application/vnd.oci.artifact.manifest.v1+json", {"artifactType": "x", "blobs": []}),
+    "an empty index": (OCI_INDEX, {"schemaVersion": 2, "manifests": None}),
+    "sha512": (OCI_MANIFEST, {"schemaVersion": 2, "config": _CONFIG, "layers": _SHA512}),
+    "a config that is not there": (DOCKER_MANIFEST, {"schemaVersion": 2, "config": _CONFIG, "layers": []}),
+    "a page": ("text/html", "<html>"),
+    "cut JSON": (OCI_MANIFEST, '{"schemaVersion": 2, "config'),
+}
+
+
+@pytest.mark.parametrize("form", ["oci", "docker"])
+@pytest.mark.parametrize(("media_type", "content"), ILLEGIBLE.values(), ids=list(ILLEGIBLE))
+def test_whatever_is_under_a_tag_can_be_replaced(place: Place, media_type: str, content: object, form: str) -> None:
+    """What somebody once left under a tag would stop every push that mends it, and the other registries with it."""
+    raw = (content if isinstance(content, str) else json.dumps(content)).encode()
+    for _ in range(2):
+        junk = place.registry.put_manifest("models/granite", raw, media_type, "v1")
+        place.build(form=form)
+        assert place.registry.tags["models/granite"]["v1"] != junk
+        place.lock.unlink()
+
+
+@pytest.mark.parametrize("form", ["oci", "docker"])
+def test_an_image_that_is_withheld_can_be_replaced(elsewhere: Place, form: str) -> None:
+    """Harbor answers 412 to who pulls a vulnerable image: the repaired one could never be pushed over it."""
+    elsewhere.registry.faults.add(Status(412), method="GET", path="/granite/manifests/v9", times=None)
+    recipe = elsewhere.recipe(layers="per-file", tags=["v9"], labels={"org.example.x": "repaired"})
+    delivered = elsewhere.build(recipe, form=form)
+    assert elsewhere.registry.faults.fired
+    assert elsewhere.registry.tags["models/granite"]["v9"] == delivered.sealing.digest
+    assert elsewhere.build(recipe, form=form).unchanged
+
+
+def test_a_tag_that_must_not_move_stays_although_nobody_may_read_it(elsewhere: Place) -> None:
+    """A release that the registry keeps to itself, or tells nothing of, is a release all the same."""
+    recipe = elsewhere.recipe(tags=["v9"], immutable=True, labels={"org.example.x": "another"})
+    before = elsewhere.registry.tags["models/granite"]["v9"]
+    elsewhere.registry.faults.add(Status(412), method="GET", path="/granite/manifests/v9", times=None)
+    with pytest.raises(InvalidInput, match="a tag would move"):
+        elsewhere.build(recipe)
+    elsewhere.registry.faults.add(Status(412), method="HEAD", path="/granite/manifests/v9", times=None)
+    with pytest.raises(RegistryFailed, match="models/granite:v9 failed"):
+        elsewhere.build(recipe)
+    assert elsewhere.registry.tags["models/granite"]["v9"] == before
+
+
+def test_one_tag_that_cannot_be_read_stops_no_other_registry(place: Place) -> None:
+    """A registry whose tag holds rubbish would keep the others from their image."""
+    place.registry.put_manifest("other/granite", b"<html>", "text/html", "v1")
+    address = place.registry.address
+    wanted = flow.Wanted("embedded", registry=f"{address}/models", also=(f"{address}/other",))
+    digest = flow.build(place.recipe(), place.world(), wanted).sealing.digest
+    assert place.registry.tags["models/granite"]["v1"] == place.registry.tags["other/granite"]["v1"] == digest
