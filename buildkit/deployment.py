@@ -12,6 +12,7 @@ from typing import Any
 from buildkit.errors import InvalidInput
 from buildkit.oci.reference import Digest, Reference
 from buildkit.reading.plain import shown
+from buildkit.reading.yaml_scalars import is_text
 from buildkit.target_settings import TargetSettings
 
 Version = tuple[int, ...]
@@ -97,7 +98,7 @@ class Blanks:
 
 
 def yaml(document: Mapping[str, Any]) -> str:
-    """YAML in the order in which the document was written."""
+    """YAML in the order in which the document was written, which says the same by the rules of YAML 1.1 and of 1.2."""
     from ruamel.yaml import YAML
 
     writer = YAML()
@@ -111,10 +112,16 @@ def yaml(document: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {_quoted(str(key)): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    return value
+    return _quoted(value) if isinstance(value, str) else value
+
+
+def _quoted(text: str) -> str:
+    from ruamel.yaml.scalarstring import SingleQuotedScalarString
+
+    return text if is_text(text) else SingleQuotedScalarString(text)
 
 
 def without_empty(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from buildkit.errors import InvalidInput, Problem
 from buildkit.kinds import kind_named
 from buildkit.reading.plain import Refusal, shown
+from buildkit.reading.yaml_scalars import is_text
 from buildkit.spec import image_name
 
 
@@ -24,9 +25,12 @@ def start(kind: str, folder: Path, name: str | None = None) -> list[Path]:
 
 
 def named(name: str) -> str:
-    """The name of a first project; raises InvalidInput where it cannot be an image's. Every kind's starter asks this first."""
+    """The name of a first project as its recipe writes it, ``'no'`` in quotes; raises InvalidInput where it cannot be an image's.
+
+    Every kind's starter asks this first.
+    """
     try:
-        return image_name(name)
+        return image_name(name) if is_text(name) else f"'{image_name(name)}'"
     except Refusal as refusal:
         problem = Problem(shown(name), "is not an image's name", refusal.hint)
         raise InvalidInput("nothing was written", [problem]) from None

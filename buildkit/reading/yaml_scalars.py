@@ -10,6 +10,10 @@ _FRACTION = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_OF_YAML_1_1 = ("y", "Y", "n", "N", "=", "<<")
+"""Truth, a default value and a merge key: https://yaml.org/type, bool.html, value.html and merge.html."""
+_LIKE_A_NUMBER = re.compile(r"[-+]?[0-9._]")
+"""How numbers, times and dates begin, in YAML 1.1 also 1:30, 0b1 and 1_000; no two readers agree on all of them."""
 
 
 def meant(text: str) -> Any:
@@ -26,6 +30,14 @@ def meant(text: str) -> Any:
     if _NUMBER.fullmatch(text):
         return int(text, 0) if len(text) < 100 else float("inf")
     return text
+
+
+def is_text(text: str) -> bool:
+    """Whether every reader of YAML takes a word without quotes for this very text, those of YAML 1.1 such as Kubernetes' too.
+
+    Says nothing of the characters that steer YAML itself: a colon with a blank after it, quotes, line breaks.
+    """
+    return text not in _OF_YAML_1_1 and not _LIKE_A_NUMBER.match(text) and meant(text) is text
 
 
 def sort_of(value: object) -> str:

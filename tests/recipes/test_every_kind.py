@@ -22,6 +22,7 @@ from buildkit.recipe import Recipe, load
 from buildkit.settings import Settings
 from buildkit.sources import open_source
 from buildkit.spec import FolderRef, HuggingFaceRef, SourceRef, UrlsRef
+from buildkit.start import start
 from buildkit.targets import target_named
 from buildkit.world import World
 from recipes.containerfile.secrets import left_in
@@ -223,6 +224,14 @@ def test_a_sample_is_what_init_writes(kind: str, name: str) -> None:
     assert files - {"recipe.lock"} == set(starter)
     for path, text in starter.items():
         assert (folder / path).read_text(encoding="utf-8") == text, path
+
+
+@pytest.mark.parametrize("name", ["no", "12", "1e3", "null"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_first_project_may_have_any_name(kind: str, name: str, tmp_path: Path) -> None:
+    """``init modelcar no`` writes a recipe that its own reader refuses, since "no" without quotes is no text."""
+    start(kind, tmp_path / "first", name)
+    assert load(tmp_path / "first").spec.name == name
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from buildkit.checks.checking import check_deployment
 from buildkit.checks.rule import Severity
 from buildkit.deploying import Wish, deploy, write_artifact
 from buildkit.errors import CheckFailed, InvalidInput
+from buildkit.reading.plain import hidden
 from buildkit.target_settings import SETTINGS, settings_of
 from buildkit.targets import TARGETS
 from tests.place import Place, place
@@ -112,6 +115,28 @@ def test_every_name_of_a_recipe_fits_its_platform(target: str, name: str) -> Non
             assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", document(piece)["metadata"]["name"])
         if piece.file == "endpoint.yml":
             assert re.fullmatch(r"[a-z][-a-z0-9]{1,30}[a-z0-9]", document(piece)["name"])
+
+
+WORDS = (
+    "yes On no OFF y N true Null ~ = << 1:30 1:30.5 1_000 017 0o17 0b11 0X1F 1e3 +.inf .NaN -_1 2026-11-22 - ? # 'a' a:"
+)
+WRITTEN = st.one_of(st.sampled_from(WORDS.split()), st.from_regex(r"[-+.:_0-9exXobnyY]+", fullmatch=True), st.text())
+
+
+@settings(deadline=None)
+@given(env=st.dictionaries(WRITTEN, WRITTEN.filter(bool)))
+def test_a_text_of_a_recipe_is_a_text_for_the_platform(env: dict[str, str]) -> None:
+    """The variable DEBUG: "on" is True for Kubernetes and Azure, which read YAML 1.1, and the deployment is refused."""
+    assume(not any(map(hidden, (*env, *env.values()))))
+    pieces = deployed("azureml:v2", PLACES["azureml"], env=env)
+    assert document(pieces["deployment.yml"]).get("environment_variables", {}) == env
+
+
+@pytest.mark.parametrize("word", ["no", "y", "on", "Off"])
+def test_a_word_that_means_truth_elsewhere_is_quoted(word: str) -> None:
+    """kubectl takes y for true, which PyYAML does not: the server is started with an argument that nobody wrote."""
+    piece = deployed("kserve", QUAY, LLM, name=word, pull_secret=word, args=[word])["inferenceservice.yaml"]
+    assert piece.render().count(f"'{word}'") == 2 + (word == word.lower())
 
 
 def test_shared_memory_is_a_note(tmp_path: Path) -> None:
