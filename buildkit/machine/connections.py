@@ -18,6 +18,7 @@ from urllib3.util import parse_url
 
 from buildkit import __version__
 from buildkit.errors import InvalidInput
+from buildkit.machine.steady import POOLS
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
@@ -41,9 +42,13 @@ def pool(origin: str, parallel: int = 16) -> urllib3.PoolManager:
         "ssl_context": trusted() if origin.startswith("https") else None,
     }
     proxy = proxy_for(origin)
-    if proxy:
-        return urllib3.ProxyManager(proxy, proxy_headers=_proxy_headers(proxy), **options)
-    return urllib3.PoolManager(**options)
+    manager = (
+        urllib3.ProxyManager(proxy, proxy_headers=_proxy_headers(proxy), **options)
+        if proxy
+        else urllib3.PoolManager(**options)
+    )
+    manager.pool_classes_by_scheme = POOLS
+    return manager
 
 
 def timeout(within: float | None = None) -> urllib3.Timeout:
