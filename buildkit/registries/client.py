@@ -246,7 +246,8 @@ class Repository:
         drain(answer)
         if answer.status == 201:
             return ""
-        return answer.headers.get("Location") if answer.status == 202 else None
+        location = answer.headers.get("Location") if answer.status == 202 else None
+        return self.connection.absolute(location, answer.url or "") if location else None
 
     def _path(self, what: str, name: str) -> str:
         return f"/v2/{self.repository}/{what}/{quote(name, safe=':/')}"

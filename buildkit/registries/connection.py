@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLError
@@ -20,6 +20,7 @@ from buildkit.machine.answers import REDIRECTS, drain, retry_after
 from buildkit.registries import refusals
 from buildkit.registries.auth import find
 from buildkit.registries.credentials import Credentials
+from buildkit.registries.locations import Home
 from buildkit.registries.pace import Pace
 from buildkit.registries.profile import Profile
 from buildkit.registries.profiles import profile_of
@@ -145,28 +146,9 @@ class Connection:
     def absolute(self, where: str, base: str = "") -> str:
         """A path or ``Location`` as a URL, refused where it leads from a registry to somewhere it should not know.
 
-        A private address that the registry is not on itself is refused, and so is plain HTTP where it is not allowed.
         ``base`` is the URL that a relative one counts from, by default the registry.
         """
-        try:
-            url = urljoin(base or self.origin + "/", where)
-            parts = urlsplit(url)
-            netloc = parts.netloc.rpartition("@")[2]
-            # Libraries read such URLs differently: what was checked would not be what is asked.
-            is_one = not re.search(r"[\x00-\x20\x7f\\]", url)
-        except ValueError:
-            is_one = False
-        if not is_one:
-            raise RegistryFailed(f"{self.host} points to something that is not a URL; that is not followed")
-        if self._ours(url):
-            return url
-        if connections.is_internal(parts.hostname or "") and parts.hostname != urlsplit(self.origin).hostname:
-            raise RegistryFailed(f"{self.host} points to the private address {netloc}; that is not followed")
-        if parts.scheme != "https" and not (parts.scheme == "http" and self._plain_http(parts.netloc)):
-            raise RegistryFailed(
-                f"{self.host} points to {parts.scheme}://{netloc}, which is not https; that is not followed"
-            )
-        return url
+        return Home(self.host, self.origin, self._plain_http).located(where, base)
 
     def opened(self, location: str, scope: Scope) -> None:
         """Notes an upload session, for :meth:`abandon`."""
@@ -243,6 +225,8 @@ class Connection:
                 decode_content=False,
             )
             self._answered = True
+            # urllib3 knows the path alone, where no proxy is on the way.
+            answer.url = url
             return answer, authorised.get("Authorization", "")
         except Refused as refused:
             raise self.refused(refused.status if refused.status in (401, 403) else 403, scope, b"") from None

@@ -14,6 +14,7 @@ import urllib3
 from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.oci.manifest import parse_object
 from buildkit.registries.credentials import Credentials
+from buildkit.registries.locations import is_encrypted, netloc
 
 Scope = tuple[str, ...]
 _CHALLENGE = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
@@ -141,12 +142,11 @@ class Authority:
 
     def _check(self, realm: str) -> None:
         try:
-            parts = urlsplit(realm)
+            if is_encrypted(realm, self._plain_http):
+                return
+            where = f"{urlsplit(realm).scheme}://{netloc(realm)}"[:200] if netloc(realm) else "no URL"
         except ValueError:
-            parts = urlsplit("")
-        if parts.scheme == "https" or (parts.scheme == "http" and self._plain_http(parts.netloc)):
-            return
-        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"[:200] if parts.netloc else "no URL"
+            where = "no URL"
         raise RegistryFailed(
             f"{self.origin} sends for a token to {where!r}, which is not https; no credentials were sent there"
         )

@@ -221,4 +221,4 @@ class Upload:
         drain(answer)
         if not location:
             raise RegistryFailed(f"{self.connection.host} opened an upload but did not say where")
-        return self.connection.absolute(location)
+        return self.connection.absolute(location, answer.url or "")

@@ -19,8 +19,8 @@ class Behaviour:
     registry that implements the whole of distribution-spec 1.1."""
 
     location: str = "absolute"
-    """Where uploads go on: "relative", "absolute", "other" (a listener on another port, which asks for no
-    credentials), or a URL's beginning such as "http://10.0.0.1" to tempt a client into a private network."""
+    """Where uploads go on: "relative" (to the registry), "to the path" (of the request), "absolute", "other"
+    (a listener on another port, which asks for no credentials), or a URL's beginning such as "http://10.0.0.1" to tempt a client into a private network."""
     mounts: bool | Literal["error"] = True
     """Cross-repository mounts: 201, always 202, or `mount_error`."""
     mount_error: int = 403

@@ -129,9 +129,11 @@ class Uploads:
 
     def _progress(self, status: int, session: Session, extra: Headers = ()) -> Response:
         session.step += 1
-        where = f"/v2/{session.repository}/blobs/uploads/{session.id}?_state={session.token}"
+        where = f"{session.id}?_state={session.token}"
+        if self.behaviour.location != "to the path":
+            where = f"{self.base()}/v2/{session.repository}/blobs/uploads/{where}"
         headers: Headers = (
-            ("Location", self.base() + where),
+            ("Location", where),
             ("Range", f"0-{max(0, session.spool.size - 1)}"),
             ("Docker-Upload-UUID", session.id),
         )

@@ -125,12 +125,21 @@ def test_a_mount_that_is_refused_becomes_an_upload(behaviour: Behaviour) -> None
         check_no_open_session(registry)
 
 
-@pytest.mark.parametrize("location", ["relative", "absolute", "other"])
+@pytest.mark.parametrize("location", ["relative", "to the path", "absolute", "other"])
 @pytest.mark.parametrize("patch_status", [200, 201, 202, 204])
 def test_any_location_and_status_of_the_field(location: str, patch_status: int) -> None:
     """Registries answer a PATCH and name an upload in several ways; all of them must work."""
     with Registry(behaviour=Behaviour(location=location, patch_status=patch_status)) as registry:
         check_served(registry, push(registry))
+
+
+def test_a_mount_that_becomes_an_upload_goes_on_where_its_answer_says() -> None:
+    """A registry that cannot mount answers with a session, and may name it relatively to what was asked."""
+    with Registry(behaviour=Behaviour(mounts=False, location="to the path")) as registry:
+        sibling = Reference(registry.address, "models/sibling")
+        what = replace(image(), layers=tuple(layer(number, True, sibling) for number in range(2)))
+        check_served(registry, push(registry, what))
+        check_no_open_session(registry)
 
 
 def test_a_location_in_a_private_network_is_refused() -> None:
