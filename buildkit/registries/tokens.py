@@ -13,29 +13,15 @@ import urllib3
 
 from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.oci.manifest import parse_object
+from buildkit.registries.challenge import Challenge, challenges, preferred
 from buildkit.registries.credentials import Credentials
 from buildkit.registries.locations import is_encrypted, netloc
 
 Scope = tuple[str, ...]
-_CHALLENGE = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _LARGEST_ANSWER = 1024 * 1024
 _DEFAULT_SECONDS = 60
 _MARGIN = 0.3
 """The share of a token's life in which it is not used any more for something that takes a while."""
-
-
-@dataclass(frozen=True)
-class Challenge:
-    """What a 401 asks for: its scheme in lower case and its parameters."""
-
-    scheme: str
-    parameters: dict[str, str]
-
-    @classmethod
-    def read(cls, header: str) -> Challenge:
-        """Reads a ``WWW-Authenticate`` header (RFC 9110, section 11.6.1)."""
-        scheme, _, rest = header.strip().partition(" ")
-        return cls(scheme.lower(), {key.lower(): quoted or bare for key, quoted, bare in _CHALLENGE.findall(rest)})
 
 
 @dataclass
@@ -93,16 +79,17 @@ class Authority:
             return {"Authorization": f"Bearer {token.value}"}
 
     def challenged(self, header: str, scope: Scope, used: str) -> bool:
-        """Takes a 401's challenge; says whether asking once more with :meth:`header` can help.
+        """Takes a 401's challenges; says whether asking once more with :meth:`header` can help.
 
+        A 401 without any means those of an earlier one, as where a proxy drops the header.
         ``used`` is the ``Authorization`` that was refused: another thread may have a better one by now.
         """
         with self._lock:
             token = self._tokens.get(scope)
             if token and used == f"Bearer {token.value}":
                 del self._tokens[scope]
-            challenge = Challenge.read(header)
-            if challenge.scheme not in ("basic", "bearer"):
+            challenge = preferred(challenges(header), self._is_usable) or (None if header else self._challenge)
+            if challenge is None:
                 raise RegistryFailed(
                     f"{self.origin} answers 401 and asks for no authentication that is known",
                     hint="check the registry's address: a proxy on the way may answer in its place",
@@ -119,7 +106,7 @@ class Authority:
         return self._credentials is not None and self._credentials != before
 
     def _fetch(self, challenge: Challenge, scope: Scope) -> _Token:
-        realm = challenge.parameters.get("realm", "")
+        realm = challenge.realm
         self._check(realm)
         service = challenge.parameters.get("service", "")
         try:
@@ -140,10 +127,16 @@ class Authority:
             return self._exchange(realm, service, scope, credentials)
         return self._ask(realm, service, scope, credentials)
 
-    def _check(self, realm: str) -> None:
+    def _is_usable(self, realm: str) -> bool:
         try:
-            if is_encrypted(realm, self._plain_http):
-                return
+            return is_encrypted(realm, self._plain_http) and bool(netloc(realm))
+        except ValueError:
+            return False
+
+    def _check(self, realm: str) -> None:
+        if self._is_usable(realm):
+            return
+        try:
             where = f"{urlsplit(realm).scheme}://{netloc(realm)}"[:200] if netloc(realm) else "no URL"
         except ValueError:
             where = "no URL"

@@ -67,6 +67,7 @@ class Auth:
     `token_uses` requests. `reported_seconds` is what `expires_in` says (None: it is left out). `refuse_with`
     is the answer to a known visitor without permission: 403 DENIED, 401 (insufficient_scope) or 404
     NAME_UNKNOWN. `realm` is the URL that clients are sent to for a token, where it is not simply our own.
+    `beside` are challenges that a 401 has before ours, each in a header of its own or all `joined` in one.
     """
 
     mode: Literal["none", "basic", "token"] = "none"
@@ -80,6 +81,8 @@ class Auth:
     refuse_with: Literal[401, 403, 404] = 403
     service: str = "fake-registry"
     realm: str = ""
+    beside: tuple[str, ...] = ()
+    joined: bool = False
 
 
 class Guard:
@@ -119,7 +122,7 @@ class Guard:
         account = self._account(header) if header else self.auth.anonymous
         refused = [scope for scope in wanted if account is None or not account.may(scope)]
         if account is None or (not header and (refused or not wanted)):
-            raise unauthorized(f'Basic realm="{self.auth.service}"')
+            raise self._unauthorized(f'Basic realm="{self.auth.service}"')
         if refused:
             raise self._denied(refused, f'Basic realm="{self.auth.service}"')
 
@@ -127,14 +130,14 @@ class Guard:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         challenge = self._challenge(wanted)
         if scheme.lower() != "bearer":
-            raise unauthorized(challenge)
+            raise self._unauthorized(challenge)
         granted = self._redeem(token)
         if granted is None:
-            raise unauthorized(challenge + ',error="invalid_token"')
+            raise self._unauthorized(challenge + ',error="invalid_token"')
         refused = [scope for scope in wanted if scope not in granted.scopes]
         if refused and not granted.asked.issuperset(refused):
             # The token was made for something else; that says nothing yet about what its owner may do.
-            raise unauthorized(challenge + ',error="insufficient_scope"')
+            raise self._unauthorized(challenge + ',error="insufficient_scope"')
         if refused:
             raise self._denied(refused, challenge + ',error="insufficient_scope"')
 
@@ -154,10 +157,14 @@ class Guard:
     def _denied(self, refused: list[Scope], challenge: str) -> RefusedError:
         detail = [{"Type": "repository", "Name": name, "Action": action} for name, action in refused]
         if self.auth.refuse_with == 401:
-            return unauthorized(challenge, detail)
+            return self._unauthorized(challenge, detail)
         if self.auth.refuse_with == 404:
             return oci_error(404, "NAME_UNKNOWN", "repository name not known to registry", detail=detail)
         return oci_error(403, "DENIED", "requested access to the resource is denied", detail=detail)
+
+    def _unauthorized(self, challenge: str, detail: object = None) -> RefusedError:
+        offered = (*self.auth.beside, challenge)
+        return unauthorized(*([", ".join(offered)] if self.auth.joined else offered), detail=detail)
 
     def _account(self, header: str | None) -> Account | None:
         user, password = _credentials(header)
@@ -225,9 +232,9 @@ class Guard:
         return f"{kind}-" + hashlib.sha256(f"{kind} {self._count} {id(self)}".encode()).hexdigest()[:40]
 
 
-def unauthorized(challenge: str, detail: object = None) -> RefusedError:
-    """401, with what the client is to do about it."""
-    headers: Headers = (("WWW-Authenticate", challenge),)
+def unauthorized(*challenges: str, detail: object = None) -> RefusedError:
+    """401, with what the client is to do about it, each challenge in a header of its own."""
+    headers: Headers = tuple(("WWW-Authenticate", challenge) for challenge in challenges)
     return oci_error(401, "UNAUTHORIZED", "authentication required", detail=detail, headers=headers)
 
 
