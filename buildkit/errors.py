@@ -18,7 +18,7 @@ EXIT_CODES = {
     USAGE: "The command was used wrongly: an option or argument that there is not, or two that contradict each other.",
     DRIFTED: "Something moved, and it was asked: status, lock --check, and --locked of lock and build.",
     OUR_BUG: "A fault of modelpack itself; MODELPACK_TRACEBACK=1 shows what a report of it needs.",
-    INTERRUPTED: "Interrupted (Ctrl-C): nothing was tagged, the lock is unchanged.",
+    INTERRUPTED: "Interrupted (Ctrl-C): nothing was tagged, the lock is unchanged; where that is not so, stderr says what was done.",
     TERMINATED: "Told to end (SIGTERM), as tidily as by Ctrl-C.",
 }
 """What each exit code of the command means."""

@@ -76,7 +76,7 @@ def lock(recipe: Recipe, world: World, policy: Policy) -> Lock:
     previous = locks.read(recipe.lock_path)
     pins = pin(recipe, previous, world, policy, builders=False)
     _judge(recipe, pins, world)
-    return _written(recipe, previous, pins)
+    return _written(recipe, previous, pins, world)
 
 
 def render(recipe: Recipe, world: World) -> Plan:
@@ -167,7 +167,7 @@ def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None 
         delivered = deliver(made.images, going(recipe, pins, wanted), world, recorder)
         if wanted.registries:
             _attest(recipe, world, delivered, record.staged)
-        record.commit()
+        record.commit(world.done)
     return delivered
 
 
@@ -187,7 +187,7 @@ def push(recipe: Recipe, world: World, *registries: str, form: Form | None = Non
         wanted = Wanted(also=registries, form=form)
         delivered = deliver(images, going(recipe, previous.pins, wanted), world, record)
         _attest(recipe, world, delivered, record.staged)
-        record.commit()
+        record.commit(world.done)
     return delivered
 
 
@@ -220,7 +220,7 @@ def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:
         problems = [Problem("", reason) for reason in dict.fromkeys(plan.blocked.values())]
         raise InvalidInput(f"{plan.name} cannot be built from a Containerfile", problems, hint="use --engine embedded")
     _warn(plan, world)
-    _written(recipe, previous, pins)
+    _written(recipe, previous, pins, world)
     return plan, pins
 
 
@@ -260,9 +260,9 @@ def _draft(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:
     return Lock(recipe.digest, pins, asked(recipe), kept.images, kept.pushed, template_of(recipe.kind))
 
 
-def _written(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:
+def _written(recipe: Recipe, previous: Lock | None, pins: Pins, world: World) -> Lock:
     lock = _draft(recipe, previous, pins)
-    locks.write(recipe.lock_path, lock)
+    locks.write(recipe.lock_path, lock, world.done)
     return lock
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildkit.card import Card
+from buildkit.done import Done
 from buildkit.events import Emit
 from buildkit.machine.parallel import Stop
 from buildkit.oci.reference import Reference
@@ -27,7 +28,8 @@ from buildkit.spec import HuggingFaceRef, SourceRef
 
 @dataclass(frozen=True)
 class World:
-    """The doors to registries and sources. ``sleep`` takes seconds; ``stop`` ends everything that goes on.
+    """The doors to registries and sources. ``sleep`` takes seconds; ``stop`` ends everything that goes on; in ``done`` is
+    noted what an interruption cannot take back.
 
     ``lists``: a folder's large files that were never read here are only listed, and read when they are sent.
     """
@@ -37,6 +39,7 @@ class World:
     stop: Stop = field(default_factory=Stop)
     sleep: Callable[[float], None] | None = None
     lists: bool = False
+    done: Done = field(default_factory=Done)
     _connections: dict[Reference, Connection] = field(default_factory=dict, repr=False)
 
     def base(self, reference: Reference) -> Repository:

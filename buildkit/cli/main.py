@@ -8,10 +8,14 @@ import os
 import signal
 import sys
 
+from buildkit.done import Done
 from buildkit.errors import FAILED, INTERRUPTED, OUR_BUG, TERMINATED, ModelpackError
 
 _LOOKED_FOR_GARBAGE_AFTER = 100_000
 """Objects. What is loaded at the start is nearly as many, and no garbage: after every 700, as is usual, Python would look for it in vain."""
+
+DONE = Done()
+"""What this process has done that others see."""
 
 
 def main() -> None:
@@ -23,7 +27,7 @@ def main() -> None:
     if _Ended.by_signal and code == INTERRUPTED:
         code = TERMINATED
     if code in (INTERRUPTED, TERMINATED):
-        print(_Ended.words, file=sys.stderr)
+        print(_Ended.words or DONE.told, file=sys.stderr)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -45,7 +49,7 @@ class Interrupted(KeyboardInterrupt):
 
 class _Ended:
     by_signal = False
-    words = "interrupted: nothing was tagged, the lock is unchanged"
+    words = ""
 
 
 def _terminated(number: int, frame: object) -> None:

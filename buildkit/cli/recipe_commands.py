@@ -95,9 +95,7 @@ def build(
     if shard:
         _shards(recipes, shard, wanted, as_json, quiet)
     elif assemble:
-        from buildkit.delivery import distribute
-
-        _each(recipes, as_json, quiet, lambda recipe, world: distribute.assemble(recipe, world, wanted))
+        _assemble(recipes, wanted, as_json, quiet)
     else:
         _each(recipes, as_json, quiet, _alone(lambda recipe, world: flow.build(recipe, world, wanted)))
 
@@ -232,6 +230,23 @@ def _shards(paths: Sequence[Path], text: str, wanted: Wanted, as_json: bool, qui
     print(json.dumps(titles, ensure_ascii=False) if as_json else "\n".join(titles))
 
 
+def _assemble(paths: Sequence[Path], wanted: Wanted, as_json: bool, quiet: bool) -> None:
+    """Assembles every recipe; the marks are taken away when all is told, since the images need that no more."""
+    from buildkit.delivery import distribute
+
+    done: list[distribute.Assembled] = []
+
+    def assembled(recipe: Recipe, world: World) -> Delivered:
+        done.append(distribute.assemble(recipe, world, wanted))
+        return done[-1].delivered
+
+    def forget() -> None:
+        for one in done:
+            one.forget()
+
+    _each(paths, as_json, quiet, assembled, forget)
+
+
 def _alone(work: Work) -> Work:
     """The work, but after what another run does with the same recipe: two at once would both send everything."""
     from buildkit.alone import alone
@@ -243,8 +258,13 @@ def _alone(work: Work) -> Work:
     return in_turn
 
 
-def _each(paths: Sequence[Path], as_json: bool, quiet: bool, work: Work) -> None:
-    """Does the work for every recipe; one that fails is told and does not keep the others from being done."""
+def _each(
+    paths: Sequence[Path], as_json: bool, quiet: bool, work: Work, after: Callable[[], None] = lambda: None
+) -> None:
+    """Does the work for every recipe; one that fails is told and does not keep the others from being done.
+
+    ``after`` is done when the results are printed.
+    """
     from buildkit.cli.render import show_error
     from buildkit.cli.results import document, lines
     from buildkit.errors import ModelpackError
@@ -265,8 +285,9 @@ def _each(paths: Sequence[Path], as_json: bool, quiet: bool, work: Work) -> None
                 for failure in delivered[-1].failed.values():
                     show_error(failure)
                     code = max(code, failure.exit_code)
-    if as_json:
-        print(json.dumps([document(one) for one in delivered], ensure_ascii=False, indent=2))
+        if as_json:
+            print(json.dumps([document(one) for one in delivered], ensure_ascii=False, indent=2), flush=True)
+        after()
     if code:
         raise typer.Exit(code)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildkit.cli.main import DONE
 from buildkit.cli.render import progress
 from buildkit.events import Emit
 
@@ -43,7 +44,7 @@ class Session:
 
         if folder not in self._settings:
             self._settings[folder] = find(folder)
-        world = World(self._settings[folder], self._emit)
+        world = World(self._settings[folder], self._emit, done=DONE)
         self._worlds.append(world)
         return world
 

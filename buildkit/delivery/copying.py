@@ -134,7 +134,7 @@ class _Run:
                 several.attempt(one.name, partial(self._accompany, one))
         for one in self.destinations:
             if one.name in several.alive:
-                several.attempt(one.name, partial(self._tag, one))
+                several.attempt(one.name, partial(one.tag, self._top(one), self.world.done))
         reached = [one for one in self.destinations if one.name not in several.failed]
         digests = {name: self._top(one).digest for one in reached for name in self._names(one)}
         return Copied(digests, len(self._unchanged) == len(self.destinations), dict(several.failed))
@@ -209,12 +209,6 @@ class _Run:
             self.world.emit(Warned(what, "sign the image there again"))
         there = {one.document.digest for one in self.beside} - {one.document.digest for one in left}
         self.world.emit(Said(f"{destination.name}: {len(there)} documents beside the image"))
-
-    def _tag(self, destination: Destination) -> None:
-        top = self._top(destination)
-        for tag in destination.tags_of(top.digest):
-            destination.store.publish(top, tag)
-        destination.check_served(top.digest)
 
     def _names(self, destination: Destination) -> list[str]:
         """What the copy is called; only by its digest, where there is no tag."""

@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from buildkit.done import Done
 from buildkit.errors import InvalidInput, Problem, RegistryFailed
 from buildkit.oci.form import Form, form_of, stored_size
 from buildkit.oci.gzipped import Gzipping
 from buildkit.oci.image import Image, Store
-from buildkit.oci.manifest import Descriptor, ImageConfig, Manifest, manifests_of
+from buildkit.oci.manifest import Descriptor, Document, ImageConfig, Manifest, manifests_of
 from buildkit.oci.reference import Digest, Reference
 from buildkit.registries.client import Repository
 from buildkit.registries.limits import check
@@ -65,8 +66,15 @@ class Destination:
             self._refuse({tag: served for tag, served in moving.items() if served}, digest)
         return not moving
 
-    def check_served(self, digest: Digest) -> None:
-        """Raises RegistryFailed where a tag is on something else than what was pushed."""
+    def tag(self, document: Document, done: Done) -> None:
+        """Moves the tags onto what is published, and notes each in ``done``.
+
+        Raises RegistryFailed, also where a tag is on something else afterwards.
+        """
+        digest = document.digest
+        for tag in self.tags_of(digest):
+            with done.tagging(f"{self.name}:{tag}", digest):
+                self.store.publish(document, tag)
         for tag in self.tags_of(digest):
             served = self.repository.digest(tag)
             if served != digest:

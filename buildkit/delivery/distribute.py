@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from buildkit.delivery.push import Delivered, deliver
 from buildkit.delivery.shard import Shard, forget, mark, marked, share
 from buildkit.delivery.tally import Tally, forecast
@@ -43,11 +45,23 @@ def push_shard(recipe: Recipe, world: World, wanted: Wanted, shard: Shard) -> li
     return layers
 
 
-def assemble(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
+@dataclass(frozen=True)
+class Assembled:
+    """An image over the layers that shards pushed, and what nobody needs any more: the marks of these layers in ``store``."""
+
+    delivered: Delivered
+    store: Repository
+    layers: tuple[Layer, ...]
+
+    def forget(self) -> None:
+        """Takes the marks away, also those of an earlier run that did not come to it."""
+        forget(self.store, self.layers)
+
+
+def assemble(recipe: Recipe, world: World, wanted: Wanted) -> Assembled:
     """Writes the manifest over the layers that the shards pushed; raises InvalidInput that names those which are missing."""
     made, store = _begin(recipe, world, wanted)
-    unknown = _unknown(made)
-    known = marked(store, unknown)
+    known = marked(store, _unknown(made))
     images = [image.knowing(known) for image in made.images]
     missing = [layer for image in images for layer in image.layers if not _there(layer, store)]
     if missing:
@@ -56,9 +70,8 @@ def assemble(recipe: Recipe, world: World, wanted: Wanted) -> Delivered:
         raise InvalidInput(f"{recipe.spec.name} cannot be assembled yet", sorted(problems, key=str), hint=hint)
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
         delivered = deliver(images, going(recipe, made.drafted.pins, wanted), world, record)
-        record.commit()
-    forget(store, unknown)
-    return delivered
+        record.commit(world.done)
+    return Assembled(delivered, store, tuple(_own(made)))
 
 
 def _begin(recipe: Recipe, world: World, wanted: Wanted) -> tuple[Made, Repository]:
@@ -78,9 +91,13 @@ def _begin(recipe: Recipe, world: World, wanted: Wanted) -> tuple[Made, Reposito
     return made, world.repository(target.repository(recipe.spec.name))
 
 
-def _unknown(made: Made) -> list[Layer]:
-    found = {layer.blob.key: layer for image in made.images for layer in image.layers if not layer.blob.digest}
+def _own(made: Made) -> list[Layer]:
+    found = {layer.blob.key: layer for image in made.images for layer in image.layers if not layer.blob.origin}
     return list(found.values())
+
+
+def _unknown(made: Made) -> list[Layer]:
+    return [layer for layer in _own(made) if not layer.blob.digest]
 
 
 def _there(layer: Layer, store: Repository) -> bool:

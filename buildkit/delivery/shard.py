@@ -84,8 +84,14 @@ def marked(store: Repository, layers: Sequence[Layer]) -> dict[str, Digest]:
 
 
 def forget(store: Repository, layers: Sequence[Layer]) -> None:
-    """Takes the marks away, where the registry lets one delete; where it does not they do no harm."""
-    for layer in layers:
+    """Takes the marks away, where the registry lets one delete; where it does not they do no harm.
+
+    The list of tags tells whose marks are there. A registry that gives none is asked for each.
+    """
+    listed: tuple[str, ...] = ()
+    with contextlib.suppress(ModelpackError):
+        listed = store.tags()
+    for layer in [layer for layer in layers if not listed or tag_of(layer) in listed]:
         with contextlib.suppress(ModelpackError):
             document = store.resolve(tag_of(layer))
             if document:

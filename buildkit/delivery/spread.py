@@ -17,7 +17,7 @@ from buildkit.machine.cache import cache_folder
 from buildkit.oci.copy import Sealing, in_form, place, publish_untagged, seal
 from buildkit.oci.form import stored_size
 from buildkit.oci.image import Image
-from buildkit.oci.manifest import DOCKER_LAYER_GZIP, OCI_LAYER, Descriptor, Document
+from buildkit.oci.manifest import DOCKER_LAYER_GZIP, OCI_LAYER, Descriptor
 from buildkit.oci.reference import Digest
 from buildkit.oci.several import Several
 from buildkit.world import World
@@ -98,7 +98,7 @@ class _Push:
         self._stage(sealing, sealings)
         before = len(self._several.failed)
         for one in self._moving:
-            self._several.attempt(one.name, partial(self._tag, one, sealings[one.name].document))
+            self._several.attempt(one.name, partial(one.tag, sealings[one.name].document, self._world.done))
         if len(self._several.failed) > before:
             self._stage(sealing, sealings)
         return self._delivered(sealing, sealings)
@@ -177,11 +177,6 @@ class _Push:
         publish_untagged(sealing, destination.store)
         if destination.immutable:
             destination.serves(sealing.digest)
-
-    def _tag(self, destination: Destination, document: Document) -> None:
-        for tag in destination.tags_of(document.digest):
-            destination.store.publish(document, tag)
-        destination.check_served(document.digest)
 
     def _stage(self, sealing: Sealing, sealings: Mapping[str, Sealing]) -> None:
         self._record.stage(sealing, self._images, self._references(sealings))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from buildkit.done import Done
 from buildkit.errors import InvalidInput, ModelpackError, Problem
 from buildkit.lockfile.form import VERSION, inputs_digest, problems, sums
 from buildkit.lockfile.migrations import MIGRATIONS, migrated
@@ -223,10 +224,11 @@ class Staged:
         """Whether the lock says something else than the one that is in its place."""
         return self._atomic is not None
 
-    def commit(self) -> None:
-        """Puts the lockfile in its place."""
+    def commit(self, done: Done) -> None:
+        """Puts the lockfile in its place, where it says something new, and notes that in ``done``."""
         if self._atomic:
-            self._atomic.keep(self._path)
+            with done.locking(self._path):
+                self._atomic.keep(self._path)
 
     def __exit__(self, *failure: object) -> None:
         if self._atomic:
@@ -253,10 +255,10 @@ def _unwritable(path: Path, error: OSError) -> InvalidInput:
     return InvalidInput(f"{path} cannot be written: {error.strerror}", hint=hint)
 
 
-def write(path: Path, lock: Lock) -> None:
+def write(path: Path, lock: Lock, done: Done) -> None:
     """Writes a lockfile, unless it says the same already; raises InvalidInput where that cannot be done."""
     with Staged(path, lock) as staged:
-        staged.commit()
+        staged.commit(done)
 
 
 def _read(content: Mapping[str, Any]) -> Lock:

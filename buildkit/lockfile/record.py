@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from buildkit.build import Context, Engine
+from buildkit.done import Done
 from buildkit.errors import Drifted, InvalidInput, Problem
 from buildkit.kinds import template_of
 from buildkit.lockfile import made
@@ -62,10 +63,10 @@ class Record:
         """The lock that is about to be put in its place; None where it would say what it says already."""
         return self._staged.lock if self._staged and self._staged.is_new else None
 
-    def commit(self) -> None:
-        """Puts the new lock in its place."""
+    def commit(self, done: Done) -> None:
+        """Puts the new lock in its place, and notes that in ``done``."""
         if self._staged:
-            self._staged.commit()
+            self._staged.commit(done)
 
     def __exit__(self, *failure: object) -> None:
         if self._staged:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Event
 
 import pytest
 
 from buildkit.alone import alone
-from tests.fakes.faults import Stall
 from tests.place import FILES, Place, uploads
-from tests.waiting import wait_until
 
 
 def modelpack(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -148,51 +144,6 @@ def test_one_recipe_that_fails_does_not_keep_the_others_back(place: Place, tmp_p
     assert done.returncode == 1
     assert done.stdout.startswith("granite:v1@sha256:")
     assert "there is no kind" in done.stderr
-
-
-def pushing(place: Place, path: str) -> subprocess.Popen[str]:
-    """``modelpack build --push`` as a shell starts it, under way."""
-    target = f"{place.registry.address}/models"
-    return subprocess.Popen(
-        [sys.executable, "-m", "buildkit", "build", path, "--push", "--registry", target],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - nothing else runs in it
-    )
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_nothing_is_tagged_and_the_lock_is_as_it_was(place: Place, number: int, code: int) -> None:
-    """Ctrl-C, or a CI system's SIGTERM, in the middle of an upload: sessions deleted, lock untouched, and the next run works."""
-    path = str(place.recipe().path)
-    assert modelpack("lock", path).returncode == 0
-    before = place.lock.read_bytes()
-    place.registry.throttle(300_000)
-    process = pushing(place, path)
-    wait_until(lambda: any(session.received for session in place.registry.sessions))
-    process.send_signal(number)
-    out, err = process.communicate(timeout=10)
-    assert (process.returncode, out) == (code, "")
-    assert "Traceback" not in err
-    assert "interrupted" in err
-    assert not place.registry.tags.get("models/granite")
-    assert place.lock.read_bytes() == before
-    wait_until(lambda: not [session for session in place.registry.sessions if session.state == "open"])
-    place.registry.throttle(None)
-    assert modelpack("build", path, "--push", "--registry", f"{place.registry.address}/models").returncode == 0
-    assert place.model_files() == FILES
-
-
-def test_a_registry_that_takes_its_time_does_not_hold_who_presses_ctrl_c(place: Place) -> None:
-    """A registry may take many minutes to finish a layer, and a person must not have to wait for them."""
-    place.registry.faults.add(Stall(0, Event(), "request"), method="PUT", path="uploads", times=None)
-    process = pushing(place, str(place.recipe().path))
-    place.registry.faults.wait(deadline=60)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
-    assert process.returncode == 130 and "interrupted" in err
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a small disk")

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from buildkit.done import Done
 from buildkit.errors import InvalidInput
 from buildkit.lockfile import lock as locks
 from buildkit.lockfile.form import VERSION, schema
@@ -140,20 +141,20 @@ def test_each_file_is_one_line() -> None:
 def test_an_unchanged_lock_is_not_touched(tmp_path: Path) -> None:
     """A build that changed nothing must leave even the file's time alone, and work where the file is read-only."""
     path = tmp_path / "recipe.lock"
-    locks.write(path, example())
+    locks.write(path, example(), Done())
     os.utime(path, (1, 1))
     path.chmod(0o444)
-    locks.write(path, example())
+    locks.write(path, example(), Done())
     assert path.stat().st_mtime == 1
 
 
 def test_a_read_only_lock_is_refused_even_to_root(tmp_path: Path) -> None:
     """Who made the lock read-only wants it kept."""
     path = tmp_path / "recipe.lock"
-    locks.write(path, example())
+    locks.write(path, example(), Done())
     path.chmod(0o444)
     with pytest.raises(InvalidInput, match="read-only"):
-        locks.write(path, Lock(Digest.of(b"other"), Pins()))
+        locks.write(path, Lock(Digest.of(b"other"), Pins()), Done())
     assert locks.read(path) == example()
 
 
