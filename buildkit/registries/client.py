@@ -38,7 +38,7 @@ class Repository:
 
     def resolve(self, name: str) -> Document | None:
         """The manifest or index under a tag or digest; None where the registry has none. Raises RegistryFailed."""
-        answer = self.connection.request("GET", self._path("manifests", name), self._scope, headers={"Accept": _ACCEPT})
+        answer = self.connection.follow(self._path("manifests", name), self._scope, {"Accept": _ACCEPT})
         if answer.status == 404:
             drain(answer)
             return None
@@ -60,7 +60,7 @@ class Repository:
         Raises RegistryFailed. Where the registry does not tell the digest (it need not) the manifest is read.
         """
         path = self._path("manifests", name)
-        answer = self.connection.request("HEAD", path, self._scope, headers={"Accept": _ACCEPT})
+        answer = self.connection.follow(path, self._scope, {"Accept": _ACCEPT}, "HEAD")
         drain(answer)
         if answer.status == 404:
             return None
@@ -77,7 +77,7 @@ class Repository:
         for _ in range(_PAGES):
             last = {"last": found[-1]} if found else {}
             page = self._path("tags", "list") + "?" + urlencode({"n": _PAGE, **last})
-            answer = self.connection.request("GET", page, self._scope)
+            answer = self.connection.follow(page, self._scope)
             if answer.status != 200:
                 drain(answer)
                 break

@@ -132,15 +132,15 @@ class Connection:
             raise self.refused(answer.status, scope, error_body(answer))
         return answer
 
-    def follow(self, where: str, scope: Scope, headers: Mapping[str, str]) -> Answer:
-        """A GET whose redirects are followed, the authorisation staying behind where another origin is named."""
-        answer = self.request("GET", where, scope, headers=headers)
+    def follow(self, where: str, scope: Scope, headers: Headers = None, method: str = "GET") -> Answer:
+        """A GET or HEAD whose redirects are followed, the authorisation staying behind where another origin is named."""
+        answer = self.request(method, where, scope, headers=headers)
         for _ in range(_REDIRECTS):
             if answer.status not in REDIRECTS:
                 return answer
             where = self.absolute(answer.headers.get("Location", ""), self.absolute(where))
             drain(answer)
-            answer = self.request("GET", where, scope, headers=headers)
+            answer = self.request(method, where, scope, headers=headers)
         raise RegistryFailed(f"{self.host} redirects without end")
 
     def absolute(self, where: str, base: str = "") -> str:

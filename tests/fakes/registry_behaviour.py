@@ -47,6 +47,8 @@ class Behaviour:
     """False: HEAD on a blob is answered 405."""
     redirect_blobs: bool = False
     """True: GET on a blob redirects (307) to a storage on another port that wants no Authorization."""
+    redirect_manifests: bool = False
+    """True: GET and HEAD on a manifest, and GET on the tags, redirect (307) to that other port too, as registry.k8s.io does."""
     ranges: bool = True
     """False: GET on a blob sends all of it, whatever Range asks for."""
     digest_header: Literal["right", "wrong", "missing"] = "right"

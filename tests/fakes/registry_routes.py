@@ -44,10 +44,10 @@ class Routes:
             ("DELETE", session, push, uploads.delete),
             ("GET HEAD", r"/blobs/(?P<digest>[^/]+)", pull, self._blob),
             ("DELETE", r"/blobs/(?P<digest>[^/]+)", "delete", self._delete_blob),
-            ("GET HEAD", r"/manifests/(?P<reference>[^/]+)", pull, manifests.get),
+            ("GET HEAD", r"/manifests/(?P<reference>[^/]+)", pull, self._elsewhere(manifests.get)),
             ("PUT", r"/manifests/(?P<reference>[^/]+)", push, manifests.put),
             ("DELETE", r"/manifests/(?P<reference>[^/]+)", "delete", manifests.delete),
-            ("GET", r"/tags/list", pull, manifests.tags),
+            ("GET", r"/tags/list", pull, self._elsewhere(manifests.tags)),
             ("GET", r"/referrers/(?P<digest>[^/]+)", pull, manifests.referrers),
         ]
 
@@ -85,6 +85,14 @@ class Routes:
                     raise oci_error(400, "NAME_INVALID", f"invalid repository name: {found['name']}")
                 return route(request, **found.groupdict())
         raise oci_error(404, "UNSUPPORTED", f"{request.method} {request.path} is not an endpoint")
+
+    def _elsewhere(self, route: Route) -> Route:
+        def answer(request: Incoming, **named: str) -> Response:
+            if self.behaviour.redirect_manifests and request.origin == "registry":
+                return Response(307, (("Location", self.other_url() + request.target),))
+            return route(request, **named)
+
+        return answer
 
     def _blob(self, request: Incoming, name: str, digest: str) -> Response:
         content = self._linked(name, digest)
