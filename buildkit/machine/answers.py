@@ -75,6 +75,17 @@ def is_there(answer: BaseHTTPResponse) -> bool:
     return answer.status == 200 or answer.status in REDIRECTS
 
 
+def read_whole(answer: BaseHTTPResponse, most: int) -> bytes:
+    """An answer's body to its end, or one byte more than ``most``; raises urllib3's HTTPError where it is cut off before.
+
+    Where nothing is decoded one call of ``read`` returns what came before a cut as if it were all; only the next one raises.
+    """
+    found = b""
+    while len(found) <= most and (piece := answer.read(most + 1 - len(found))):
+        found += piece
+    return found
+
+
 def drain(answer: BaseHTTPResponse) -> None:
     """Reads the rest of an answer, so that its connection can be used again, and closes one that is long or endless."""
     try:

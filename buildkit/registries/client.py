@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 from urllib3.exceptions import HTTPError
 
 from buildkit.errors import RegistryFailed
-from buildkit.machine.answers import drain, is_there, next_page
+from buildkit.machine.answers import drain, is_there, next_page, read_whole
 from buildkit.oci.image import Blob, Placed
 from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descriptor, Document
 from buildkit.oci.reference import Digest, Reference, is_tag
 from buildkit.oci.stored import NoSpans
 from buildkit.registries.connection import TRIES, Answer, Connection, Lost
+from buildkit.registries.refusals import reason
 from buildkit.registries.tokens import Scope
 from buildkit.registries.upload import Upload
 
+Result = TypeVar("Result")
 BLOCK = 1024 * 1024
 _PAGE = 1000
 _PAGES = 3
@@ -38,12 +41,11 @@ class Repository:
 
     def resolve(self, name: str) -> Document | None:
         """The manifest or index under a tag or digest; None where the registry has none. Raises RegistryFailed."""
-        answer = self.connection.follow(self._path("manifests", name), self._scope, {"Accept": _ACCEPT})
+        answer, raw = self._whole(self._path("manifests", name), {"Accept": _ACCEPT})
         if answer.status == 404:
             drain(answer)
             return None
         self.connection.expect(answer, (200,), f"reading {self.reference.name}:{name}")
-        raw = _bounded(answer, self.reference.name)
         document = Document(answer.headers.get("Content-Type", "").partition(";")[0].strip(), raw)
         promised = answer.headers.get("Docker-Content-Digest")
         if name.startswith("sha256:") and document.digest != name:
@@ -77,11 +79,11 @@ class Repository:
         for _ in range(_PAGES):
             last = {"last": found[-1]} if found else {}
             page = self._path("tags", "list") + "?" + urlencode({"n": _PAGE, **last})
-            answer = self.connection.follow(page, self._scope)
+            answer, raw = self._whole(page)
             if answer.status != 200:
                 drain(answer)
                 break
-            page_of = _tags_of(_bounded(answer, self.reference.name))
+            page_of = _tags_of(raw)
             found += page_of
             if not page_of or not next_page(answer.headers):
                 break
@@ -118,14 +120,7 @@ class Repository:
 
     def span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
         """Some bytes of a blob, by Range: they are not proven by its digest. Raises NoSpans where all would be sent."""
-        for attempt in range(TRIES):
-            try:
-                return self._span(descriptor, start, length)
-            except Lost as lost:
-                if attempt == TRIES - 1:
-                    raise self.connection.unreachable(lost) from None
-                self.connection.pause(attempt, lost)
-        raise AssertionError("unreachable")
+        return self._repeated(lambda: self._span(descriptor, start, length))
 
     def _span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
         headers = {"Range": f"bytes={start}-{start + length - 1}"}
@@ -191,12 +186,12 @@ class Repository:
 
     def referrers(self, digest: Digest) -> Document | None:
         """The index of what refers to a digest; None where the registry has no referrers API. Raises RegistryFailed."""
-        answer = self.connection.request("GET", self._path("referrers", digest), self._scope)
+        answer, raw = self._whole(self._path("referrers", digest))
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         if answer.status != 200 or kind not in INDEXES:
             drain(answer)
             return None
-        return Document(kind, _bounded(answer, self.reference.name))
+        return Document(kind, raw)
 
     def delete(self, digest: Digest) -> None:
         """Deletes a manifest with its tags; raises RegistryFailed where the registry does not let one."""
@@ -209,6 +204,36 @@ class Repository:
     def _scope(self) -> Scope:
         """One token serves a whole push; a mere reader asks for no more than to read."""
         return self._push if self._writing else self._pull
+
+    def _whole(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[Answer, bytes]:
+        """An answer with its body where it is 200, asked for again where it was cut off; else with its body unread."""
+
+        def ask() -> tuple[Answer, bytes]:
+            answer = self.connection.follow(path, self._scope, headers)
+            return answer, self._bounded(answer) if answer.status == 200 else b""
+
+        return self._repeated(ask)
+
+    def _bounded(self, answer: Answer) -> bytes:
+        try:
+            raw = read_whole(answer, LARGEST_MANIFEST)
+        except HTTPError as error:
+            raise Lost(f"an answer was cut off ({reason(error)})") from None
+        finally:
+            drain(answer)
+        if len(raw) > LARGEST_MANIFEST:
+            raise RegistryFailed(f"a manifest or list of {self.reference.name} is larger than {LARGEST_MANIFEST} bytes")
+        return raw
+
+    def _repeated(self, work: Callable[[], Result]) -> Result:
+        for attempt in range(TRIES):
+            try:
+                return work()
+            except Lost as lost:
+                if attempt == TRIES - 1:
+                    raise self.connection.unreachable(lost) from None
+                self.connection.pause(attempt, lost)
+        raise AssertionError("unreachable")
 
     def _read(self, descriptor: Descriptor, start: int) -> Iterator[bytes | memoryview]:
         headers = {"Range": f"bytes={start}-"} if start else {}
@@ -260,14 +285,3 @@ def _tags_of(raw: bytes) -> list[str]:
         return [tag for tag in listed if isinstance(tag, str) and is_tag(tag)]
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
-
-
-def _bounded(answer: Answer, name: str) -> bytes:
-    try:
-        raw = answer.read(LARGEST_MANIFEST + 1)
-    except HTTPError as error:
-        raise RegistryFailed(f"the manifest of {name} was cut off ({error})", hint="try again") from None
-    drain(answer)
-    if len(raw) > LARGEST_MANIFEST:
-        raise RegistryFailed(f"the manifest of {name} is larger than {LARGEST_MANIFEST} bytes")
-    return raw

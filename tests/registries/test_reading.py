@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from buildkit.errors import RegistryFailed
 from buildkit.oci.manifest import OCI_MANIFEST
-from buildkit.oci.reference import Reference
+from buildkit.oci.reference import Digest, Reference
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection
 from buildkit.registries.credentials import Credentials
+from tests.fakes.faults import Cut, Short
 from tests.fakes.registry import Account, Auth, Behaviour, Registry
 
 NAME = "models/granite"
@@ -41,3 +45,27 @@ def test_a_manifest_that_lies_elsewhere_is_read_there(digest_header: str) -> Non
         assert store.digest("v2") is None and store.resolve("v2") is None
         elsewhere = [request for request in registry.requests if request.origin == "other"]
         assert elsewhere and not [one for one in elsewhere if "authorization" in one.headers]
+
+
+@pytest.mark.parametrize("fault", [Short(5, honest=False), Cut(5)])
+@pytest.mark.parametrize("path", ["manifests/v1", "tags/list", "referrers"])
+def test_an_answer_that_is_cut_off_is_asked_for_again(path: str, fault: Any) -> None:
+    """Half a manifest must not be taken for another image than the one that was promised, nor half a list for all."""
+    with Registry() as registry:
+        digest = registry.put_manifest(NAME, MANIFEST, OCI_MANIFEST, "v1")
+        store = repository(registry)
+        registry.faults.add(fault, method="GET", path=path, times=2)
+        document = store.resolve("v1")
+        assert document and document.raw == MANIFEST
+        assert store.tags() == ("v1",)
+        assert store.referrers(Digest(digest))
+        assert len(registry.faults.fired) == 2
+
+
+def test_an_answer_that_is_always_cut_off_is_told_as_that() -> None:
+    """A line that breaks is mended otherwise than a registry that lies."""
+    with Registry() as registry:
+        registry.put_manifest(NAME, MANIFEST, OCI_MANIFEST, "v1")
+        registry.faults.add(Short(5, honest=False), method="GET", path="manifests/v1", times=None)
+        with pytest.raises(RegistryFailed, match=r"does not answer as it should: .*more expected"):
+            repository(registry).resolve("v1")
