@@ -67,14 +67,24 @@ class Destination:
         return not moving
 
     def tag(self, document: Document, done: Done) -> None:
-        """Moves the tags onto what is published, and notes each in ``done``.
+        """Moves every tag that is not on the image yet, notes each in ``done``, and asks what all of them serve.
 
-        Raises RegistryFailed, also where a tag is on something else afterwards.
+        Raises RegistryFailed where one is refused, and says which moved before it.
         """
-        digest = document.digest
-        for tag in self.tags_of(digest):
-            with done.tagging(f"{self.name}:{tag}", digest):
-                self.store.publish(document, tag)
+        moved: list[str] = []
+        for tag in self.tags_of(document.digest):
+            try:
+                # A registry whose tags never move may refuse even the manifest that a tag is on.
+                if self._served(tag) == document.digest:
+                    continue
+                with done.tagging(f"{self.name}:{tag}", document.digest):
+                    self.store.publish(document, tag)
+            except RegistryFailed as failure:
+                raise _after(moved, failure) from None
+            moved.append(f"{self.name}:{tag}")
+        self._check_served(document.digest)
+
+    def _check_served(self, digest: Digest) -> None:
         for tag in self.tags_of(digest):
             served = self.repository.digest(tag)
             if served != digest:
@@ -96,6 +106,12 @@ class Destination:
             raise InvalidInput(
                 "a tag would move, and 'immutable: true' says that none may", problems, hint="push under another tag"
             )
+
+
+def _after(moved: Sequence[str], failure: RegistryFailed) -> RegistryFailed:
+    if not moved:
+        return failure
+    return RegistryFailed(f"{failure.what}; moved before that: {', '.join(moved)}", failure.problems, failure.hint)
 
 
 def open_destinations(

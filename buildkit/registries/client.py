@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -159,25 +160,28 @@ class Repository:
                 f"the manifest has {len(document.raw)} bytes; registries take at most {LARGEST_MANIFEST}",
                 hint="use fewer layers ('layers: squashed', or bundle more files in one)",
             )
-        name = tag or document.digest
-        answer = self.connection.request(
-            "PUT",
-            self._path("manifests", name),
-            self._push,
-            headers={"Content-Type": document.media_type},
-            body=document.raw,
-        )
-        if answer.status in (400, 409) and tag and self.digest(tag) == document.digest:
-            # The answer to a first try was lost, and the registry lets no tag be written twice.
-            drain(answer)
-            return
-        self.connection.expect(
-            answer, (200, 201, 202), f"writing the manifest {self.reference.name}{':' if tag else '@'}{name}"
-        )
+        try:
+            self._publish(document, tag)
+        except RegistryFailed:
+            # The answer to a first try may have been lost, and the registry lets no tag be written twice.
+            if not (tag and self._is_on(tag, document.digest)):
+                raise
+
+    def _publish(self, document: Document, tag: str | None) -> None:
+        name, headers = tag or document.digest, {"Content-Type": document.media_type}
+        where = self._path("manifests", name)
+        answer = self.connection.request("PUT", where, self._push, headers=headers, body=document.raw)
+        doing = f"writing the manifest {self.reference.name}{':' if tag else '@'}{name}"
+        self.connection.expect(answer, (200, 201, 202), doing)
         answered = answer.headers.get("Docker-Content-Digest", document.digest)
         drain(answer)
         if answered != document.digest:
             raise RegistryFailed(f"{self.connection.host} stored {answered} where {document.digest} was sent")
+
+    def _is_on(self, tag: str, digest: Digest) -> bool:
+        with contextlib.suppress(RegistryFailed):
+            return self.digest(tag) == digest
+        return False
 
     def written(self, method: str, where: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """One request of who writes here by itself; ``where`` is a path of the API or a URL it gave. Raises RegistryFailed."""

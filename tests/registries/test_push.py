@@ -219,10 +219,11 @@ def test_a_registry_that_keeps_blobs_elsewhere_has_them() -> None:
         assert not [one for one in registry.requests if one.method in ("POST", "PATCH")], "a layer was sent again"
 
 
-def test_a_tag_that_was_written_before_its_answer_was_lost_is_written() -> None:
+@pytest.mark.parametrize("refusal", [400, 403, 405, 409, 412])
+def test_a_tag_that_was_written_before_its_answer_was_lost_is_written(refusal: int) -> None:
     """Where tags are immutable the second try is refused, although the first one did all that was asked."""
     with Registry() as registry:
-        registry.faults.add(Status(409), method="PUT", path="/manifests/v1", skip=1, times=None)
+        registry.faults.add(Status(refusal), method="PUT", path="/manifests/v1", skip=1, times=None)
         registry.faults.add(Hangup(), method="PUT", path="/manifests/v1", times=1)
         check_served(registry, push(registry))
 

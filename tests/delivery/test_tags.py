@@ -1,0 +1,32 @@
+"""The last step of a push: if these fail, a tag is missing, or nobody knows which of them moved."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildkit.errors import RegistryFailed
+from tests.fakes.faults import Status
+from tests.place import Place
+
+REPOSITORY = "models/granite"
+
+
+@pytest.mark.parametrize("refusal", [403, 405, 412])
+def test_a_tag_is_added_where_the_ones_that_are_there_are_locked(place: Place, refusal: int) -> None:
+    """Who adds a tag to an image must get it also where the registry refuses to write the other one once more."""
+    digest = place.build(place.recipe(tags=["v1"])).sealing.digest
+    place.registry.faults.add(Status(refusal), method="PUT", path="/manifests/v1", times=None)
+    place.build(place.recipe(tags=["v1", "latest"]))
+    assert place.registry.tags[REPOSITORY] == {"v1": digest, "latest": digest}
+    assert not place.registry.faults.fired, "a tag that is in its place was written again"
+
+
+def test_a_tag_that_is_refused_is_told_with_those_that_moved(place: Place) -> None:
+    """Half of the tags are on the new image then, and a person must know which."""
+    place.registry.faults.add(Status(405), method="PUT", path="/manifests/latest", times=None)
+    with pytest.raises(RegistryFailed) as raised:
+        place.build(place.recipe(tags=["v1", "latest", "stable"]))
+    name = f"{place.registry.address}/{REPOSITORY}"
+    assert f"{name}:latest" in str(raised.value)
+    assert str(raised.value).endswith(f"moved before that: {name}:v1")
+    assert set(place.registry.tags[REPOSITORY]) == {"v1"}
