@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+CHALLENGES = "WWW-Authenticate"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PARAMETER = rf'(?P<key>{_TOKEN})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"=][^\s,"]*))'
 _SCHEME = rf"(?P<scheme>{_TOKEN})(?: +[A-Za-z0-9._~+/-]+=*(?=\s*(?:,|$)))?"
@@ -36,6 +37,11 @@ def challenges(header: str) -> list[Challenge]:
             value = part["bare"] or re.sub(r"\\(.)", r"\1", part["quoted"] or "")
             found[-1].parameters[part["key"].lower()] = value
     return found
+
+
+def lacks_permission(header: str) -> bool:
+    """Whether a token was understood and is not enough (RFC 6750, 3.1)."""
+    return any(one.parameters.get("error") == "insufficient_scope" for one in challenges(header))
 
 
 def preferred(offered: Sequence[Challenge], is_usable: Callable[[str], bool]) -> Challenge | None:

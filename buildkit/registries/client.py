@@ -17,9 +17,9 @@ from buildkit.oci.image import Blob, Placed
 from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descriptor, Document
 from buildkit.oci.reference import Digest, Reference, is_tag
 from buildkit.oci.stored import NoSpans
-from buildkit.registries.connection import TRIES, Answer, Connection, Lost
-from buildkit.registries.refusals import reason
-from buildkit.registries.tokens import Scope
+from buildkit.registries.connection import TRIES, Answer, Connection
+from buildkit.registries.lost import Lost, reason
+from buildkit.registries.token_service import Scope
 from buildkit.registries.upload import Upload
 
 Result = TypeVar("Result")
@@ -132,7 +132,7 @@ class Repository:
                 raise NoSpans(f"{self.connection.host} does not serve parts of a layer")
             found = answer.read(length)
         except HTTPError as error:
-            raise Lost(f"{self.connection.host}: {error}") from None
+            raise Lost(reason(error), peer=self.connection.peer(answer.url)) from None
         finally:
             answer.close() if answer.status == 200 else drain(answer)
         if len(found) < length:
@@ -252,7 +252,7 @@ class Repository:
                 yield memoryview(piece)[skip:] if skip else piece
                 skip = 0
         except HTTPError as error:
-            raise Lost(f"{self.connection.host}: {error}") from None
+            raise Lost(reason(error), peer=self.connection.peer(answer.url)) from None
         finally:
             answer.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,23 +11,25 @@ from typing import cast
 from urllib.parse import urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLError
+from urllib3.exceptions import HTTPError
 
 from buildkit.errors import ModelpackError, RegistryFailed
 from buildkit.machine import connections
-from buildkit.machine.answers import REDIRECTS, drain, retry_after
+from buildkit.machine.answers import REDIRECTS, drain
 from buildkit.registries import refusals
 from buildkit.registries.auth import find
+from buildkit.registries.challenge import CHALLENGES, lacks_permission
 from buildkit.registries.credentials import Credentials
-from buildkit.registries.locations import Home
+from buildkit.registries.locations import Home, netloc
+from buildkit.registries.lost import TRANSIENT, Lost, broken, busy
 from buildkit.registries.pace import Pace
 from buildkit.registries.profile import Profile
 from buildkit.registries.profiles import profile_of
-from buildkit.registries.refusals import error_body, reason
-from buildkit.registries.tokens import Authority, Refused, Scope
+from buildkit.registries.refusals import Refused, error_body, explained
+from buildkit.registries.token_service import Scope
+from buildkit.registries.tokens import Authority
 
 TRIES = 5
-TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_WAIT = 60.0
 _REDIRECTS = 5
 _AUTHORISATIONS = 3
@@ -39,18 +40,6 @@ Body = bytes | Iterable[bytes | memoryview] | None
 Wait = float | None
 """How many seconds an answer may take, where that is more than usual."""
 Answer = urllib3.BaseHTTPResponse
-
-
-class Lost(Exception):
-    """A request that may be made again: the connection broke, or the registry is busy. ``wait`` in seconds, if it said.
-
-    ``absent``: nobody listened at all.
-    """
-
-    def __init__(self, what: str, wait: float | None = None, *, absent: bool = False) -> None:
-        super().__init__(what)
-        self.wait = wait
-        self.absent = absent
 
 
 class Connection:
@@ -82,7 +71,7 @@ class Connection:
         self._scheme_lock = threading.Lock()
         self._sessions: dict[str, Scope] = {}
         self._pools: dict[str, urllib3.PoolManager] = {}
-        self.authority = Authority(self.origin, credentials or (lambda: find(host)), self._pool, plain_http)
+        self.authority = Authority(host, credentials or (lambda: find(host)), self._pool, plain_http)
 
     def request(
         self, method: str, where: str, scope: Scope, *, headers: Headers = None, body: bytes | None = None
@@ -121,15 +110,17 @@ class Connection:
             self._scheme_settled = True
             if answer.status != 401 or not self._ours(url):
                 break
-            drain(answer)
-            if not self.authority.challenged(answer.headers.get("WWW-Authenticate", ""), scope, used):
-                raise self.refused(401, scope, b"")
+            refused = self._refused(answer, used)
+            if not self.authority.challenged(answer.headers.get(CHALLENGES, ""), scope, used):
+                raise self._not_allowed(refused, scope)
             if not (body is None or isinstance(body, bytes)):
                 raise Lost("the registry wants a new token", wait=0.0)
+        else:
+            raise self._not_allowed(refused, scope)
         if answer.status in TRANSIENT:
-            raise Lost(f"{self.host} answered {answer.status}", self._wait_asked(answer))
-        if answer.status in (401, 403) and self._ours(url):
-            raise self.refused(answer.status, scope, error_body(answer))
+            raise busy(answer, self.peer(url))
+        if answer.status == 403 and self._ours(url):
+            raise self._not_allowed(self._refused(answer, used), scope)
         return answer
 
     def follow(self, where: str, scope: Scope, headers: Headers = None, method: str = "GET") -> Answer:
@@ -138,7 +129,7 @@ class Connection:
         for _ in range(_REDIRECTS):
             if answer.status not in REDIRECTS:
                 return answer
-            where = self.absolute(answer.headers.get("Location", ""), self.absolute(where))
+            where = self.absolute(answer.headers.get("Location", ""), answer.url or "")
             drain(answer)
             answer = self.request(method, where, scope, headers=headers)
         raise RegistryFailed(f"{self.host} redirects without end")
@@ -185,11 +176,11 @@ class Connection:
 
     def unreachable(self, lost: Lost) -> RegistryFailed:
         """The failure after the last try."""
-        problem = "cannot be reached" if lost.absent else "does not answer as it should"
-        return RegistryFailed(
-            f"{self.host} {problem}: {lost}",
-            hint="check that the registry is up and that this machine reaches it, then run the same command again",
-        )
+        return lost.failure(self.host)
+
+    def peer(self, url: str | None) -> str:
+        """Who answers at a URL, where the registry sends us elsewhere; "" for itself."""
+        return "" if url is None or self._ours(url) else f"{netloc(url)} (named by {self.host})"
 
     def expect(self, answer: Answer, statuses: tuple[int, ...], doing: str) -> None:
         """Raises what an answer means whose status is none of these; ``doing`` says what was tried."""
@@ -198,13 +189,19 @@ class Connection:
 
     def refusal(self, answer: Answer, doing: str) -> RegistryFailed:
         """The failure for an answer that was not expected, with the registry's own words and what to do."""
-        return refusals.unexpected(self.host, self.profile, answer.status, error_body(answer), doing)
+        said, peer = error_body(answer), self.peer(answer.url)
+        return refusals.unexpected(self.host, self.profile, answer.status, said, doing, peer)
 
-    def refused(self, status: int, scope: Scope, body: bytes) -> RegistryFailed:
-        """Tells apart: nobody is logged in, the login is wrong, or it is right and not enough."""
-        credentials = self.authority.credentials
+    def _not_allowed(self, refused: Refused, scope: Scope) -> RegistryFailed:
         what = " and ".join(one.split(":", 2)[1] for one in scope) or self.host
-        return refusals.not_allowed(self.host, self.profile, credentials, status, what, body)
+        return refusals.not_allowed(self.host, self.profile, self.authority.credentials, refused, what)
+
+    def _refused(self, answer: Answer, used: str) -> Refused:
+        """What a 401 or 403 of the registry says, done with the answer; ``used`` is the ``Authorization`` that it is for."""
+        said = explained(error_body(answer))
+        drain(answer)
+        known = answer.status == 403 or (bool(used) and lacks_permission(answer.headers.get(CHALLENGES, "")))
+        return Refused(self.host, answer.status, said, known=known)
 
     def _send(
         self, method: str, url: str, scope: Scope, headers: Mapping[str, str], body: Body, within: Wait
@@ -229,25 +226,9 @@ class Connection:
             answer.url = url
             return answer, authorised.get("Authorization", "")
         except Refused as refused:
-            raise self.refused(refused.status if refused.status in (401, 403) else 403, scope, b"") from None
-        except SSLError as error:
-            raise RegistryFailed(
-                f"the certificate of {urlsplit(url).netloc} is not trusted: {reason(error)}",
-                hint="name the certificate authority's file in SSL_CERT_FILE",
-            ) from None
-        except ProxyError as error:
-            raise self._stopped_by_proxy(reason(error), urlsplit(url).netloc) from None
+            raise self._not_allowed(refused, scope) from None
         except (HTTPError, OSError) as error:
-            absent = isinstance(error, NewConnectionError)
-            raise Lost(reason(error), absent=absent) from None
-
-    def _stopped_by_proxy(self, told: str, netloc: str) -> Exception:
-        """Its refusal (RFC 9110, 9.3.6: another answer to CONNECT than 2xx) stays one; what else it lacks may pass."""
-        what = f"the proxy on the way to {netloc} does not let us through: {told}"
-        if re.search(r"\b(403|407)\b", told):
-            hint = f"check the address and the login in HTTPS_PROXY; or let {netloc} be reached without it: NO_PROXY"
-            return RegistryFailed(what, hint=hint)
-        return Lost(what)
+            raise broken(error, url, self.peer(url)) from None
 
     def _is_tls_after_all(self, url: str) -> bool:
         """Whether a registry that may be spoken to in clear text does not listen to it: then TLS is spoken from now on.
@@ -259,7 +240,7 @@ class Connection:
                 self._scheme_settled = True
                 parts = urlsplit(self.origin)
                 if connections.speaks_tls(parts.netloc):
-                    self.origin = self.authority.origin = f"https://{parts.netloc}"
+                    self.origin = f"https://{parts.netloc}"
             return url.startswith("http:") and self.origin.startswith("https:") and self._same_host(url)
 
     def _same_host(self, url: str) -> bool:
@@ -274,7 +255,3 @@ class Connection:
 
     def _ours(self, url: str) -> bool:
         return url.startswith(self.origin + "/")
-
-    def _wait_asked(self, answer: Answer) -> float | None:
-        drain(answer)
-        return retry_after(answer.headers)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
+from typing import Any
 
 import urllib3
-from urllib3.exceptions import HTTPError, NameResolutionError
+from urllib3.exceptions import HTTPError
 
 from buildkit.errors import ModelpackError, RegistryFailed
 from buildkit.oci.manifest import parse_object
@@ -13,10 +14,12 @@ from buildkit.registries.credentials import Credentials
 from buildkit.registries.profile import Profile
 
 _LARGEST_ERROR = 64 * 1024
+_LONGEST_WORDS = 300
+_WORDS = ("message", "error_description", "details", "detail", "error")
 
 
-def unexpected(host: str, profile: Profile, status: int, body: bytes, doing: str) -> RegistryFailed:
-    """The failure for an answer that was not expected while ``doing`` something."""
+def unexpected(host: str, profile: Profile, status: int, body: bytes, doing: str, peer: str = "") -> RegistryFailed:
+    """The failure for an answer that was not expected while ``doing`` something; ``peer`` gave it, where not the registry."""
     said = explained(body)
     hints = {
         404: profile.create or "check the repository's name; some registries want it to be created first",
@@ -24,29 +27,41 @@ def unexpected(host: str, profile: Profile, status: int, body: bytes, doing: str
         413: "it is too large for this registry: use 'layers: per-file' or max_layer_size",
         507: "the registry has no room left: delete images there, or ask who runs it",
     }
+    hint = hints.get(status, "the registry refused it: its log, or who runs it, can tell why")
     return RegistryFailed(
-        f"{doing} failed: {host} answered {status}" + (f" ({said})" if said else ""),
-        hint=hints.get(status, "the registry refused it: its log, or who runs it, can tell why"),
+        f"{doing} failed: {peer or host} answered {status}" + (f" ({said})" if said else ""),
+        hint=f"{host} sent us there: run the same command again, or ask who runs that registry" if peer else hint,
     )
 
 
+class Refused(Exception):
+    """A 401 or 403: ``by`` whom, in its own words. ``known``: it knew who asked, and does not let them."""
+
+    def __init__(self, by: str, status: int, said: str, *, known: bool) -> None:
+        super().__init__(f"{by} answered {status}" + (f" ({said})" if said else ""))
+        self.by = by
+        self.status = status
+        self.said = said
+        self.known = known
+
+
 def not_allowed(
-    host: str, profile: Profile, credentials: Credentials | None, status: int, what: str, body: bytes
+    host: str, profile: Profile, credentials: Credentials | None, refused: Refused, what: str
 ) -> RegistryFailed:
     """Tells apart: nobody is logged in, the login is wrong, or it is right and not enough for ``what``."""
     login = f"log in with 'modelpack login {host}', 'docker login {host}' or 'podman login {host}'"
     how = f"; {profile.login}" if profile.login else ""
-    if credentials is None:
-        return RegistryFailed(f"not logged in to {host}, which does not let anyone use {what}", hint=login + how)
-    if status == 401:
+    said = f": {refused.said}" if refused.said else ""
+    if credentials is not None and not refused.known:
         return RegistryFailed(
-            f"{host} does not accept the credentials from {credentials.found}", hint=f"{login} again{how}"
+            f"{refused.by} does not accept the credentials from {credentials.found}{said}", hint=f"{login} again{how}"
         )
-    said = explained(body)
+    said = said if refused.by == host else f": {refused}"
+    if credentials is None:
+        return RegistryFailed(f"not logged in to {host}, which does not let anyone use {what}{said}", hint=login + how)
     create = profile.create or "create the repository first where the registry wants that"
     return RegistryFailed(
-        f"logged in to {host} (credentials from {credentials.found}), but not allowed to use {what}"
-        + (f": {said}" if said else ""),
+        f"logged in to {host} (credentials from {credentials.found}), but not allowed to use {what}{said}",
         hint=f"ask for the permission to push there; or: {create}",
     )
 
@@ -60,20 +75,22 @@ def error_body(answer: urllib3.BaseHTTPResponse) -> bytes:
 
 
 def explained(body: bytes) -> str:
-    """The registry's own words for an error (distribution-spec, "Error Codes"), made safe for a terminal."""
+    """A server's own words for an error, made safe for a terminal; "" where there are none for a person.
+
+    Those of the specification (distribution-spec, "Error Codes"), of token services (RFC 6749, 5.2, and what they say
+    beside it), or the first line of a plain text.
+    """
     try:
-        errors = parse_object(body, "error").get("errors")
-        said = "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors or [])
-    except (ModelpackError, AttributeError, TypeError):
-        return ""
-    return "".join(character if character.isprintable() else " " for character in said)[:300]
+        said = _told(parse_object(body, "error"))
+    except ModelpackError:
+        lines = body.decode(errors="replace").strip().splitlines()
+        said = lines[0] if lines and not lines[0].startswith(("<", "{", "[")) and "\ufffd" not in lines[0] else ""
+    return "".join(character if character.isprintable() else " " for character in said)[:_LONGEST_WORDS]
 
 
-def reason(error: BaseException) -> str:
-    """What went wrong with a connection, without what a library says around it."""
-    inner = getattr(error, "reason", None) or error
-    text = str(inner.args[-1] if isinstance(inner, Exception) and inner.args else inner)
-    if isinstance(inner, NameResolutionError):
-        return "the name cannot be resolved"
-    text = re.sub(r"^.*(?:new connection|>|\)): ", "", text)
-    return re.sub(r"\[Errno -?\d+\] ", "", text)[:300]
+def _told(content: Mapping[str, Any]) -> str:
+    errors = content.get("errors")
+    listed = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    if listed:
+        return "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in listed)
+    return next((content[key] for key in _WORDS if isinstance(content.get(key), str)), "")

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import urllib3
 
-from buildkit.errors import InvalidInput, RegistryFailed
-from buildkit.oci.manifest import parse_object
+from buildkit.errors import RegistryFailed
 from buildkit.registries.challenge import Challenge, challenges, preferred
 from buildkit.registries.credentials import Credentials
 from buildkit.registries.locations import is_encrypted, netloc
+from buildkit.registries.refusals import Refused
+from buildkit.registries.token_service import Scope, TokenService
 
-Scope = tuple[str, ...]
-_LARGEST_ANSWER = 1024 * 1024
-_DEFAULT_SECONDS = 60
 _MARGIN = 0.3
 """The share of a token's life in which it is not used any more for something that takes a while."""
 
@@ -35,13 +32,13 @@ class Authority:
 
     def __init__(
         self,
-        origin: str,
+        host: str,
         credentials: Callable[[], Credentials | None],
         pools: Callable[[str], urllib3.PoolManager],
         plain_http: Callable[[str], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.origin = origin
+        self.host = host
         self._find = credentials
         self._pools = pools
         self._plain_http = plain_http
@@ -91,7 +88,7 @@ class Authority:
             challenge = preferred(challenges(header), self._is_usable) or (None if header else self._challenge)
             if challenge is None:
                 raise RegistryFailed(
-                    f"{self.origin} answers 401 and asks for no authentication that is known",
+                    f"{self.host} answers 401 and asks for no authentication that is known",
                     hint="check the registry's address: a proxy on the way may answer in its place",
                 )
             self._challenge = challenge
@@ -106,26 +103,15 @@ class Authority:
         return self._credentials is not None and self._credentials != before
 
     def _fetch(self, challenge: Challenge, scope: Scope) -> _Token:
-        realm = challenge.realm
-        self._check(realm)
-        service = challenge.parameters.get("service", "")
+        self._check(challenge.realm)
+        service = TokenService(self.host, challenge, self._pools)
         try:
-            answer = self._visit(realm, service, scope, self.credentials)
+            value, seconds = service.token(scope, self.credentials)
         except Refused:
             if not self._renewed():
                 raise
-            answer = self._visit(realm, service, scope, self.credentials)
-        value = answer.get("token") or answer.get("access_token")
-        if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
-            raise RegistryFailed(f"the token service of {self.origin} gave no token")
-        lifetime = answer.get("expires_in")
-        seconds = lifetime if isinstance(lifetime, int | float) and lifetime > 0 else _DEFAULT_SECONDS
+            value, seconds = service.token(scope, self.credentials)
         return _Token(value, self._clock() + seconds * (1 - _MARGIN))
-
-    def _visit(self, realm: str, service: str, scope: Scope, credentials: Credentials | None) -> dict[str, object]:
-        if credentials and credentials.identity_token:
-            return self._exchange(realm, service, scope, credentials)
-        return self._ask(realm, service, scope, credentials)
 
     def _is_usable(self, realm: str) -> bool:
         try:
@@ -141,49 +127,5 @@ class Authority:
         except ValueError:
             where = "no URL"
         raise RegistryFailed(
-            f"{self.origin} sends for a token to {where!r}, which is not https; no credentials were sent there"
+            f"{self.host} sends for a token to {where!r}, which is not https; no credentials were sent there"
         )
-
-    def _ask(self, realm: str, service: str, scope: Scope, credentials: Credentials | None) -> dict[str, object]:
-        query = [("service", service)] if service else []
-        query += [("scope", one) for one in scope]
-        headers = {"Authorization": credentials.basic} if credentials else {}
-        url = realm + ("&" if urlsplit(realm).query else "?") + urlencode(query)
-        return self._answer("GET", url, headers, None)
-
-    def _exchange(self, realm: str, service: str, scope: Scope, credentials: Credentials) -> dict[str, object]:
-        form = urlencode(
-            {
-                "grant_type": "refresh_token",
-                "refresh_token": credentials.identity_token,
-                "service": service,
-                "client_id": "modelpack",
-                "scope": " ".join(scope),
-            }
-        )
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self._answer("POST", realm, headers, form.encode())
-
-    def _answer(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> dict[str, object]:
-        pool = self._pools(url)
-        answer = pool.request(
-            method, url, headers={**pool.headers, **headers}, body=body, redirect=False, preload_content=False
-        )
-        with answer:
-            raw = answer.read(_LARGEST_ANSWER)
-        if answer.status in (429, 500, 502, 503, 504):
-            raise urllib3.exceptions.ProtocolError(f"the token service answered {answer.status}")
-        if answer.status != 200:
-            raise Refused(answer.status)
-        try:
-            return parse_object(raw, "the token service's answer")
-        except InvalidInput as error:
-            raise RegistryFailed(f"{self.origin}: {error}") from None
-
-
-class Refused(Exception):
-    """The token service gave no token. ``status`` is what it answered."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the token service answered {status}")
-        self.status = status

@@ -20,9 +20,10 @@ from buildkit.machine.answers import drain, is_there
 from buildkit.oci.hashed import Hashed, close, hashed
 from buildkit.oci.image import Blob
 from buildkit.oci.reference import Digest
-from buildkit.registries.connection import TRIES, Answer, Body, Connection, Lost
+from buildkit.registries.connection import TRIES, Answer, Body, Connection
+from buildkit.registries.lost import Lost
 from buildkit.registries.refusals import error_body, explained, unexpected
-from buildkit.registries.tokens import Scope
+from buildkit.registries.token_service import Scope
 
 CLOSING_SECONDS = 600.0
 CLOSING_SECONDS_PER_GIB = 60.0

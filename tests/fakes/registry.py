@@ -101,6 +101,16 @@ class Registry:
         return self._listeners[0].url
 
     @property
+    def token_address(self) -> str:
+        """HOST:PORT of the token server that is on a port of its own."""
+        return self._listeners[1].address
+
+    @property
+    def other_address(self) -> str:
+        """HOST:PORT of the storage that asks for no credentials."""
+        return self._listeners[2].address
+
+    @property
     def requests(self) -> tuple[Request, ...]:
         """Every request to any origin so far, in order of arrival."""
         return self.log.requests
