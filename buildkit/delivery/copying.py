@@ -7,14 +7,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from buildkit.delivery.copy_source import Source, converted, read_source
-from buildkit.delivery.destination import Destination, Wish, fits, open_destinations, served_gzips
+from buildkit.delivery.destination import Destination, Wish, as_one, know_gzips, open_destinations, remember
 from buildkit.delivery.tally import Tally
 from buildkit.errors import InvalidInput, Problem, RegistryFailed
 from buildkit.events import Said, Warned
+from buildkit.lockfile.known import KnownLayers
+from buildkit.machine.cache import cache_folder
 from buildkit.oci.copy import put_all
 from buildkit.oci.form import Form, form_of, index_in, is_index, manifest_in, needs_gzip
 from buildkit.oci.image import Blob
-from buildkit.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, Document, Index
+from buildkit.oci.manifest import DOCKER_CONFIG, OCI_CONFIG, OCI_LAYER, Descriptor, Document, Index, as_oci
 from buildkit.oci.reference import Digest, is_tag
 from buildkit.oci.several import Several
 from buildkit.registries.client import Repository
@@ -116,16 +118,20 @@ class _Run:
     world: World
     beside: Sequence[Beside] = ()
     _unchanged: list[str] = field(default_factory=list)
+    _known: KnownLayers = field(default_factory=lambda: KnownLayers(cache_folder() / "layers"))
 
     def run(self) -> Copied:
         """Blobs, then manifests, then tags."""
-        several = Several({one.name: one.store for one in self.destinations})
+        several = as_one(self.destinations, self.world)
         for one in self.destinations:
             several.attempt(one.name, partial(self._prepare, one, several))
         if several.alive:
             tally = Tally(self.world.emit)
             put_all(self._blobs(several), several, tally.emit, self.world.stop)
             self.world.emit(tally.summary(", ".join(several.alive)))
+            for one in self.destinations:
+                if one.name in several.alive:
+                    remember(one, {layer.digest for layer in self._layers}, self._known)
         for one in self.destinations:
             if one.name in several.alive:
                 several.attempt(one.name, partial(self._publish, one))
@@ -141,10 +147,8 @@ class _Run:
 
     def _prepare(self, destination: Destination, several: Several) -> None:
         """Settles a destination that serves the image already; raises InvalidInput where a tag may not move."""
-        sizes = {one.digest: one.size for manifest in self.source.manifests.values() for one in manifest.layers}
-        for tar, gzip in served_gzips(destination).items():
-            if tar in sizes and fits(gzip, sizes[tar]):
-                destination.gzipped[tar] = gzip
+        tars = {one.digest: one.size for one in self._layers if as_oci(one.media_type) == OCI_LAYER}
+        know_gzips(destination, tars, self._known)
         try:
             digest = self._top(destination).digest
         except KeyError:
@@ -157,9 +161,13 @@ class _Run:
     def _blobs(self, several: Several) -> list[Blob]:
         """What moves: where nobody keeps the source's form, its attestations are left behind."""
         forms = {one.form for one in self.destinations if one.name in several.alive}
-        if form_of(self.source.top) in forms:
-            return self.source.blobs
-        return replace(self.source, manifests=converted(self.source)).blobs
+        kept = form_of(self.source.top) in forms
+        moving = self.source if kept else replace(self.source, manifests=converted(self.source))
+        return [replace(one, siblings=self._known.homes(Digest(one.key))) for one in moving.blobs]
+
+    @property
+    def _layers(self) -> list[Descriptor]:
+        return [layer for manifest in self.source.manifests.values() for layer in manifest.layers]
 
     def _documents(self, destination: Destination) -> tuple[list[Document], Document]:
         """The manifests in a destination's form, and what its tags are on."""
@@ -185,7 +193,7 @@ class _Run:
 
     def _publish(self, destination: Destination) -> None:
         documents, top = self._documents(destination)
-        for document in (*documents, top):
+        for document in {one.digest: one for one in (*documents, top)}.values():
             destination.store.publish(document)
         if destination.immutable:
             destination.serves(top.digest)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from buildkit.done import Done
 from buildkit.errors import InvalidInput, Problem, RegistryFailed
+from buildkit.lockfile.known import KnownLayers
 from buildkit.oci.form import Form, form_of, stored_size
 from buildkit.oci.gzipped import Gzipping
 from buildkit.oci.image import Image, Store
-from buildkit.oci.manifest import Descriptor, Document, ImageConfig, Manifest, manifests_of
+from buildkit.oci.manifest import DOCKER_LAYER_GZIP, Descriptor, Document, ImageConfig, Manifest, manifests_of
 from buildkit.oci.reference import Digest, Reference
+from buildkit.oci.several import Several
 from buildkit.registries.client import Repository
 from buildkit.registries.limits import check
 from buildkit.tags import fixed, with_digest
@@ -161,6 +163,32 @@ def served_gzips(destination: Destination) -> dict[Digest, Descriptor]:
                 config = ImageConfig.read(b"".join(destination.store.fetch(manifest.config)))
                 found.update(zip(config.diff_ids, manifest.layers, strict=False))
     return found
+
+
+def as_one(destinations: Sequence[Destination], world: World) -> Several:
+    """The destinations as one place; where a registry mounts layers, each goes to the first of its repositories alone."""
+    mounting = [one for one in destinations if world.profile(one.reference.host).mounts]
+    return Several({one.name: one.store for one in destinations}, {one.name: one.reference for one in mounting})
+
+
+def know_gzips(destination: Destination, tars: Mapping[Digest, int], known: KnownLayers) -> None:
+    """Takes the gzips of layers, by digest and size of their tars, that the destination serves or this machine made once."""
+    if destination.form == "oci" or not tars:
+        return
+    served = served_gzips(destination)
+    for tar, size in tars.items():
+        if tar in served and fits(served[tar], size):
+            destination.gzipped[tar] = served[tar]
+        elif digest := known.gzip(tar):
+            destination.gzipped[tar] = Descriptor(DOCKER_LAYER_GZIP, digest, stored_size(size))
+
+
+def remember(destination: Destination, layers: Iterable[Digest], known: KnownLayers) -> None:
+    """Remembers on this machine that a destination took layers, and what became of them there."""
+    for digest in layers:
+        known.took(digest, destination.reference)
+    for tar, gzip in destination.gzipped.items():
+        known.learn_gzip(tar, gzip.digest)
 
 
 def fits(descriptor: Descriptor, size: int) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from buildkit.delivery.destination import Destination, fits, served_gzips
+from buildkit.delivery.destination import Destination, as_one, know_gzips, remember
 from buildkit.delivery.recollection import remembered
 from buildkit.delivery.tally import Tally, forecast
 from buildkit.errors import RegistryFailed
@@ -15,11 +15,9 @@ from buildkit.events import Said
 from buildkit.lockfile.known import KnownLayers
 from buildkit.machine.cache import cache_folder
 from buildkit.oci.copy import Sealing, in_form, place, publish_untagged, seal
-from buildkit.oci.form import stored_size
 from buildkit.oci.image import Image
-from buildkit.oci.manifest import DOCKER_LAYER_GZIP, OCI_LAYER, Descriptor
+from buildkit.oci.manifest import OCI_LAYER
 from buildkit.oci.reference import Digest
-from buildkit.oci.several import Several
 from buildkit.world import World
 
 
@@ -82,7 +80,7 @@ class _Push:
         self._destinations = {one.name: one for one in destinations}
         self._world = world
         self._record = record
-        self._several = Several({one.name: one.store for one in destinations})
+        self._several = as_one(destinations, world)
         self._known = KnownLayers(cache_folder() / "layers")
         self._unchanged: list[Destination] = []
 
@@ -121,21 +119,10 @@ class _Push:
             learned |= self._known.of(unknown)
             self._images = [image.knowing(learned) for image in self._images]
         self._images = [image.beside(self._known.homes) for image in self._images]
+        blobs = [layer.blob for image in self._images for layer in image.layers]
+        tars = {blob.digest: blob.size for blob in blobs if blob.digest and blob.media_type == OCI_LAYER}
         for one in self._moving:
-            self._several.attempt(one.name, partial(self._know_gzips, one))
-
-    def _know_gzips(self, destination: Destination) -> None:
-        if destination.form == "oci":
-            return
-        served = served_gzips(destination)
-        for blob in (layer.blob for image in self._images for layer in image.layers):
-            if blob.digest is None or blob.media_type != OCI_LAYER:
-                continue
-            if blob.digest in served and fits(served[blob.digest], blob.size):
-                destination.gzipped[blob.digest] = served[blob.digest]
-            elif known := self._known.of([_gzip_key(blob.digest)]):
-                (digest,) = known.values()
-                destination.gzipped[blob.digest] = Descriptor(DOCKER_LAYER_GZIP, digest, stored_size(blob.size))
+            self._several.attempt(one.name, partial(know_gzips, one, tars, self._known))
 
     def _settle_what_is_there(self) -> None:
         """Leaves out the destinations whose tags all serve the image; refuses to begin where a tag may not move."""
@@ -160,12 +147,8 @@ class _Push:
         self._world.emit(tally.summary(names))
         self._images = list(self._record.placed(placed))
         own = {one.blob.digest for image in placed for one in image.layers if not one.blob.origin}
-        for digest in filter(None, own):
-            for one in self._moving:
-                self._known.took(digest, one.reference)
         for one in self._moving:
-            for tar, gzip in one.gzipped.items():
-                self._known.learn(_gzip_key(tar), gzip.digest)
+            remember(one, filter(None, own), self._known)
 
     def _learn(self, key: str, digest: Digest) -> None:
         self._known.learn(self._record.named(key), digest)
@@ -191,7 +174,3 @@ class _Push:
         digests = self._references(sealings)
         unchanged = len(self._unchanged) == len(self._reached)
         return Delivered(tuple(digests), shown, tuple(self._images), unchanged, digests, dict(self._several.failed))
-
-
-def _gzip_key(tar: Digest) -> str:
-    return f"gzip of {tar}"

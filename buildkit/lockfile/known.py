@@ -61,6 +61,14 @@ class KnownLayers:
         names = [home.name, *(one.name for one in before if one.name != home.name)][:_HOMES_KEPT]
         self._write(_homes_of(digest), " ".join(names))
 
+    def gzip(self, tar: Digest) -> Digest | None:
+        """The digest of a layer's gzip, as Docker's form has it, by that of its tar; None where it is not known."""
+        return self.of([_gzip_of(tar)]).get(_gzip_of(tar))
+
+    def learn_gzip(self, tar: Digest, gzip: Digest) -> None:
+        """Remembers the digest of a layer's gzip."""
+        self.learn(_gzip_of(tar), gzip)
+
     def _place(self, key: str) -> Path:
         return self._folder / Digest.of(key.encode()).hex
 
@@ -71,6 +79,10 @@ class KnownLayers:
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < oldest:
                     path.unlink()
+
+
+def _gzip_of(tar: Digest) -> str:
+    return f"gzip of {tar}"
 
 
 def _homes_of(digest: Digest) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from buildkit.errors import ModelpackError
 from buildkit.oci.form import needs_gzip, stored, stored_size
@@ -19,9 +20,10 @@ class Gzipping:
         self._store = store
         self.gzipped: dict[Digest, Descriptor] = {}
 
-    def know(self, tars: Mapping[Digest, Descriptor]) -> None:
-        """Takes gzips that are known from elsewhere."""
-        self.gzipped.update(tars)
+    def know(self, tar: Digest, gzipped: Mapping[Digest, Descriptor]) -> None:
+        """Takes the gzip of a tar from another store of the same registry, unless one is known here."""
+        if tar in gzipped:
+            self.gzipped.setdefault(tar, gzipped[tar])
 
     def resolve(self, name: str) -> Document | None:
         """What the store behind has."""
@@ -38,9 +40,9 @@ class Gzipping:
         size, passing = stored_size(blob.size), _Passing(blob)
         known = self.gzipped.get(blob.digest) if blob.digest else None
         digest = known.digest if known and known.size == size else None
-        placed = self._store.put(
-            Blob(f"{blob.key} gzip", DOCKER_LAYER_GZIP, size, passing.open, digest, blob.title), moved
-        )
+        gzip = Blob(f"{blob.key} gzip", DOCKER_LAYER_GZIP, size, passing.open, digest, blob.title)
+        # The origin has the tar. A sibling in this registry took the layer in the form that the registry takes.
+        placed = self._store.put(replace(gzip, siblings=blob.siblings), moved)
         tar = passing.digest or blob.digest
         if tar is None:
             raise ModelpackError(f"{blob.title} was not read", hint="this is a fault of modelpack: please report it")

@@ -20,7 +20,7 @@ from buildkit.trust import referrers
 from buildkit.trust.attestation import attest
 from buildkit.trust.provenance import TYPE as PROVENANCE
 from buildkit.trust.sbom import TYPE as SBOM
-from tests.delivery.test_several_registries import docker_layers, downloads
+from tests.delivery.test_several_registries import docker_layers, downloads, sent_to
 from tests.fakes.faults import Cut, Status
 from tests.fakes.registry import OCI_INDEX, OCI_MANIFEST, Account, Registry
 from tests.place import FILES, Place, uploads
@@ -59,6 +59,32 @@ def test_within_a_registry_layers_are_mounted(place: Place) -> None:
     copied(place, f"{place.registry.address}/production", tags=("stable", "v1"))
     assert set(place.registry.tags["production/granite"]) == {"stable", "v1"}
     assert uploads(place.registry) == before
+
+
+@pytest.mark.parametrize("form", ["oci", "docker"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_two_repositories_of_another_registry_get_the_bytes_once(
+    place: Place, other: Registry, form: str, at_once: bool
+) -> None:
+    """A mirror with a repository for each team would take the model over the line once for each of them."""
+    place.build()
+    places = (f"{other.address}/a", f"{other.address}/b")
+    for registries in [places] if at_once else [(one,) for one in places]:
+        place.registry.log.clear()
+        copied(place, *registries, form=form)
+    total = sum(map(len, FILES.values()))
+    assert sent_to(other, "a/granite") > total
+    assert sent_to(other, "b/granite") < 10_000
+    assert (sum(one.response_bytes for one in place.registry.requests) < 10_000) is not at_once
+    assert other.tags["a/granite"] == other.tags["b/granite"]
+
+
+def test_a_manifest_is_put_once_by_its_digest(place: Place, other: Registry) -> None:
+    """Every write of a manifest is an event that registries scan, replicate and count."""
+    place.build()
+    copied(place, f"{other.address}/a")
+    puts = [one.path.rpartition("/")[2] for one in other.requests if one.method == "PUT" and "/manifests/" in one.path]
+    assert puts == [other.tags["a/granite"]["v1"], "v1"]
 
 
 def test_several_registries_share_one_reading(place: Place, other: Registry) -> None:

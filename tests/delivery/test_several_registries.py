@@ -167,6 +167,37 @@ def test_a_registry_that_takes_dockers_form_alone_gets_that(place: Place, other:
     assert uploads(other) == before
 
 
+def sent_to(registry: Registry, repository: str) -> int:
+    """Bytes that were sent to one of a registry's repositories."""
+    asked = [one for one in registry.requests if f"/{repository}/blobs/uploads" in one.path]
+    return sum(one.request_bytes for one in asked)
+
+
+@pytest.mark.parametrize("form", ["oci", "docker"])
+@pytest.mark.parametrize("mounts", [True, False])
+def test_two_repositories_of_a_registry_get_the_bytes_once(place: Place, form: Form, mounts: bool) -> None:
+    """Staging and production in one registry: the model would travel there twice at the same time."""
+    place.registry.behaviour.mounts = mounts
+    address = place.registry.address
+    wanted = flow.Wanted("embedded", registry=f"{address}/staging", also=(f"{address}/production",), form=form)
+    digest = flow.build(place.recipe(layers="per-file"), place.world(), wanted).sealing.digest
+    total = sum(map(len, FILES.values()))
+    assert sent_to(place.registry, "staging/granite") > total
+    assert (sent_to(place.registry, "production/granite") < 10_000) is mounts
+    tags = place.registry.tags
+    assert tags["staging/granite"] == tags["production/granite"] == {"v1": digest}
+
+
+def test_a_layer_that_became_a_gzip_is_mounted_by_the_next_recipe(place: Place) -> None:
+    """Ten servers around one model, on a registry that takes Docker's form alone, would each send the model."""
+    place.build(form="docker")
+    wanted = flow.Wanted("embedded", registry=f"{place.registry.address}/models", form="docker")
+    (place.folder / "recipe.lock").unlink()
+    flow.build(place.recipe(name="second"), place.world(), wanted)
+    assert sent_to(place.registry, "models/second") < 20_000
+    assert docker_layers(place.registry, "models/second")
+
+
 def test_dockers_form_is_the_same_on_every_machine(place: Place, other: Registry, private_home: Path) -> None:
     """The same lock gives the same digest in this form as well, and what the registry has is recognised without a cache."""
     wanted = flow.Wanted("embedded", registry=f"{place.registry.address}/models", form="docker")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from buildkit.errors import RegistryFailed, SourceFailed
 from buildkit.oci.image import Blob, Placed
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import OCI_LAYER
-from buildkit.oci.reference import Digest
+from buildkit.oci.reference import Digest, Reference
 from buildkit.oci.several import Several
 from buildkit.oci.tee import Tee
 
@@ -59,6 +60,19 @@ class Breaking(Layout):
         raise RegistryFailed("the registry went away")
 
 
+class Mounting(Layout):
+    """A store that has what a sibling has, where that is said and ``mounts``."""
+
+    def __init__(self, folder: Path, mounts: bool = True) -> None:
+        super().__init__(folder)
+        self.mounts = mounts
+
+    def put(self, blob: Blob, moved: Callable[[int], None]) -> Placed:
+        if blob.siblings and blob.digest and self.mounts:
+            return Placed(blob.digest, "mounted")
+        return super().put(blob, moved)
+
+
 def ignore(amount: int) -> None:
     return None
 
@@ -88,6 +102,31 @@ def test_only_who_lacks_it_gets_it(tmp_path: Path) -> None:
     assert source.opened == 2
     assert Several(layouts).put(source.blob(Digest.of(DATA)), ignore).outcome == "exists"
     assert source.opened == 2
+
+
+@pytest.mark.parametrize(("mounts", "first", "second"), [(True, 1, 1), (False, 2, 1)])
+def test_stores_of_one_registry_take_turns_as_long_as_they_mount(
+    tmp_path: Path, mounts: bool, first: int, second: int
+) -> None:
+    """Every layer would be sent twice to one registry; or read twice from the hub, for a registry that mounts nothing."""
+    stores = {name: Mounting(tmp_path / name, mounts) for name in ("r.example/a", "r.example/b", "s.example/a")}
+    several = Several(stores, {name: Reference.parse(name) for name in stores})
+    for data, opened in ((DATA, first), (DATA[::-1], second)):
+        source = Source(data)
+        moved: list[int] = []
+        assert several.put(replace(source.blob(), key=str(opened)), moved.append).outcome == "sent"
+        assert (source.opened, sum(moved)) == (opened, len(data))
+        assert held(stores["r.example/a"], data) and held(stores["s.example/a"], data)
+        assert held(stores["r.example/b"], data) is not mounts
+
+
+def test_the_next_store_of_a_registry_gets_what_the_first_did_not_take(tmp_path: Path) -> None:
+    """A repository that may not be written must not keep its neighbour from the image."""
+    stores = {"r.example/a": Breaking(tmp_path / "a"), "r.example/b": Layout(tmp_path / "b")}
+    several = Several(stores, {name: Reference.parse(name) for name in stores})
+    assert several.put(Source().blob(), ignore).outcome == "sent"
+    assert list(several.failed) == ["r.example/a"]
+    assert held(stores["r.example/b"])
 
 
 def test_a_store_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
