@@ -63,7 +63,10 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a push or an output did move: bytes of layers by what became of them (sent, mounted, exists), and of sources."""
+    """What a push or an output did move: bytes of layers by what became of them (sent, mounted, exists), and of sources.
+
+    Each of several registries has its own; what was ``read`` was read once for all of them.
+    """
 
     name: str
     text: str

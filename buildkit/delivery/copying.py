@@ -128,9 +128,9 @@ class _Run:
         if several.alive:
             tally = Tally(self.world.emit)
             put_all(self._blobs(several), several, tally.emit, self.world.stop)
-            self.world.emit(tally.summary(", ".join(several.alive)))
             for one in self.destinations:
                 if one.name in several.alive:
+                    self.world.emit(tally.summary(one.name, several.placed[one.name]))
                     remember(one, {layer.digest for layer in self._layers}, self._known)
         for one in self.destinations:
             if one.name in several.alive:

@@ -144,7 +144,8 @@ class _Push:
         self._world.emit(forecast(names, [layer for image in self._images for layer in image.layers]))
         tally = Tally(self._world.emit)
         placed = place(self._images, self._several, tally.emit, self._world.stop, learned=self._learn)
-        self._world.emit(tally.summary(names))
+        for name, outcomes in self._several.placed.items():
+            self._world.emit(tally.summary(name, outcomes))
         self._images = list(self._record.placed(placed))
         own = {one.blob.digest for image in placed for one in image.layers if not one.blob.origin}
         for one in self._moving:

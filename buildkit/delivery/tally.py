@@ -36,13 +36,12 @@ def forecast_written(name: str, listed: Iterable[Layer]) -> Forecast:
 
 
 class Tally:
-    """Passes events on and counts what became of every blob."""
+    """Passes events on and notes what became of every blob."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._totals: dict[str, int] = {}
-        self._bytes: Counter[str] = Counter()
-        self._count: Counter[str] = Counter()
+        self._ended: list[tuple[str, int]] = []
         self._lock = threading.Lock()
 
     def emit(self, event: Event) -> None:
@@ -51,16 +50,22 @@ class Tally:
             if isinstance(event, Began):
                 self._totals[event.key] = event.total or 0
             elif isinstance(event, Ended) and event.key in self._totals:
-                self._bytes[event.outcome] += self._totals[event.key]
-                self._count[event.outcome] += 1
+                self._ended.append((event.outcome, self._totals[event.key]))
         self._emit(event)
 
-    def summary(self, name: str) -> Summary:
-        """How many layers and bytes were sent, mounted, or there already, and what was read of files for them."""
-        outcomes = {outcome: size for outcome, size in sorted(self._bytes.items()) if outcome != "read"}
-        told = [f"{outcome} {self._count[outcome]} ({human(size)})" for outcome, size in outcomes.items()]
+    def summary(self, name: str, placed: Iterable[tuple[str, int]] | None = None) -> Summary:
+        """How many layers and bytes were sent, mounted, or there already, and what was read of files for them.
+
+        ``placed`` are outcomes and bytes of one of several registries, whose layers fared differently than all together.
+        """
+        moved, count = Counter[str](), Counter[str]()
+        for outcome, size in self._ended if placed is None else placed:
+            moved[outcome] += size
+            count[outcome] += 1
+        outcomes = {outcome: size for outcome, size in sorted(moved.items()) if outcome != "read"}
+        told = [f"{outcome} {count[outcome]} ({human(size)})" for outcome, size in outcomes.items()]
         text = f"{name}: layers {', '.join(told)}" if told else f"{name}: no layers"
-        return Summary(name, text, outcomes, self._bytes["read"])
+        return Summary(name, text, outcomes, sum(size for outcome, size in self._ended if outcome == "read"))
 
 
 def _sorted(listed: Iterable[Layer]) -> tuple[list[Layer], list[Layer], list[Layer]]:

@@ -35,6 +35,7 @@ class Several:
         self._lock = threading.Lock()
         self._settled: set[str] = set()
         self._mounting = {home.host for home in self._homes.values()}
+        self._placed: dict[str, list[tuple[Outcome, int]]] = {name: [] for name in self._stores}
         self.failed: dict[str, RegistryFailed] = {}
 
     @property
@@ -43,6 +44,11 @@ class Several:
         with self._lock:
             done = {*self.failed, *self._settled}
             return {name: store for name, store in self._stores.items() if name not in done}
+
+    @property
+    def placed(self) -> dict[str, list[tuple[Outcome, int]]]:
+        """What became of every blob in the stores that are alive, with its size in bytes."""
+        return {name: self._placed[name] for name in self.alive}
 
     def settle(self, name: str) -> None:
         """Says that a store has everything."""
@@ -67,6 +73,8 @@ class Several:
             # One bar for all of them: it is full when the first have the blob.
             placed = self._put_at_once(blobs, turn, (lambda amount: moved(0)) if found else moved)
             self._note_refused_mounts(placed, found)
+            for name, one in placed.items():
+                self._placed[name].append((one.outcome, blob.size))
             found |= placed
             waiting = {name: store for name, store in self.alive.items() if name in waiting and name not in turn}
         if found:

@@ -21,7 +21,7 @@ from buildkit.delivery.destination import Wish, open_destinations
 from buildkit.delivery.push import Delivered
 from buildkit.delivery.spread import push as spread_push
 from buildkit.errors import InvalidInput, ModelpackError, RegistryFailed
-from buildkit.events import silent
+from buildkit.events import Forecast, Summary, silent
 from buildkit.lockfile import lock as locks
 from buildkit.oci.copy import Sealing
 from buildkit.oci.form import Form
@@ -81,6 +81,21 @@ def test_a_second_push_sends_nothing_anywhere(place: Place, other: Registry) -> 
     before = uploads(place.registry), uploads(other)
     assert build(place, other).unchanged
     assert (uploads(place.registry), uploads(other)) == before
+
+
+def test_every_registry_is_told_what_became_of_its_layers(place: Place, other: Registry) -> None:
+    """Told together, what one registry has already would hide what the other has still to be paid for."""
+    build(place)
+    place.events.clear()
+    build(place, other, tags=["v2"])
+    total = sum(one.size for one in place.served()[0].layers)
+    told = {one.name: one.outcomes for one in place.events if isinstance(one, Summary)}
+    assert told == {
+        f"{place.registry.address}/{REPOSITORY}": {"exists": total},
+        f"{other.address}/{REPOSITORY}": {"sent": total},
+    }
+    (before,) = [one for one in place.events if isinstance(one, Forecast)]
+    assert (before.unknown, before.known) == (0, total)
 
 
 def test_a_registry_that_is_added_later_gets_what_the_first_has(place: Place, other: Registry) -> None:
