@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from urllib3 import BaseHTTPResponse
@@ -67,6 +67,18 @@ def etag(headers: Mapping[str, str]) -> str:
     """The strong ETag, or nothing: a weak one does not promise the same bytes (RFC 9110 8.8.1)."""
     text = headers.get("ETag", "").strip()
     return text if text.startswith('"') else ""
+
+
+def dated(headers: Mapping[str, str]) -> str:
+    """``Last-Modified``, where it proves as much as a strong ETag and there is none of any sort, or nothing (RFC 9110 8.8.2.2).
+
+    Within a minute before ``Date`` the file may have changed twice, or the two may come from different clocks.
+    """
+    text = headers.get("Last-Modified", "").strip()
+    modified, now = _date(text), _date(headers.get("Date", ""))
+    if "ETag" in headers or modified is None or now is None or now - modified < timedelta(minutes=1):
+        return ""
+    return text
 
 
 def is_there(answer: BaseHTTPResponse) -> bool:

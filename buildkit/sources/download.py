@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib3.exceptions import HTTPError
 
 from buildkit.errors import SourceFailed
-from buildkit.machine.answers import content_range, etag, number, retry_after
+from buildkit.machine.answers import content_range, dated, etag, number, retry_after
 from buildkit.sources.addresses import Place, origin
 from buildkit.sources.patience import RETRIED, Cut, Patience, Wait
 from buildkit.sources.transfer import Answer, Response, Transport, explained
@@ -48,14 +48,15 @@ class Download:
         self._transport = transport
         self._refused = refused
         self._wait = wait
-        self._etag = ""
+        self._version = ""
         self._signed: Place | None = None
         self._lock = threading.Lock()
 
     def read(self, start: int = 0, stop: int | None = None) -> Generator[bytes, None, None]:
         """Yields the bytes from ``start`` up to ``stop`` (the end), in pieces of about ``PIECE`` bytes; raises SourceFailed.
 
-        A part with a ``stop`` raises RangesIgnored where the server does not give parts.
+        A part with a ``stop`` raises RangesIgnored where the server does not give parts. A file without a size raises Cut
+        where the server does not tell one version of it from another: what came before may not be put together with more.
         """
         patience = Patience(self.item.what, self._wait, HINT)
         position = start
@@ -67,6 +68,8 @@ class Download:
                         yield piece
                 return
             except Cut as cut:
+                if self.item.size is None and not self._version:
+                    raise
                 patience.again(cut, position)
 
     def _body(self, start: int, stop: int | None) -> Generator[bytes, None, None]:
@@ -101,8 +104,8 @@ class Download:
         headers = {}
         if start or stop is not None:
             headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
-            if self._etag and self.item.size is None:
-                headers["If-Range"] = self._etag
+            if self._version and self.item.size is None:
+                headers["If-Range"] = self._version
         try:
             answer = self._transport.get(signed or Place(self.item.url), headers, self._check_announced)
         except Cut:
@@ -133,9 +136,11 @@ class Download:
         if answer.response.status == 200:
             if stop is not None:
                 raise RangesIgnored
-            self._check_version(headers)
+            self._check_version(etag(headers) or dated(headers))
             self._check_size(number(headers, "Content-Length"))
             return 0, self.size
+        if answer.response.status == 206:
+            self._check_version(self._version_of_part(headers))
         part = content_range(headers)
         self._check_size(part.total if part else None)
         if answer.response.status == 416:
@@ -165,12 +170,20 @@ class Download:
         if self.size is None:
             self.size = told
 
-    def _check_version(self, headers: Mapping[str, str]) -> None:
+    def _check_version(self, now: str) -> None:
         """A file without a pinned size must not be put together from two versions."""
-        now = etag(headers)
-        if self._etag and now != self._etag and self.item.size is None:
+        if self._version and now != self._version and self.item.size is None:
             raise SourceFailed(f"{self.item.what}: it was changed on the server while it was read", hint="run it again")
-        self._etag = now
+        self._version = now
+
+    def _version_of_part(self, headers: Mapping[str, str]) -> str:
+        """A part must have the ETag of the whole, and its date it need not have (RFC 9110 15.3.7)."""
+        if not self._version.startswith('"'):
+            return headers.get("Last-Modified", self._version).strip()
+        if self.item.size is None and "ETag" not in headers:
+            self._version = ""
+            raise Cut("the server does not say which version of the file its part is of")
+        return etag(headers)
 
     def _wrong_size(self, told: str) -> SourceFailed:
         return SourceFailed(

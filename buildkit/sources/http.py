@@ -66,17 +66,27 @@ class Http:
     def _hashed(self, named: Named) -> tuple[int, str]:
         key = f"download {named.file_path}"
         self._emit(Began(key, named.file_path, None))
-        digest, size = hashlib.sha256(), 0
         try:
-            for piece in self._download(named.url, None, "").read():
-                digest.update(piece)
-                size += len(piece)
-                self._emit(Moved(key, len(piece)))
+            found = self._read_once(named, key)
         except BaseException:
             self._emit(Ended(key, "failed"))
             raise
         self._emit(Ended(key, "read"))
-        return size, digest.hexdigest()
+        return found
+
+    def _read_once(self, named: Named, key: str) -> tuple[int, str]:
+        """Size and sha256 of what one version of the file holds: from its first byte on again, where versions look the same."""
+        patience = Patience(shown(named.url), self._wait, HINT)
+        while True:
+            digest, size = hashlib.sha256(), 0
+            try:
+                for piece in self._download(named.url, None, "").read():
+                    digest.update(piece)
+                    size += len(piece)
+                    self._emit(Moved(key, len(piece)))
+                return size, digest.hexdigest()
+            except Cut as cut:
+                patience.again(cut, size)
 
     def _size(self, url: str) -> int | None:
         """What the server says the file's size is; None where it does not."""

@@ -125,6 +125,60 @@ def test_a_file_that_changes_between_two_connections_is_not_put_together_from_bo
     assert "changed on the server" in str(failure(source(server, {"url": "/models/mobilenet.onnx"}).inventory))
 
 
+OTHER = bytes(len(LARGE))
+REST = f"bytes 1000000-{len(LARGE) - 1}/{len(LARGE)}"
+OLD = {"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT", "Date": "Wed, 21 Oct 2015 09:00:00 GMT"}
+YOUNG = {"Last-Modified": "Wed, 21 Oct 2015 08:59:30 GMT", "Date": "Wed, 21 Oct 2015 09:00:00 GMT"}
+
+
+def test_a_part_of_another_version_is_not_put_to_the_one_before(server: Server) -> None:
+    """A server that ignores If-Range: its parts of two versions would be pinned as one file."""
+    server.faults.add(Cut(1_000_000), method="GET")
+    part = Status(206, {"ETag": '"other"', "Content-Range": REST}, OTHER[1_000_000:])
+    server.faults.add(part, method="GET", when=lambda asked: "if-range" in asked.headers)
+    assert "changed on the server" in str(failure(source(server, {"url": "/models/mobilenet.onnx"}).inventory))
+
+
+@pytest.mark.parametrize("validator", [{}, {"ETag": 'W/"weak"'}, {"ETag": 'W/"weak"', **OLD}, YOUNG])
+def test_a_file_whose_versions_look_the_same_is_begun_again(server: Server, validator: dict[str, str]) -> None:
+    """It was replaced while it was read: half of each version would be pinned as one file."""
+    server.faults.add(DropHeader("ETag"), times=None)
+    for name, value in validator.items():
+        server.faults.add(AddHeader(name, value), times=None)
+    server.faults.add(Cut(1_000_000), method="GET")
+    http = source(server, {"url": "/models/mobilenet.onnx"})
+    assert http.inventory().files[0].sha256 == SHA256["/models/mobilenet.onnx"]
+    assert not any("range" in request.headers for request in server.log.requests)
+    server.faults.add(Cut(2_000_000), method="GET", times=None)
+    assert "5 tries" in str(failure(http.inventory)), "a line that always breaks at one place is tried for ever"
+
+
+def test_a_part_that_does_not_tell_its_version_is_not_believed(server: Server) -> None:
+    """It may be of another version than what came before."""
+    server.faults.add(Cut(1_000_000), method="GET")
+    part = Status(206, {"Content-Range": REST}, OTHER[1_000_000:])
+    server.faults.add(part, method="GET", when=lambda asked: "if-range" in asked.headers)
+    assert (
+        source(server, {"url": "/models/mobilenet.onnx"}).inventory().files[0].sha256
+        == SHA256["/models/mobilenet.onnx"]
+    )
+
+
+def test_an_old_date_is_as_good_as_an_etag(server: Server) -> None:
+    """A large file on a plain server would be begun again whenever the line breaks."""
+    server.faults.add(DropHeader("ETag"), times=None)
+    for name, value in OLD.items():
+        server.faults.add(AddHeader(name, value), times=None)
+    server.faults.add(Cut(1_000_000), method="GET")
+    part = Status(206, {"Content-Range": REST}, LARGE[1_000_000:])
+    server.faults.add(part, when=lambda asked: asked.headers.get("if-range") == OLD["Last-Modified"])
+    assert (
+        source(server, {"url": "/models/mobilenet.onnx"}).inventory().files[0].sha256
+        == SHA256["/models/mobilenet.onnx"]
+    )
+    assert [request.headers.get("range") for request in server.log.requests] == [None, "bytes=1000000-"]
+
+
 @pytest.mark.parametrize("action", [Short(7), Long(7)])
 def test_another_size_than_pinned_is_told_with_both(server: Server, action: Short | Long) -> None:
     http = source(server, {"url": "/labels.txt"})
