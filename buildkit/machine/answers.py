@@ -63,6 +63,11 @@ def next_page(headers: Mapping[str, str]) -> str | None:
     return next((url for url, parameters in links if _NEXT.search(parameters)), None)
 
 
+def is_web_page(headers: Mapping[str, str]) -> bool:
+    """Whether the answer says that it is a page for a browser."""
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower() in ("text/html", "application/xhtml+xml")
+
+
 def etag(headers: Mapping[str, str]) -> str:
     """The strong ETag, or nothing: a weak one does not promise the same bytes (RFC 9110 8.8.1)."""
     text = headers.get("ETag", "").strip()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from urllib3.exceptions import HTTPError
 
 from buildkit.errors import SourceFailed
-from buildkit.machine.answers import content_range, dated, etag, number, retry_after
+from buildkit.machine.answers import content_range, dated, etag, is_web_page, number, retry_after
 from buildkit.sources.addresses import Place, origin
 from buildkit.sources.patience import RETRIED, Cut, Patience, Wait
 from buildkit.sources.transfer import Answer, Response, Transport, explained
@@ -36,6 +38,11 @@ class Item:
     sha256: str = ""
 
 
+def is_page_in_place(url: str, headers: Mapping[str, str]) -> bool:
+    """Whether an answer is a page for a browser, where the URL names none."""
+    return is_web_page(headers) and not _PAGES.search(urlsplit(url).path)
+
+
 class Download:
     """A file that is fetched, whole or in parts, by one thread or several.
 
@@ -49,6 +56,7 @@ class Download:
         self._refused = refused
         self._wait = wait
         self._version = ""
+        self.is_page = False
         self._signed: Place | None = None
         self._lock = threading.Lock()
 
@@ -92,6 +100,8 @@ class Download:
                 yield piece[max(start - position, 0) :]
             position = end
         if ends is not None and position < ends:
+            if self.is_page and "Content-Length" not in answer.response.headers:
+                raise self.web_page()
             raise Cut(f"the connection to {origin(answer.place.url)[1]} ended early")
         if self.size is None:
             self.size = position
@@ -136,6 +146,7 @@ class Download:
         if answer.response.status == 200:
             if stop is not None:
                 raise RangesIgnored
+            self._check_page(headers)
             self._check_version(etag(headers) or dated(headers))
             self._check_size(number(headers, "Content-Length"))
             return 0, self.size
@@ -159,10 +170,30 @@ class Download:
         """What a hub says of a large file while it redirects: its size, and its sha256 as the ETag."""
         self._check_size(number(headers, "X-Linked-Size"))
         told = headers.get("X-Linked-Etag", "").strip().removeprefix("W/").strip('"')
-        if self.item.sha256 and len(told) == 64 and told.isalnum() and told != self.item.sha256:
+        if (
+            self.item.sha256
+            and self.item.size is not None
+            and len(told) == 64
+            and told.isalnum()
+            and told != self.item.sha256
+        ):
             raise SourceFailed(
                 f"{self.item.what}: the hub now has the content {told}, and {self.item.sha256} was pinned", hint=_MOVED
             )
+
+    def _check_page(self, headers: Mapping[str, str]) -> None:
+        """A page in a file's place is refused where nothing is known that would tell it from the file later."""
+        self.is_page = is_page_in_place(self.item.url, headers)
+        if self.is_page and self.item.size is None and not self.item.sha256:
+            raise self.web_page()
+
+    def web_page(self) -> SourceFailed:
+        """The failure of an answer that is a page for a browser."""
+        return SourceFailed(
+            f"{self.item.what}: the server answers with a web page, perhaps a login page, and not with the file",
+            hint="open it in a browser: the network or the server may ask for a login"
+            + ("; if this is the file, write its sha256 into the recipe" if self.item.size is None else ""),
+        )
 
     def _check_size(self, told: int | None) -> None:
         if told is not None and self.size is not None and told != self.size:
@@ -186,6 +217,8 @@ class Download:
         return etag(headers)
 
     def _wrong_size(self, told: str) -> SourceFailed:
+        if self.is_page:
+            return self.web_page()
         return SourceFailed(
             f"{self.item.what}: it has {told} bytes on the server, and {self.size:,} were pinned", hint=_MOVED
         )
@@ -196,6 +229,7 @@ class Download:
                 self._signed = None
 
 
+_PAGES = re.compile(r"\.x?html?$", re.IGNORECASE)
 _EXPIRED = (400, 401, 403)
 """How storage answers when a signed link is too old: S3 and CloudFront with 403 or 400, others with 401."""
 _MOVED = "it was replaced after it was pinned; if that is meant, take it with 'modelpack lock --upgrade'"

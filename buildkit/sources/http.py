@@ -11,7 +11,7 @@ from buildkit.machine.answers import number, retry_after
 from buildkit.pin import File, Inventory
 from buildkit.sources import ahead
 from buildkit.sources.addresses import Place, origin, shown
-from buildkit.sources.download import HINT, Download, Item
+from buildkit.sources.download import HINT, Download, Item, is_page_in_place
 from buildkit.sources.patience import RETRIED, Cut, Patience, Wait, announced, sleep
 from buildkit.sources.transfer import Response, Transport
 from buildkit.spec import Download as Named
@@ -56,11 +56,6 @@ class Http:
         if named.sha256 and size is not None:
             return File(named.file_path, size, sha256=named.sha256, url=named.url)
         size, found = self._hashed(named)
-        if named.sha256 and found != named.sha256:
-            raise SourceFailed(
-                f"{shown(named.url)} hashes to {found}, and the recipe says {named.sha256}",
-                hint="if the file was replaced on purpose, write its new sha256 into the recipe",
-            )
         return File(named.file_path, size, sha256=found, url=named.url)
 
     def _hashed(self, named: Named) -> tuple[int, str]:
@@ -80,13 +75,17 @@ class Http:
         while True:
             digest, size = hashlib.sha256(), 0
             try:
-                for piece in self._download(named.url, None, "").read():
+                download = self._download(named.url, None, named.sha256 or "")
+                for piece in download.read():
                     digest.update(piece)
                     size += len(piece)
                     self._emit(Moved(key, len(piece)))
-                return size, digest.hexdigest()
             except Cut as cut:
                 patience.again(cut, size)
+                continue
+            if named.sha256 and named.sha256 != digest.hexdigest():
+                raise download.web_page() if download.is_page else _other(named, digest.hexdigest())
+            return size, digest.hexdigest()
 
     def _size(self, url: str) -> int | None:
         """What the server says the file's size is; None where it does not."""
@@ -103,11 +102,18 @@ class Http:
                 continue
             # Some servers refuse HEAD: then the file is read, which says what is wrong if it is not there. Others answer
             # it with the length of the body that they do not send.
-            told = number(headers, "Content-Length") if status == 200 and "Content-Encoding" not in headers else None
-            return told or None
+            tells = status == 200 and "Content-Encoding" not in headers and not is_page_in_place(url, headers)
+            return number(headers, "Content-Length") or None if tells else None
 
     def _download(self, url: str, size: int | None, sha256: str) -> Download:
         return Download(Transport(url), Item(shown(url), url, size, sha256), _refused, self._wait)
+
+
+def _other(named: Named, found: str) -> SourceFailed:
+    return SourceFailed(
+        f"{shown(named.url)} hashes to {found}, and the recipe says {named.sha256}",
+        hint="if the file was replaced on purpose, write its new sha256 into the recipe",
+    )
 
 
 def _refused(response: Response, place: Place) -> SourceFailed:

@@ -179,6 +179,30 @@ def test_an_old_date_is_as_good_as_an_etag(server: Server) -> None:
     assert [request.headers.get("range") for request in server.log.requests] == [None, "bytes=1000000-"]
 
 
+PAGE = Status(200, {"Content-Type": "text/html; charset=utf-8"}, b"<!doctype html><title>Log in</title>")
+
+
+@pytest.mark.parametrize("known", [{}, {"sha256": SHA256["/labels.txt"]}])
+def test_a_login_page_is_not_taken_for_the_file(server: Server, known: dict[str, str]) -> None:
+    """A network's login page is locked as the model, or the file is said to have been replaced."""
+    server.faults.add(PAGE, times=None)
+    error = failure(source(server, {"url": "/labels.txt", **known}).inventory)
+    assert "web page, perhaps a login page" in str(error) and "browser" in error.hint
+
+
+def test_a_file_that_its_server_calls_a_page_is_one_by_its_sha256(server: Server) -> None:
+    """Some servers call everything a page: there would be no way to take a file from one."""
+    server.faults.add(AddHeader("Content-Type", "text/html"), times=None)
+    http = source(server, {"url": "/labels.txt", "sha256": SHA256["/labels.txt"]})
+    assert content(http, http.inventory().files[0]) == SMALL
+
+
+def test_a_page_that_was_asked_for_is_a_file(server: Server) -> None:
+    """A model may well come with its documentation."""
+    server.faults.add(PAGE)
+    assert source(server, {"url": "/guide/index.HTML"}).inventory().files[0].size == len(PAGE.body)
+
+
 @pytest.mark.parametrize("action", [Short(7), Long(7)])
 def test_another_size_than_pinned_is_told_with_both(server: Server, action: Short | Long) -> None:
     http = source(server, {"url": "/labels.txt"})

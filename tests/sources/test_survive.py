@@ -116,6 +116,20 @@ def test_another_content_announced_by_the_hub_is_caught_before_the_download(mode
     assert all(request.origin == "hub" for request in model.hub.requests), "bytes of a wrong file were downloaded"
 
 
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("path", PATHS)
+def test_a_login_page_is_told_as_one(model: Model, path: str, counted: bool) -> None:
+    """Behind a hotel's network one is told that the file was replaced on the hub, and takes that with ``--upgrade``."""
+    source, file = ready(model, path)
+    model.hurt(path, Status(200, {"Content-Type": "text/html"}, b"<!doctype html><title>Log in</title>"), times=None)
+    if not counted:
+        model.hurt(path, DropHeader("Content-Length"), times=None)
+        model.hurt(path, AddHeader("Connection", "close"), times=None)
+        model.hurt(path, Short(0, honest=False), times=None)
+    error = failure(lambda: content(source, file))
+    assert path in str(error) and "web page, perhaps a login page" in str(error) and "upgrade" not in error.hint
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_bytes_beyond_the_promised_length_never_reach_the_image(model: Model, path: str) -> None:
     source, file = ready(model, path)
