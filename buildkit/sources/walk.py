@@ -33,13 +33,32 @@ class Refused:
     holds_files: bool
 
 
+@dataclass(frozen=True)
+class _Below:
+    """A folder that is still to be walked: where it is, its path inside with a slash, and the real paths it is in."""
+
+    place: str
+    inside: str
+    above: tuple[str, ...]
+
+
 LeaveOut = Callable[[str, bool], bool]
 """Whether a path inside the folder, and the directory that it is where the second says so, is left out unread."""
 
 
 def found(root: Path, leave_out: LeaveOut | None = None) -> Iterator[Found | Refused]:
     """Every file under ``root`` that is not left out, and a Refused for whatever cannot be a model's file."""
-    return _folder(str(root), "", (os.path.realpath(root),), leave_out or _left_out)
+    top = _Below(str(root), "", (os.path.realpath(root),))
+    # A stack and no recursion: a folder may be deeper than Python calls.
+    walked = [_folder(top, leave_out or _left_out)]
+    while walked:
+        item = next(walked[-1], None)
+        if item is None:
+            walked.pop()
+        elif isinstance(item, _Below):
+            walked.append(_folder(item, leave_out or _left_out))
+        else:
+            yield item
 
 
 def _left_out(path: str, is_directory: bool) -> bool:
@@ -47,19 +66,19 @@ def _left_out(path: str, is_directory: bool) -> bool:
     return path.rpartition("/")[2] == ".git" or f"/{path}".endswith("/.cache/huggingface")
 
 
-def _folder(folder: str, inside: str, above: tuple[str, ...], leave_out: LeaveOut) -> Iterator[Found | Refused]:
+def _folder(folder: _Below, leave_out: LeaveOut) -> Iterator[Found | Refused | _Below]:
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(folder.place) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         yield _refused(
-            inside.rstrip("/") or ".", f"this folder cannot be read: {error.strerror}", _RIGHTS, holds_files=True
+            folder.inside.rstrip("/") or ".", f"this folder cannot be read: {error.strerror}", _RIGHTS, holds_files=True
         )
         return
     for entry in listed:
-        path = f"{inside}{entry.name}"
+        path = f"{folder.inside}{entry.name}"
         if not leave_out(path, _is_directory(entry)):
-            yield from _entry(entry, path, above, leave_out)
+            yield _entry(entry, path, folder.above)
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -69,30 +88,26 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _entry(
-    entry: os.DirEntry[str], path: str, above: tuple[str, ...], leave_out: LeaveOut
-) -> Iterator[Found | Refused]:
+def _entry(entry: os.DirEntry[str], path: str, above: tuple[str, ...]) -> Found | Refused | _Below:
     place = entry.path  # A Path for each of twenty thousand files would take longer than the disk does.
     try:
         status = os.stat(place)
         real = os.path.realpath(place, strict=True) if entry.is_symlink() or stat.S_ISDIR(status.st_mode) else ""
     except OSError as error:
-        yield _unreadable(entry, path, error)
-        return
+        return _unreadable(entry, path, error)
     # A junction of Windows is a directory and no link, so every directory is looked at.
     if real and not is_inside(real, above[0]):
         what = f"this link leaves the folder: it leads to {printable(real)}"
-        yield _refused(path, what, _leaving_hint(place), holds_files=stat.S_ISDIR(status.st_mode))
-    elif stat.S_ISDIR(status.st_mode) and real in above:
-        yield _refused(path, "this link leads to a folder that it is in itself", "remove the link", holds_files=True)
-    elif stat.S_ISDIR(status.st_mode):
-        yield from _folder(place, f"{path}/", (*above, real), leave_out)
-    elif stat.S_ISREG(status.st_mode):
-        yield Found(path, place, status)
-    else:
-        yield _refused(
-            path, "this is a socket, a pipe or a device, and no file", "remove it, or leave it out with 'exclude'"
-        )
+        return _refused(path, what, _leaving_hint(place), holds_files=stat.S_ISDIR(status.st_mode))
+    if stat.S_ISDIR(status.st_mode) and real in above:
+        return _refused(path, "this link leads to a folder that it is in itself", "remove the link", holds_files=True)
+    if stat.S_ISDIR(status.st_mode):
+        return _Below(place, f"{path}/", (*above, real))
+    if stat.S_ISREG(status.st_mode):
+        return Found(path, place, status)
+    return _refused(
+        path, "this is a socket, a pipe or a device, and no file", "remove it, or leave it out with 'exclude'"
+    )
 
 
 def is_inside(real: str, root: str) -> bool:

@@ -158,6 +158,18 @@ def test_links_in_circles_end(models: Path, target: str) -> None:
 
 
 @posix
+def test_a_very_deep_folder_is_walked_to_its_end(tmp_path: Path) -> None:
+    """What a program unpacked into itself looks like a fault of ours."""
+    place = tmp_path / "deep"
+    place.mkdir()
+    for _ in range(500):
+        place /= "d"
+        place.mkdir()
+    (place / "weights").write_bytes(b"deep")
+    source = Folder(tmp_path / "deep")
+    assert [file.path for file in source.inventory().files] == ["d/" * 500 + "weights"]
+
+
 def test_a_link_to_itself_and_one_to_nothing_are_named(models: Path) -> None:
     (models / "self").symlink_to("self")
     (models / "gone").symlink_to("nowhere")
