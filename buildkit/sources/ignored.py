@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit.errors import InvalidInput
+from buildkit.reading.plain import shown
 
 FILES = (".containerignore", ".dockerignore")
 """The ignore files, the first that is there: podman reads both in this order, docker the second."""
@@ -37,13 +38,13 @@ class Ignored:
 
     @classmethod
     def of(cls, folder: Path) -> Ignored:
-        """The rules of a project's folder; raises InvalidInput where its ignore file is no text."""
+        """The rules of a project's folder; raises InvalidInput where its ignore file is no text or has no pattern in a line."""
         path = next((folder / name for name in FILES if (folder / name).is_file()), None)
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines() if path else []
         except UnicodeDecodeError:
             raise InvalidInput(f"{path} is not a text in UTF-8", hint="write it anew") from None
-        return cls(folder, tuple(_patterns((*ALWAYS, *lines))), frozenset(_recipes(folder)))
+        return cls(folder, (*_patterns(ALWAYS, ""), *_patterns(lines, str(path))), frozenset(_recipes(folder)))
 
     def __call__(self, path: str, is_directory: bool) -> bool:
         """Whether a path is left out; a directory is not, where a later pattern may take back what is below it."""
@@ -73,13 +74,23 @@ def _recipes(folder: Path) -> Iterable[str]:
                 yield from (lock.name, lock.with_suffix(suffix).name)
 
 
-def _patterns(lines: Iterable[str]) -> Iterable[tuple[bool, re.Pattern[str]]]:
-    for line in lines:
+def _patterns(lines: Iterable[str], name: str) -> Iterable[tuple[bool, re.Pattern[str]]]:
+    for number, line in enumerate(lines, 1):
         text = line.strip()
         back = text.startswith("!")
         text = re.sub(r"/+", "/", text.removeprefix("!").strip()).removeprefix("./").strip("/")
         if text and not line.startswith("#"):
-            yield back, re.compile(_expression(text) + r"(/.*)?", re.DOTALL)
+            yield back, _compiled(text, f"{name}:{number}")
+
+
+def _compiled(pattern: str, where: str) -> re.Pattern[str]:
+    try:
+        return re.compile(_expression(pattern) + r"(/.*)?", re.DOTALL)
+    except re.error as error:
+        raise InvalidInput(
+            f"{where}: {shown(pattern)} is no pattern: {error.msg}",
+            hint="write a range from its first character to its last, as in [a-z]; or put \\ before a [ that is meant",
+        ) from None
 
 
 def _expression(pattern: str) -> str:
@@ -90,10 +101,17 @@ def _expression(pattern: str) -> str:
         elif token in _WILD:
             found += _WILD[token]
         elif token.startswith("[") and len(token) > 1:
-            found += token.replace("\\", "\\\\")
+            found += _set(token)
         else:
             found += re.escape(token.removeprefix("\\") if len(token) == 2 else token)
     return found
+
+
+def _set(token: str) -> str:
+    """One of several characters. Of what is between the brackets ``-`` alone has a meaning, and none at an end."""
+    negated, members = ("^", token[2:-1]) if token.startswith("[^") else ("", token[1:-1])
+    inner = re.sub(r"[^-]|^-|-$|(?<=-)-", lambda found: re.escape(found[0]), members)
+    return f"[{negated}{inner}]"
 
 
 _WILD = {"**": ".*", "*": "[^/]*", "?": "[^/]"}

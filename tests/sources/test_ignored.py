@@ -68,3 +68,25 @@ def test_an_ignore_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / ".dockerignore").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidInput, match=r"\.dockerignore is not a text"):
         taken(tmp_path)
+
+
+def test_a_line_that_is_no_pattern_is_named(tmp_path: Path) -> None:
+    """A slip in an ignore file looks like a fault of the program."""
+    write(tmp_path, "a")
+    (tmp_path / ".containerignore").write_text("# what stays outside\n[z-a]*\n")
+    with pytest.raises(InvalidInput, match=r"\.containerignore:2: '\[z-a\]\*' is no pattern: bad character range"):
+        taken(tmp_path)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "pattern", ["[[:alpha:]]", "[a&&b]x", "[a||b]x", "[a~~b]x", "[--a]x", "[a-]x", "[^--]x", "[\\w]x"]
+)
+def test_between_brackets_only_a_range_has_a_meaning(tmp_path: Path, pattern: str) -> None:
+    """What another language reads into a pattern is a warning amid the results, or leaves out other files than docker."""
+    write(tmp_path, "ax", "l]", "-x", "zx")
+    (tmp_path / ".dockerignore").write_text(f"{pattern}\n")
+    left = {"[[:alpha:]]": "l]", "[^--]x": "ax zx", "[a-]x": "ax -x", "[--a]x": "ax -x", "[\\w]x": ""}.get(
+        pattern, "ax"
+    )
+    assert taken(tmp_path) == sorted({"ax", "l]", "-x", "zx"} - set(left.split()))
