@@ -38,9 +38,20 @@ def refuse_offline(what: str) -> None:
 
 
 def refusal(asked: Asked, status: int, headers: Mapping[str, str]) -> SourceFailed:
-    """The failure that a hub's answer means, by its ``X-Error-Code`` where it has one, else by its status."""
+    """The failure that a hub's answer means, by its ``X-Error-Code`` where it has one, else by its status.
+
+    Why somebody is not let in is said in the hub's own words as well.
+    """
     code = headers.get("X-Error-Code", "")
-    message = headers.get("X-Error-Message", "")
+    message = headers.get("X-Error-Message", "").strip()
+    failure = _refusal(asked, status, code, message)
+    # A visitor without a token hears of a password, whatever is missing.
+    if status not in (401, 403) or not message or (code == "RepoNotFound" and not asked.with_token):
+        return failure
+    return SourceFailed(f"{failure.what}; the hub says: {printable(message)}", hint=failure.hint)
+
+
+def _refusal(asked: Asked, status: int, code: str, message: str) -> SourceFailed:
     name = asked.repository
     if code == "GatedRepo":
         return SourceFailed(f"access to {name} is gated, and {_who(asked)} was not let in", hint=_gated_hint(asked))
@@ -51,9 +62,9 @@ def refusal(asked: Asked, status: int, headers: Mapping[str, str]) -> SourceFail
         return SourceFailed(f"{name} has no such file in {where}", hint="run: modelpack lock --upgrade")
     if "disabled" in message.lower():
         return SourceFailed(f"the hub has disabled {name}", hint=f"{asked.page} may say why")
-    if status == 401 and "invalid credentials" in message.lower():
+    if status == 401 and asked.with_token and code != "RepoNotFound":
         return SourceFailed(
-            "the hub does not know the token it was given", hint="set HF_TOKEN anew, or run: hf auth login"
+            "the hub does not accept the token it was given", hint="set HF_TOKEN anew, or run: hf auth login"
         )
     if code == "RepoNotFound" or status in (401, 404):
         return _missing(asked, told=bool(code) or status == 401)

@@ -187,13 +187,36 @@ def test_a_file_that_the_pinned_commit_lacks_is_told_with_the_commit(model: Mode
 
 def test_a_token_that_the_hub_does_not_know_is_told_from_a_missing_repository(model: Model) -> None:
     error = failure(model.source(token="hf_unknown").inventory)
-    assert "does not know the token" in str(error) and "hf_unknown" not in str(error)
+    assert "does not accept the token" in str(error) and "hf_unknown" not in str(error)
 
 
 def test_a_token_without_the_right_is_told_apart(model: Model) -> None:
     model.hub.faults.add(Status(403), path="/api/models")
     error = failure(model.source(token="hf_other").inventory)
     assert "may not read" in str(error) and "permissions" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "token", "message"),
+    [(401, "hf_other", 'User Access Token "ci" is expired'), (403, None, "Your IP is not allowed")],
+)
+def test_the_hubs_own_words_are_told(model: Model, status: int, token: str | None, message: str) -> None:
+    """Only the hub knows that a token has run out, and one looks for a repository that is there."""
+    model.hub.faults.add(Status(status, {"X-Error-Message": message}), path="/api/models")
+    error = failure(model.source(token=token).inventory)
+    assert str(error).endswith(f"; the hub says: {message}") and "is not on" not in str(error) and error.hint
+
+
+def test_the_hubs_own_words_are_bounded_and_steer_nothing(model: Model) -> None:
+    """A hub must not fill the terminal, or write into it."""
+    model.hub.faults.add(Status(403, {"X-Error-Message": "\x1b[2J" + "x" * 5000}), path="/api/models")
+    error = failure(model.source(token="hf_other").inventory)
+    assert "the hub says" in str(error) and str(error).isprintable() and len(str(error)) < 400
+
+
+def test_of_a_password_nobody_without_a_token_hears(model: Model) -> None:
+    """Who mistyped a name would look for a password that the hub never asked for."""
+    assert "password" not in str(failure(model.source(hf="org/missing").inventory))
 
 
 def test_a_disabled_repository_is_told_apart(model: Model) -> None:
