@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ from buildkit.sources.token import Token
 
 _MOST_REDIRECTS = 10
 _PARALLEL = 64
+_PROXY_LOGIN = 407
+"""Never of the server itself (RFC 9110, 15.5.8)."""
 TLS_HINT = "if a proxy or your company signs certificates itself, name its CA bundle in SSL_CERT_FILE"
 
 Response = urllib3.BaseHTTPResponse
@@ -81,13 +84,17 @@ class Transport:
         if token:
             sent["Authorization"] = f"Bearer {token.reveal()}"
         try:
-            return self._pool(place.url).request(
+            response = self._pool(place.url).request(
                 method, place.url, headers=sent, preload_content=False, redirect=False, retries=False
             )
         except LocationValueError:
             raise SourceFailed(f"{shown(place.url)} is not a URL that can be asked") from None
         except (HTTPError, OSError) as error:
             raise explained(error, place.url) from None
+        if response.status == _PROXY_LOGIN:
+            response.close()
+            raise _stopped_by_proxy(origin(place.url)[1], response.status)
+        return response
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         where = origin(url)
@@ -109,7 +116,7 @@ def explained(error: Exception, url: str) -> Cut | SourceFailed:
         case SSLError() if _distrusted(error):
             return SourceFailed(f"the certificate of {where} cannot be verified", hint=TLS_HINT)
         case ProxyError():
-            return Cut(f"the proxy on the way to {where} cannot be used")
+            return _proxy_failed(error, where)
         case NameResolutionError():
             return Cut(f"the name {where} cannot be resolved")
         case NewConnectionError():
@@ -119,6 +126,21 @@ def explained(error: Exception, url: str) -> Cut | SourceFailed:
         case TimeoutError():
             return Cut(f"{where} was silent for {READ_SECONDS:.0f} s")
     return Cut(f"the connection to {where} was cut off")
+
+
+def _proxy_failed(error: ProxyError, where: str) -> Cut | SourceFailed:
+    """Its refusal (RFC 9110, 9.3.6: another answer to CONNECT than 2xx) stays one; what else it lacks may pass."""
+    told = re.search(r"Tunnel connection failed: (\d{3})\b", str(error.original_error))
+    if told and int(told[1]) in (403, _PROXY_LOGIN):
+        return _stopped_by_proxy(where, int(told[1]))
+    return Cut(f"the proxy on the way to {where} cannot be used{f' ({told[1]})' if told else ''}")
+
+
+def _stopped_by_proxy(where: str, status: int) -> SourceFailed:
+    return SourceFailed(
+        f"the proxy on the way to {where} does not let us through: it answers {status}",
+        hint=f"check the address and the login in HTTPS_PROXY; or let {where} be reached without it: NO_PROXY",
+    )
 
 
 def close(response: Response) -> None:

@@ -113,6 +113,35 @@ def test_a_proxy_that_the_environment_names_is_used(way: str, monkeypatch: pytes
     assert error.hint
 
 
+@pytest.mark.parametrize("status", [403, 407])
+@pytest.mark.parametrize("way", ["listing", "stream", "url", "size"])
+def test_a_proxy_that_refuses_us_is_told_at_once_with_its_status(
+    way: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login of a proxy is wrong however often it is tried, and some proxies lock it after a few times."""
+    with Server(lambda request: Response(status), origin="proxy") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        error = failure(ways("https://hub.example")[way])
+    assert f"proxy on the way to hub.example does not let us through: it answers {status}" in str(error)
+    assert "HTTPS_PROXY" in error.hint and len(proxy.log.requests) == 1
+
+
+def test_a_proxy_that_asks_for_a_login_in_clear_text_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub is said to answer 407, which nobody who looks after it can explain."""
+    with Server(lambda request: Response(407), origin="proxy") as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        error = failure(hub("http://hub.example").inventory)
+    assert "proxy on the way to hub.example" in str(error) and "407" in str(error) and len(proxy.log.requests) == 1
+
+
+def test_a_proxy_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that restarts must not end a night's builds."""
+    with Server(lambda request: Response(503), origin="proxy") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        error = failure(ways("https://hub.example")["listing"])
+    assert "(503)" in str(error) and len(proxy.log.requests) == 5
+
+
 def test_loopback_is_never_asked_for_through_a_proxy(
     secure: Server, certificates: ServerFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
