@@ -95,13 +95,13 @@ class Http:
                 answer = transport.get(Place(url), {}, lambda headers: None, "HEAD")
                 answer.finish()
                 status, headers = answer.response.status, answer.response.headers
-                if status in RETRIED:
+                if status in RETRIED and status < 500:
                     raise Cut(f"{origin(answer.place.url)[1]} answers {status}", retry_after(headers))
             except Cut as cut:
                 patience.again(cut)
                 continue
-            # Some servers refuse HEAD: then the file is read, which says what is wrong if it is not there. Others answer
-            # it with the length of the body that they do not send.
+            # Some servers refuse HEAD, or fail at it: then the file is read, which says what is wrong if it is not there.
+            # Others answer it with the length of the body that they do not send.
             tells = status == 200 and "Content-Encoding" not in headers and not is_page_in_place(url, headers)
             return number(headers, "Content-Length") or None if tells else None
 

@@ -66,7 +66,9 @@ def test_a_known_sha256_saves_the_download(server: Server) -> None:
     assert [request.method for request in server.log.requests] == ["HEAD"]
 
 
-@pytest.mark.parametrize("action", [Status(405), Status(403), Status(404), DropHeader("Content-Length")])
+@pytest.mark.parametrize(
+    "action", [Status(405), Status(403), Status(404), Status(501), Status(503), DropHeader("Content-Length")]
+)
 def test_a_server_that_does_not_tell_the_size_is_read(server: Server, action: Status | DropHeader) -> None:
     server.faults.add(action, method="HEAD", times=None)
     named = {"url": "/labels.txt", "sha256": SHA256["/labels.txt"]}
