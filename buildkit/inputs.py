@@ -124,7 +124,10 @@ class HuggingFaceRef(Selection):
 class FolderRef(Selection):
     """A folder beside the recipe."""
 
-    path: str = Field(description="The folder, relative to the recipe.")
+    path: str = Field(
+        description="The folder, relative to the recipe and never above it. A link in its place is followed, wherever it leads; "
+        "one inside it may not lead out."
+    )
 
     @field_validator("path")
     @classmethod

@@ -151,3 +151,21 @@ def test_a_relative_path_stays_in_its_folder(path: str) -> None:
     assert path and not path.startswith(("/", "~", "C:"))
     assert not {"..", ".", ""} & set(path.split("/"))
     assert "\\" not in path and "\0" not in path
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("a:b", "letter and a colon"),
+        ("C:/models", "letter and a colon"),
+        ("/etc", "begin with '/'"),
+        ("a\\b", "backslash"),
+        ("~x", "begin with '~'"),
+        ("a/../b", "'..'"),
+        ("a//b", "empty"),
+    ],
+)
+def test_what_is_wrong_with_a_path_is_said(path: str, words: str) -> None:
+    """A file 'a:b' of a model is said to need forward slashes, and one looks for slashes in it."""
+    with pytest.raises(ValueError, match=words):
+        relative_path(path)

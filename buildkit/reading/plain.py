@@ -57,8 +57,12 @@ def relative_path(path: str) -> str:
     """Refuses a path that is absolute, escapes its folder, or reads differently on another system."""
     plain(path)
     parts = path.split("/")
-    if path.startswith("/") or re.match(r"[A-Za-z]:", path) or "\\" in path:
-        raise Refusal("must be a relative path with forward slashes")
+    if re.match(r"[A-Za-z]:", path):
+        raise Refusal("must not begin with a letter and a colon, which mean a drive elsewhere")
+    if path.startswith("/"):
+        raise Refusal("must not begin with '/': it is relative to a folder")
+    if "\\" in path:
+        raise Refusal("must not have a backslash, which separates folders elsewhere: write forward slashes")
     if path.startswith("~"):
         raise Refusal("must not begin with '~', which means a home directory elsewhere")
     if ".." in parts:

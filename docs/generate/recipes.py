@@ -74,7 +74,7 @@ def page() -> str:
 _SOURCES = """\
 model: hf://ORG/NAME@REVISION        # a hub; without @REVISION its branch main
 model: {hf: ORG/NAME, revision: v1, include: ["*.json", "*.safetensors"]}
-model: ./models                      # a folder beside the recipe, never outside of it
+model: ./models                      # a folder beside the recipe; or a link there, to a disk with more room
 model: {path: ./models, exclude: ["*.tmp"]}
 model: ["https://example.org/model.onnx"]
 model: [{url: "https://example.org/model.onnx", path: 1/model.onnx}]
