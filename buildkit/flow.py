@@ -25,6 +25,7 @@ from buildkit.errors import InvalidInput, Problem
 from buildkit.events import Warned
 from buildkit.kinds import Judge, template_of
 from buildkit.lockfile import lock as locks
+from buildkit.lockfile import staged as staging
 from buildkit.lockfile.lock import Lock
 from buildkit.lockfile.record import Approve, Approved, Record, recall, refuse_other_layers
 from buildkit.oci.form import Form
@@ -262,7 +263,7 @@ def _draft(recipe: Recipe, previous: Lock | None, pins: Pins) -> Lock:
 
 def _written(recipe: Recipe, previous: Lock | None, pins: Pins, world: World) -> Lock:
     lock = _draft(recipe, previous, pins)
-    locks.write(recipe.lock_path, lock, world.done)
+    staging.write(recipe.lock_path, lock, world.done)
     return lock
 
 

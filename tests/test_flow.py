@@ -15,7 +15,7 @@ from buildkit.delivery.push import Output
 from buildkit.done import Done
 from buildkit.errors import Drifted, ModelpackError
 from buildkit.events import Forecast, Summary, Warned
-from buildkit.lockfile import lock as locks
+from buildkit.lockfile import staged
 from buildkit.oci.reference import Digest
 from buildkit.policy import Policy
 from tests.fakes.content import Synthetic
@@ -166,7 +166,7 @@ def test_a_lock_that_holds_such_a_file_is_refused(place: Place) -> None:
     locked = flow.lock(place.recipe(), place.world(), Policy.KEEP)
     model = locked.pins.sources["model"]
     false = replace(model, files=tuple(replace(file, size=0) for file in model.files))
-    locks.write(place.lock, replace(locked, pins=replace(locked.pins, sources={"model": false})), Done())
+    staged.write(place.lock, replace(locked, pins=replace(locked.pins, sources={"model": false})), Done())
     with pytest.raises(ModelpackError, match=r"config\.json: its size is told as 0 bytes"):
         place.build()
 

@@ -116,7 +116,6 @@ def _in_turn(
     state: State, recipe: Recipe, world: World, wish: Wish, check: Check, stop: Stop, counted: _Counted
 ) -> Rebuilt:
     with alone(recipe, world, stop.wait):
-        locks.sweep(recipe.lock_path)
         if locks.read(recipe.lock_path) != state.lock:
             forced = state.reasons == ("forced",)
             again = state_of(recipe, world, Questions(), wish.registries)

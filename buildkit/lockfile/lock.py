@@ -9,19 +9,15 @@ one thing that may be edited is the digest in a base image's ``reference`` (Reno
 
 from __future__ import annotations
 
-import glob
 import json
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from buildkit.done import Done
 from buildkit.errors import InvalidInput, ModelpackError, Problem
 from buildkit.lockfile.form import VERSION, inputs_digest, problems, sums
 from buildkit.lockfile.migrations import MIGRATIONS, migrated
-from buildkit.machine.atomic import AtomicFile, abandoned
 from buildkit.oci import tar
 from buildkit.oci.manifest import Descriptor
 from buildkit.oci.reference import Digest, Platform, Reference
@@ -154,8 +150,6 @@ def _document(text: str, name: str) -> dict[str, Any]:
 
 _MOST = 20
 """Problems of a damaged lock that are told one by one."""
-_ROOM = 64 * 1024
-"""Bytes. As much as a lock of some hundred files has."""
 _MARKS = ("<<<<<<<", ">>>>>>>", "|||||||")
 _MERGED = (
     "take one side whole (git checkout --ours LOCK, or --theirs LOCK) and run 'modelpack lock RECIPE': what"
@@ -180,85 +174,6 @@ def text(lock: Lock) -> str:
         "pushed": dict(lock.pushed),
     }
     return _pretty({**content, "sums": sums(content)}) + "\n"
-
-
-def _staged(path: Path) -> str:
-    return f".{path.name}.partial-"
-
-
-def sweep(path: Path) -> None:
-    """Removes what runs that were killed left beside a lockfile; what a run that goes on has staged stays."""
-    for left in path.resolve().parent.glob(f"{glob.escape(_staged(path))}*"):
-        abandoned(left)
-
-
-class Staged:
-    """A lockfile that is on disk beside its place: :meth:`commit` only has to move it. A context manager.
-
-    It is staged before the first tag moves, so that a full disk or a read-only file ends a push before it changed
-    anything that others see.
-    """
-
-    def __init__(self, path: Path, lock: Lock) -> None:
-        path = path.resolve()
-        self._path = path
-        self._atomic: AtomicFile | None = None
-        self.lock = lock
-        raw = text(lock).encode()
-        if path.is_file() and path.read_bytes() == raw:
-            return
-        check_writable(path)
-        try:
-            self._atomic = AtomicFile(path.parent, _staged(path))
-            self._atomic.file.write(raw)
-            self._atomic.flush()
-        except OSError as error:
-            self.__exit__()
-            raise _unwritable(path, error) from None
-
-    def __enter__(self) -> Staged:
-        return self
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the lock says something else than the one that is in its place."""
-        return self._atomic is not None
-
-    def commit(self, done: Done) -> None:
-        """Puts the lockfile in its place, where it says something new, and notes that in ``done``."""
-        if self._atomic:
-            with done.locking(self._path):
-                self._atomic.keep(self._path)
-
-    def __exit__(self, *failure: object) -> None:
-        if self._atomic:
-            self._atomic.discard()
-
-
-def check_writable(path: Path) -> None:
-    """Raises InvalidInput where a lockfile cannot be written: its folder takes no file, or it is marked read-only.
-
-    The mark counts also for root, whom the system would let write.
-    """
-    if path.is_file() and not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
-        raise InvalidInput(f"{path} is read-only and would have to change", hint="make it writable; nothing was tagged")
-    try:
-        with AtomicFile(path.resolve().parent, _staged(path)) as tried:
-            tried.file.write(bytes(_ROOM))
-            tried.file.flush()
-    except OSError as error:
-        raise _unwritable(path, error) from None
-
-
-def _unwritable(path: Path, error: OSError) -> InvalidInput:
-    hint = "make room there, or make the folder writable; nothing was tagged"
-    return InvalidInput(f"{path} cannot be written: {error.strerror}", hint=hint)
-
-
-def write(path: Path, lock: Lock, done: Done) -> None:
-    """Writes a lockfile, unless it says the same already; raises InvalidInput where that cannot be done."""
-    with Staged(path, lock) as staged:
-        staged.commit(done)
 
 
 def _read(content: Mapping[str, Any]) -> Lock:

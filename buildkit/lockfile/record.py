@@ -10,7 +10,8 @@ from buildkit.done import Done
 from buildkit.errors import Drifted, InvalidInput, Problem
 from buildkit.kinds import template_of
 from buildkit.lockfile import made
-from buildkit.lockfile.lock import Lock, LockedImage, LockedLayer, Staged, check_writable
+from buildkit.lockfile.lock import Lock, LockedImage, LockedLayer
+from buildkit.lockfile.staged import NOTHING, Staged, check_writable
 from buildkit.oci import tar
 from buildkit.oci.copy import Sealing
 from buildkit.oci.image import Image
@@ -18,6 +19,8 @@ from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.pin import Pins
 from buildkit.plan import Plan
 from buildkit.recipe import Recipe
+
+_TAGGED = "the tags have moved, and the same command again sends nothing twice"
 
 
 class Record:
@@ -29,6 +32,7 @@ class Record:
         self._plan = plan
         self._engine = engine
         self._staged: Staged | None = None
+        self._pushed = False
 
     def __enter__(self) -> Record:
         return self
@@ -55,6 +59,7 @@ class Record:
         if self._staged:
             self._staged.__exit__()
         locked = {image.platform: self._locked(image, sealing) for image in images}
+        self._pushed = bool(references)
         pushed = renewed(self._lock.pushed, references or {}, self._recipe.spec.name)
         self._staged = Staged(self._recipe.lock_path, replace(self._lock, images=locked, pushed=pushed))
 
@@ -64,9 +69,9 @@ class Record:
         return self._staged.lock if self._staged and self._staged.is_new else None
 
     def commit(self, done: Done) -> None:
-        """Puts the new lock in its place, and notes that in ``done``."""
+        """Puts the new lock in its place, and notes that in ``done``; what was pushed has its tags by then."""
         if self._staged:
-            self._staged.commit(done)
+            self._staged.commit(done, _TAGGED if self._pushed else NOTHING)
 
     def __exit__(self, *failure: object) -> None:
         if self._staged:

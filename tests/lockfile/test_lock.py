@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib.resources import files as resources
 from pathlib import Path
@@ -16,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from buildkit.done import Done
 from buildkit.errors import InvalidInput
 from buildkit.lockfile import lock as locks
 from buildkit.lockfile.form import VERSION, schema
@@ -136,34 +132,6 @@ def test_each_file_is_one_line() -> None:
     lines = locks.text(example()).splitlines()
     assert sum("safetensors" in line for line in lines) == 1
     assert any(line.strip().startswith('{"git_oid"') and line.rstrip(",").endswith("}") for line in lines)
-
-
-def test_an_unchanged_lock_is_not_touched(tmp_path: Path) -> None:
-    """A build that changed nothing must leave even the file's time alone, and work where the file is read-only."""
-    path = tmp_path / "recipe.lock"
-    locks.write(path, example(), Done())
-    os.utime(path, (1, 1))
-    path.chmod(0o444)
-    locks.write(path, example(), Done())
-    assert path.stat().st_mtime == 1
-
-
-def test_a_read_only_lock_is_refused_even_to_root(tmp_path: Path) -> None:
-    """Who made the lock read-only wants it kept."""
-    path = tmp_path / "recipe.lock"
-    locks.write(path, example(), Done())
-    path.chmod(0o444)
-    with pytest.raises(InvalidInput, match="read-only"):
-        locks.write(path, Lock(Digest.of(b"other"), Pins()), Done())
-    assert locks.read(path) == example()
-
-
-def test_a_staged_lock_that_is_not_committed_leaves_nothing(tmp_path: Path) -> None:
-    """A push that ended early must leave neither a new lock nor litter beside the old one."""
-    path = tmp_path / "recipe.lock"
-    with locks.Staged(path, example()):
-        assert not path.exists()
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -289,24 +257,3 @@ def test_a_key_that_stands_twice_is_a_bad_merge() -> None:
     with pytest.raises(InvalidInput, match="'pushed' stands twice") as raised:
         locks.parse('{"version": 2, "pushed": {}, "pushed": {}}', "recipe.lock")
     assert "git checkout" in raised.value.hint
-
-
-def test_what_a_killed_run_left_is_swept_and_what_a_running_one_stages_is_not(tmp_path: Path) -> None:
-    """A run that was killed must leave no litter for 'git add', and the next one must not harm one that goes on."""
-    path = tmp_path / "recipe.lock"
-    left = tmp_path / ".recipe.lock.partial-abc"
-    left.write_text("half")
-    script = "import sys; from buildkit.lockfile import lock; from tests.lockfile.test_lock import example; from pathlib import Path\n"
-    script += f"staged = lock.Staged(Path({str(path)!r}), example()); print('staged', flush=True); sys.stdin.read()"
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, text=True
-    ) as running:
-        assert running.stdout and running.stdout.readline() == "staged\n"
-        locks.sweep(path)
-        assert not left.exists()
-        (staged,) = tmp_path.glob(".recipe.lock.partial-*")
-        running.kill()
-        running.wait()
-    locks.sweep(path)
-    assert not staged.exists()
