@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from buildkit.machine.atomic import AtomicFile
+from buildkit.machine.atomic import AtomicFile, beside, sweep
 from buildkit.oci import tar
 from buildkit.oci.hashed import hashed
 from buildkit.oci.image import Blob, Pieces, Placed
@@ -30,7 +30,8 @@ class Archive:
         self.path = path
         self.form = form
         self.name = name
-        self._atomic = AtomicFile(path.parent)
+        sweep(path.parent, beside(path))
+        self._atomic = AtomicFile(path.parent, beside(path))
         self._blobs: set[Digest] = set()
         self._named: list[tuple[Document, str]] = []
         self._documents: dict[Digest, Document] = {}

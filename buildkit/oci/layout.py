@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from buildkit.errors import InvalidInput
-from buildkit.machine.atomic import AtomicFile
+from buildkit.machine.atomic import PARTIAL, AtomicFile, sweep, write
 from buildkit.oci.hashed import hashed
 from buildkit.oci.image import Blob, Pieces, Placed
 from buildkit.oci.manifest import OCI_INDEX, Descriptor, Document, Index, canonical
@@ -52,8 +53,7 @@ class Layout:
         """Writes the blob, unless it is there; raises what its stream raises, and then leaves nothing behind."""
         if blob.digest and self.path(blob.digest).is_file():
             return Placed(blob.digest, "exists")
-        self._prepare()
-        with AtomicFile(self.folder / "blobs" / "sha256") as atomic:
+        with AtomicFile(self._blobs) as atomic:
             opened = hashed(blob.open())
             for piece in opened:
                 atomic.file.write(piece)
@@ -71,24 +71,22 @@ class Layout:
             return
         kept = [entry.document() for entry in self.entries() if entry.annotations.get(REFERENCE_NAME) != tag]
         named = Descriptor(document.media_type, document.digest, len(document.raw), {REFERENCE_NAME: tag})
-        self._write(
-            "index.json",
-            canonical({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*kept, named.document()]}),
-        )
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*kept, named.document()]}
+        write(self.folder / "index.json", canonical(index))
 
     def path(self, digest: Digest) -> Path:
         """Where a blob is kept."""
         return self.folder / "blobs" / "sha256" / digest.hex
 
-    def _prepare(self) -> None:
-        (self.folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+    @cached_property
+    def _blobs(self) -> Path:
+        """The folder of the blobs, ready to be written to, without what killed runs left there."""
+        folder = self.folder / "blobs" / "sha256"
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder, PARTIAL)
         if not (self.folder / "oci-layout").exists():
-            self._write("oci-layout", LAYOUT_FILE)
-
-    def _write(self, name: str, content: bytes) -> None:
-        with AtomicFile(self.folder) as atomic:
-            atomic.file.write(content)
-            atomic.keep(self.folder / name)
+            write(self.folder / "oci-layout", LAYOUT_FILE)
+        return folder
 
     def entries(self) -> tuple[Descriptor, ...]:
         """What ``index.json`` names."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import OCI_LAYER, ImageConfig, Manifest
 from buildkit.oci.reference import Digest, Platform
 
+ROOT = Path(__file__).parents[2]
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 
 
@@ -47,6 +50,24 @@ def test_a_layout_holds_the_whole_image(tmp_path: Path) -> None:
     config = ImageConfig.read(b"".join(layout.fetch(manifest.config)))
     assert list(config.diff_ids) == [Digest.of(content) for content in contents]
     assert not list(layout.folder.rglob(".partial-*")), "something half-written was left"
+
+
+@pytest.mark.parametrize("store", ["Layout(place)", "Archive(place, 'docker-archive', 'granite')"])
+def test_what_a_killed_build_left_is_swept_by_the_next(tmp_path: Path, store: str) -> None:
+    """Every build that is killed leaves gigabytes beside its output that nobody ever removes."""
+    script = (
+        "import os, sys; from pathlib import Path; from tests.oci.test_stores import Archive, Blob, Layout, silent\n"
+    )
+    script += "place, blob = Path(sys.argv[1]), Blob('x', 'layer', 3, lambda: os._exit(9) if sys.argv[2:] else iter([b'abc']))\n"
+    script += f"store = {store}; store.put(blob, silent); getattr(store, 'discard', int)()"
+    command = [sys.executable, "-c", script, tmp_path / "out"]
+    assert subprocess.run([*command, "killed"], cwd=ROOT, check=False).returncode == 9
+    (left,) = tmp_path.rglob("*partial-*")
+    another = tmp_path / ".partial-of-another-program"
+    another.touch()
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert not left.exists()
+    assert another.exists()
 
 
 def test_an_index_leads_to_each_platform(tmp_path: Path) -> None:
