@@ -252,7 +252,7 @@ def _print_rebuilt(done: Sequence[Rebuilt], summary: Path | None, as_json: bool,
 
     if as_json:
         print(json.dumps(documents.rebuild_document(done), ensure_ascii=False, indent=2))
-    if not quiet:
+    elif not quiet:
         told = ", ".join(f"{count} {word}" for word, count in documents.counts(done).items() if count)
         print(f"rebuild: {told}", file=sys.stderr)
     if summary:

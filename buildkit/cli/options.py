@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildkit.cli import completion
+from buildkit.cli.render import speak_json
 
 if TYPE_CHECKING:
     from buildkit.oci.form import Form
@@ -36,7 +37,12 @@ OneRecipe = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result, and progress on stderr, as JSON.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=speak_json, is_eager=True, help="Print the result, and progress on stderr, as JSON."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
 Locked = Annotated[
     bool, typer.Option("--locked", help="Refuse, with exit code 3, where anything moved since it was locked.")

@@ -29,6 +29,12 @@ _EVERY_SECONDS = 10.0
 """How often a plain line tells how far a long transfer is."""
 
 
+def speak_json(wanted: bool) -> bool:
+    """Says, as soon as a command's options are read, whether its errors are lines of JSON."""
+    _speech.json = wanted
+    return wanted
+
+
 def show_error(error: ModelpackError) -> None:
     """``error:``, the problems indented, a blank line, ``hint:``. The same with and without colour.
 
@@ -68,7 +74,6 @@ def progress(as_json: bool, quiet: bool) -> Iterator[Emit]:
     if quiet:
         yield lambda event: None
     elif as_json:
-        _speech.json = True
         yield _JsonLines().emit
     elif redraws(sys.stderr):
         from buildkit.cli.bars import bars

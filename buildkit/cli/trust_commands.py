@@ -138,6 +138,8 @@ def scan(
 
     Example: modelpack scan recipe.yaml --fail-on high
     """
+    from buildkit.cli.render import show_error
+    from buildkit.errors import ModelpackError
     from buildkit.trust.scan import scan as scanned
     from buildkit.trust.scan import severity_named
 
@@ -152,7 +154,7 @@ def scan(
             _show(one, result)
     refused = sum(len(result.at_least(severity)) for result in results.values())
     if refused:
-        print(f"error: {refused} vulnerabilities are {severity} or worse", file=sys.stderr)
+        show_error(ModelpackError(f"{refused} vulnerabilities are {severity} or worse"))
         raise typer.Exit(1)
 
 

@@ -49,6 +49,26 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "inspect oci:nowhere",
+        "targets nope",
+        "verify-signature quay.io/you/granite@sha256:" + "0" * 64,
+        "build --output foo:bar",
+        "build nowhere --quiet",
+        "check nowhere",
+        "status nowhere",
+    ],
+)
+def test_every_error_is_json_where_that_is_asked(tmp_path: Path, command: str) -> None:
+    """A program that reads the lines on stderr ends at the first that is none, and nobody learns what was wrong."""
+    done = modelpack(*command.split(), "--json", cwd=tmp_path, PATH="")
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    (error,) = map(json.loads, done.stderr.splitlines())
+    assert error["event"] == "error" and error["what"]
+
+
 def test_stdout_is_only_references(place: Place) -> None:
     """``$(modelpack build …)`` must be usable as it is."""
     path = str(place.recipe(tags=["v1", "v2"]).path)

@@ -41,6 +41,7 @@ def test_just_what_moved_is_rebuilt_and_then_nothing(built: Fleet) -> None:
     built.lose(built.first, "models/model-07")
     before = {name: built.digest(built.first, "models", name) for name in built.names}
     done = built.run("rebuild", "--json", "--verify")
+    assert all(json.loads(line)["event"] for line in done.stderr.splitlines()), "a line on stderr is no JSON"
     assert done.returncode == 0, done.stderr
     outcomes = {image["name"]: image["outcome"] for image in json.loads(done.stdout)["images"]}
     moved = {"model-00", "model-01", "model-03", "model-05", "model-06", "model-07", "model-09"}

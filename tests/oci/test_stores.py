@@ -60,7 +60,7 @@ def test_what_a_killed_build_left_is_swept_by_the_next(tmp_path: Path, store: st
     )
     script += "place, blob = Path(sys.argv[1]), Blob('x', 'layer', 3, lambda: os._exit(9) if sys.argv[2:] else iter([b'abc']))\n"
     script += f"store = {store}; store.put(blob, silent); getattr(store, 'discard', int)()"
-    command = [sys.executable, "-c", script, tmp_path / "out"]
+    command = [sys.executable, "-c", script, str(tmp_path / "out")]
     assert subprocess.run([*command, "killed"], cwd=ROOT, check=False).returncode == 9
     (left,) = tmp_path.rglob("*partial-*")
     another = tmp_path / ".partial-of-another-program"
