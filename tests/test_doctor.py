@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from buildkit.doctor import Finding, examine
+from buildkit.doctor.machine import machine
 from buildkit.oci import hashing
 from tests.fakes.registry import Registry
 from tests.place import Place
@@ -55,6 +57,22 @@ def test_it_is_told_how_hashes_are_made(
     monkeypatch.setattr("platform.system", lambda: "Linux")
     told = found(place, ask=False)["tool", "hashing"]
     assert told.state == state and (told.state == "ok" or "C compiler" in told.mend)
+
+
+def test_a_home_that_may_not_be_entered_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container with another user's HOME the one command that would tell what is wrong ends with an error."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0)
+    monkeypatch.setenv("MODELPACK_CACHE_DIR", str(home / ".cache" / "modelpack"))
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.setresuid(65534, 65534, 0)
+    try:
+        (cache,) = [one for one in machine() if one.name == "cache"]
+    finally:
+        if is_root:
+            os.setresuid(0, 0, 0)
+    assert (cache.state, cache.mend) == ("broken", "set MODELPACK_CACHE_DIR to a folder that may")
 
 
 def test_an_engine_that_is_there_and_does_not_answer_is_broken(place: Place, bare: Path) -> None:

@@ -38,7 +38,8 @@ def machine() -> Iterator[Finding]:
     )
     yield _hashing()
     folder = cache_folder()
-    there = next(one for one in (folder, *folder.parents) if one.is_dir())
+    # Path.is_dir raises below a folder that may not be entered, as another user's home is.
+    there = next(one for one in (folder, *folder.parents) if os.path.isdir(one))
     if not os.access(there, os.W_OK):
         yield Finding(
             "tool", "cache", "broken", f"{there} may not be written", "set MODELPACK_CACHE_DIR to a folder that may"
