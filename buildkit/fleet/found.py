@@ -15,8 +15,10 @@ from buildkit.recipe import FILE
 
 _KIND = re.compile(r"""^["']?kind["']?\s*:\s*["']?([\w.-]+)""", re.MULTILINE)
 _IN_JSON = re.compile(r'"kind"\s*:\s*"([\w.-]+)"')
-_NEVER = frozenset({"node_modules", "__pycache__", "venv"})
+_NEVER = frozenset({"node_modules", "__pycache__", "venv", "site-packages"})
 """Folders of other tools, which hold thousands of files; those whose names begin with a dot are left out, too."""
+_VIRTUAL = "pyvenv.cfg"
+"""What a virtual environment of Python has in its folder, whatever that is called (PEP 405)."""
 
 
 def recipes_in(places: Sequence[Path]) -> list[Path]:
@@ -46,6 +48,9 @@ def _all(places: Iterable[Path], known: frozenset[str]) -> Iterator[Path]:
 
 def _files(folder: Path) -> Iterator[Path]:
     for at, folders, names in os.walk(folder):
+        if _VIRTUAL in names and Path(at) != folder:
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NEVER)
         yield from (Path(at) / name for name in sorted(names) if name.endswith((".yaml", ".yml")))
 
