@@ -155,7 +155,7 @@ def _read(place: Path) -> tuple[Digests, Samples]:
             for path, (identity, digest) in content["files"].items()
         }
         return digests, {str(path): [str(one) for one in seen] for path, seen in content["samples"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}, {}
 
 

@@ -355,9 +355,19 @@ def test_another_folder_with_the_same_names_is_another(
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"{", b"[]", b'{"format": 1}', b'{"format": 1, "files": {"config.json": 3}}', b'{"format": 99, "files": {}}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"format": 1}',
+        b'{"format": 1, "files": {"config.json": 3}}',
+        b'{"format": 99, "files": {}}',
+        b'{"format": 2, "files": {"config.json": [[Infinity], ""]}, "samples": {}}',
+        pytest.param(b"[" * 100_000, id="nested"),
+    ],
 )
 def test_a_damaged_cache_is_as_good_as_none(models: Path, damage: bytes) -> None:
+    """A disk error in a file that nobody needs ends every build of the folder with a fault of modelpack itself."""
     settle(models)
     before = Folder(models).inventory()
     (place,) = (cache_folder() / "digests").iterdir()
