@@ -14,7 +14,7 @@ from buildkit.checks.rule import Finding, Judged
 from buildkit.deployment import Order, Piece, Version
 from buildkit.errors import InvalidInput, Problem
 from buildkit.lockfile import lock as locks
-from buildkit.machine.atomic import AtomicFile
+from buildkit.machine.atomic import AtomicFile, write
 from buildkit.oci.reference import Reference
 from buildkit.pin import proven
 from buildkit.plan import PlannedLayer
@@ -171,9 +171,7 @@ def _with_paths(note: str, files: Sequence[Path]) -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    with AtomicFile(path.parent) as atomic:
-        atomic.file.write(content)
-        atomic.keep(path)
+    write(path, content)
     return path
 
 

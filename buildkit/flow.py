@@ -28,6 +28,7 @@ from buildkit.lockfile import lock as locks
 from buildkit.lockfile import staged as staging
 from buildkit.lockfile.lock import Lock
 from buildkit.lockfile.record import Approve, Approved, Record, recall, refuse_other_layers
+from buildkit.machine import atomic
 from buildkit.oci.form import Form
 from buildkit.oci.image import Image
 from buildkit.pin import Pins, Source, proven
@@ -95,7 +96,7 @@ def render_into(recipe: Recipe, world: World, folder: Path) -> Path:
     if plan.copied:
         lay_out(plan.copied, context, folder)
     path = folder / "Containerfile"
-    path.write_text(plan.containerfile, encoding="utf-8", newline="\n")
+    atomic.write(path, plan.containerfile.encode())
     return path
 
 

@@ -7,20 +7,25 @@ from pathlib import Path
 
 from buildkit.errors import InvalidInput, Problem
 from buildkit.kinds import kind_named
+from buildkit.machine.atomic import write
 from buildkit.reading.plain import Refusal, shown
 from buildkit.reading.yaml_scalars import is_text
 from buildkit.spec import image_name
 
 
 def start(kind: str, folder: Path, name: str | None = None) -> list[Path]:
-    """Writes a kind's first files into a folder; raises InvalidInput, having written nothing, where one is there already."""
+    """Writes a kind's first files into a folder, all or none; raises InvalidInput where one is there already, and OSError."""
     files = {folder / path: text for path, text in kind_named(kind).starter(name or name_of(folder)).items()}
     there = [Problem(str(path), "is there already") for path in files if path.exists()]
     if there:
         raise InvalidInput("nothing was written", there, hint="choose another folder")
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+    try:
+        for path, text in files.items():
+            write(path, text.encode())
+    except OSError:
+        for path in files:
+            path.unlink(missing_ok=True)
+        raise
     return list(files)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from buildkit import __version__
 from buildkit.amounts import human
 from buildkit.catalogue.entry import Entry
-from buildkit.machine.atomic import AtomicFile
+from buildkit.machine import atomic
 from buildkit.oci.reference import Reference
 
 PAGE = "index.html"
@@ -33,10 +33,7 @@ def page(entries: Sequence[Entry], title: str, *, asked: bool) -> str:
 
 def write(text: str, folder: Path) -> Path:
     """Writes the page into a folder, whole or not at all; returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with AtomicFile(folder) as atomic:
-        atomic.file.write(text.encode())
-        atomic.keep(folder / PAGE)
+    atomic.write(folder / PAGE, text.encode())
     return folder / PAGE
 
 

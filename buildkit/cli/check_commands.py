@@ -172,10 +172,11 @@ def _deployment(opened: Session, path: Path | None, file: Path, targets: Sequenc
 
 def _report(name: str, found: Sequence[Judged], file: str, sarif: Path | None, *, github: bool, as_json: bool) -> None:
     from buildkit.checks import report
+    from buildkit.machine.atomic import write
 
     if sarif is not None:
         text = json.dumps(report.sarif(name, found, file), ensure_ascii=False, indent=2)
-        sarif.write_text(text + "\n", encoding="utf-8")
+        write(sarif, f"{text}\n".encode())
     if as_json:
         print(json.dumps(report.document(name, found), ensure_ascii=False, indent=2))
     elif github:

@@ -142,17 +142,14 @@ def ci(
     Example: modelpack ci github -o .github/workflows/images.yml
     """
     from buildkit.fleet.hosts import hosts_of
-    from buildkit.machine.atomic import AtomicFile
+    from buildkit.machine.atomic import write
     from buildkit.pipelines import Wanted, pipeline
 
     text = pipeline(system, Wanted(folder.as_posix(), schedule, commit, jobs), hosts_of(folder))
     if output is None:
         sys.stdout.write(text)
         return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with AtomicFile(output.parent) as atomic:
-        atomic.file.write(text.encode())
-        atomic.keep(output)
+    write(output, text.encode())
     if system == "cron":
         output.chmod(0o755)
     print(output)
@@ -249,6 +246,7 @@ def _rebuilt(states: Sequence[State], worlds: dict[str, World], wish: Wish, as_j
 def _print_rebuilt(done: Sequence[Rebuilt], summary: Path | None, as_json: bool, quiet: bool) -> None:
     from buildkit.errors import InvalidInput
     from buildkit.fleet import documents
+    from buildkit.machine.atomic import write
 
     if as_json:
         print(json.dumps(documents.rebuild_document(done), ensure_ascii=False, indent=2))
@@ -257,7 +255,7 @@ def _print_rebuilt(done: Sequence[Rebuilt], summary: Path | None, as_json: bool,
         print(f"rebuild: {told}", file=sys.stderr)
     if summary:
         try:
-            with summary.open("a", encoding="utf-8") as file:
-                file.write(documents.summary(done))
+            before = summary.read_bytes() if summary.is_file() else b""
+            write(summary, before + documents.summary(done).encode())
         except OSError as error:
             raise InvalidInput(f"{summary} cannot be written: {error.strerror}", hint="the images are done") from None

@@ -90,6 +90,7 @@ def verify(
     """
     from buildkit.checks import report as machines
     from buildkit.cli.verified import tell
+    from buildkit.machine.atomic import write
     from buildkit.probe.command_line import engine_named
     from buildkit.probe.session import Patience
     from buildkit.probe.verify import Chosen
@@ -102,7 +103,7 @@ def verify(
     judged = [report.judged for report in reports]
     if sarif is not None:
         text = json.dumps(machines.sarif(image, judged, image), ensure_ascii=False, indent=2)
-        sarif.write_text(f"{text}\n", encoding="utf-8")
+        write(sarif, f"{text}\n".encode())
     tell(reports, as_json=as_json, annotations=list(machines.github(judged, image)) if github else None)
     if machines.failed(judged, strict=strict):
         raise typer.Exit(1)

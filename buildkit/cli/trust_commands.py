@@ -45,6 +45,7 @@ def sbom(
 
     Example: modelpack sbom recipe.yaml -o sbom.cdx.json
     """
+    from buildkit.machine.atomic import write
     from buildkit.trust.sbom import bill
     from buildkit.trust.subject import subject_of
 
@@ -53,7 +54,7 @@ def sbom(
     if output is None:
         sys.stdout.write(content.decode())
     else:
-        output.write_bytes(content)
+        write(output, content)
         print(output)
 
 

@@ -12,6 +12,7 @@ from buildkit.containerfiles.image_places import relocated
 from buildkit.errors import InvalidInput, ModelpackError
 from buildkit.fleet.places import targets
 from buildkit.lockfile import lock as locks
+from buildkit.machine.atomic import write
 from buildkit.recipe import Recipe
 from buildkit.settings_file import ENDPOINT
 from buildkit.tags import expand
@@ -54,7 +55,7 @@ def _target(recipe: Recipe, world: World, folder: Path | None, registries: Seque
         target["dockerfile-inline"] = relocated(plan.containerfile, world.settings.located)
     else:
         path = flow.render_into(recipe, world, folder)
-        path.write_text(relocated(plan.containerfile, world.settings.located), encoding="utf-8", newline="\n")
+        write(path, relocated(plan.containerfile, world.settings.located).encode())
         target["dockerfile"] = str(path.resolve())
     # Nothing of a folder is sent where the Containerfile takes nothing from one.
     target["context"] = target["context"] or str((folder or recipe.folder).resolve())

@@ -69,6 +69,29 @@ def test_every_error_is_json_where_that_is_asked(tmp_path: Path, command: str) -
     assert error["event"] == "error" and error["what"]
 
 
+def test_what_does_not_fit_on_the_disk_leaves_no_empty_file(place: Place, tmp_path: Path) -> None:
+    """An empty recipe keeps the next init from writing one, and a later step takes an empty report for a good one."""
+    recipe = place.recipe(builder=f"{place.registry.address}/ubi9/ubi-micro:latest")
+    path, out = str(recipe.path), tmp_path / "out"
+    place.build(recipe)
+    assert modelpack("render", path).returncode == 0
+    limited = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+    limited += "runpy.run_module('buildkit', run_name='__main__')"
+    for command, written in (
+        (["init", "modelcar", str(out)], out / "recipe.yaml"),
+        (["sbom", path, "-o", str(out / "bom.json")], out / "bom.json"),
+        (["render", path, "--output", str(out / "image")], out / "image" / "Containerfile"),
+        (["check", path, "--target", "kubernetes", "--sarif", str(out / "report")], out / "report"),
+        (["rebuild", path, "--summary", str(out / "summary")], out / "summary"),
+    ):
+        full = subprocess.run([sys.executable, "-c", limited, *command], capture_output=True, text=True, check=False)
+        assert full.returncode == 1, full.stderr
+        assert str(written) in full.stderr, "nobody is told which file it is"
+        assert not written.exists()
+        done = modelpack(*command)
+        assert done.returncode == 0 and written.stat().st_size, done.stderr
+
+
 def test_stdout_is_only_references(place: Place) -> None:
     """``$(modelpack build …)`` must be usable as it is."""
     path = str(place.recipe(tags=["v1", "v2"]).path)
