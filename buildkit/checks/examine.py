@@ -14,7 +14,7 @@ from buildkit.amounts import human
 from buildkit.checks.subject import Pushed
 from buildkit.errors import InvalidInput
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
-from buildkit.oci.headers import inflated, members_in_spans, members_of_stream
+from buildkit.oci.headers import NoTar, inflated, members_in_spans, members_of_stream
 from buildkit.oci.image import Pieces
 from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest
 from buildkit.oci.reference import Platform, Reference
@@ -142,15 +142,18 @@ class _Reader:
         layers: list[tuple[Member, ...]] = []
         sizes: list[int | None] = []
         unread: list[str] = []
+        damaged: dict[int, str] = {}
         for number, layer in enumerate(self.manifest.layers):
             try:
                 members, size = self._layer(layer, number)
             except (InvalidInput, NoSpans) as error:
                 members, size = (), None
                 unread.append(f"layer {number + 1} ({human(layer.size)}): {error}")
+                if isinstance(error, NoTar):
+                    damaged[number + 1] = error.what
             layers.append(members)
             sizes.append(size)
-        return Files(tuple(layers), "; ".join(unread), tuple(sizes), self.content)
+        return Files(tuple(layers), "; ".join(unread), tuple(sizes), self.content, damaged=damaged)
 
     def _affordable(self) -> frozenset[int]:
         """The compressed layers that are read: the smallest, as long as all of them together keep within the bound."""

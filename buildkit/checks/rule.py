@@ -184,8 +184,9 @@ def _breaches(one: Rule, subject: Subject) -> tuple[list[Found], str]:
     found: list[Found] = []
     if one.judge is None:
         return found, f"the platform: {one.beyond}" if one.beyond else RUNNING
+    looking = subject.untouched
     try:
-        found.extend(one.judge(subject))
+        found.extend(one.judge(looking))
     except NotKnown as lacking:
         return found, str(lacking)
-    return found, ""
+    return found, "" if found else looking.unseen

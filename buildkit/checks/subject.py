@@ -7,12 +7,12 @@ recipe. A rule asks for what it needs, and is not judged where that is not there
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from buildkit.checks.rule import NotKnown
 from buildkit.errors import InvalidInput
-from buildkit.oci.files import Files
+from buildkit.oci.files import Files, Member
 from buildkit.oci.manifest import Document, ImageConfig, Manifest
 from buildkit.oci.reference import Reference
 from buildkit.plan import Plan
@@ -52,13 +52,30 @@ class Given:
     logged_in: Callable[[Reference], bool] | None = None
 
 
+@dataclass
+class Looked:
+    """Where one rule looked for files, "" for everywhere, and how many small files it could not read."""
+
+    folders: set[str] = field(default_factory=set)
+    closed: int = 0
+
+
 @dataclass(frozen=True)
 class Subject:
-    """What a rule looks at. Every part but ``mode`` and ``settings`` raises NotKnown where it is not there."""
+    """What a rule looks at. Every part but ``mode`` and ``settings`` raises NotKnown where it is not there.
+
+    ``looked`` is kept for one rule: what finds nothing among files that are not all known has not held.
+    """
 
     settings: TargetSettings
     mode: str
     given: Given = field(default_factory=Given)
+    looked: Looked = field(default_factory=Looked, compare=False, repr=False)
+
+    @property
+    def untouched(self) -> Subject:
+        """The same for the next rule."""
+        return replace(self, looked=Looked())
 
     @property
     def recipe(self) -> Recipe:
@@ -86,21 +103,48 @@ class Subject:
         return _there(self.given.image, "the image")
 
     @property
-    def files(self) -> Files:
-        """The files that are known; perhaps not all of them: what is there can be judged, what is missing cannot."""
+    def known_files(self) -> Files:
+        """The files that are known, for a rule that is content with what it finds there, and asks for all where it is not."""
         return _there(self.given.files, "the image's files")
+
+    @property
+    def files(self) -> Files:
+        """The files that are known; a rule that finds nothing wrong in them is not judged where others were not read."""
+        return self.files_under("")
+
+    def files_under(self, folder: str) -> Files:
+        """The same for a rule that looks below a folder alone."""
+        self.looked.folders.add(folder)
+        return self.known_files
+
+    def text(self, member: Member) -> str:
+        """What a small file says, "" where that was not read: then a rule that finds nothing is not judged either."""
+        content = self.known_files.content(member)
+        self.looked.closed += content is None
+        return (content or b"").decode("utf-8", "replace")
+
+    @property
+    def unseen(self) -> str:
+        """What nobody has read of that which the rule looked at, "" where it saw everything."""
+        files = self.given.files
+        if files is None:
+            return ""
+        if files.unread and not self.looked.folders <= set(files.whole):
+            return files.unread
+        closed = self.looked.closed
+        return f"the content of {closed} small {'files' if closed > 1 else 'file'}" if closed else ""
 
     @property
     def all_files(self) -> Files:
         """The files, all of them known."""
-        files = self.files
+        files = self.known_files
         if files.unread:
             raise NotKnown(files.unread)
         return files
 
     def all_under(self, folder: str) -> Files:
         """The files, all of them below a folder known."""
-        return self.files if folder in self.files.whole else self.all_files
+        return self.known_files if folder in self.known_files.whole else self.all_files
 
     @property
     def containerfile(self) -> str:

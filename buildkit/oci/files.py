@@ -77,7 +77,7 @@ class Files:
     """An image's files. ``unread`` says which part could not be read, "" where all could.
 
     ``sizes`` are the bytes of each layer's uncompressed tar where they are known; ``content`` reads a small file; ``whole``
-    are folders of which every file is known all the same.
+    are folders of which every file is known all the same; ``damaged`` says of layers, from 1, why nobody can unpack them.
     """
 
     layers: tuple[tuple[Member, ...], ...]
@@ -85,6 +85,7 @@ class Files:
     sizes: tuple[int | None, ...] = ()
     content: Callable[[Member], bytes | None] = field(default=lambda member: None, compare=False)
     whole: tuple[str, ...] = ()
+    damaged: Mapping[int, str] = field(default_factory=dict)
 
     @cached_property
     def merged(self) -> Mapping[str, Member]:

@@ -17,6 +17,11 @@ from buildkit.errors import InvalidInput
 from buildkit.oci.files import Member
 from buildkit.oci.image import Pieces
 
+
+class NoTar(InvalidInput):
+    """A layer was read, and is no tar, not whole, or not what its compression makes of one: no engine unpacks it."""
+
+
 Span = Callable[[int, int], bytes]
 """Reads bytes of a blob: from where, how many."""
 Keep = Callable[[Member], bool]
@@ -76,12 +81,15 @@ class Spans(io.RawIOBase):
 
 
 def members_in_spans(span: Span, size: int, layer: int) -> Iterator[Member]:
-    """The members of a layer that is not compressed; raises InvalidInput where it is no tar."""
+    """The members of a layer that is not compressed; raises NoTar."""
     yield from _members(Spans(span, size), "r:", layer, lambda member: False, {})
 
 
 def members_of_stream(pieces: Pieces, layer: int, keep: Keep, kept: dict[tuple[int, str], bytes]) -> Iterator[Member]:
-    """The members of a tar that passes by once; the content of those that ``keep`` wants is put into ``kept``."""
+    """The members of a tar that passes by once; the content of those that ``keep`` wants is put into ``kept``.
+
+    Raises NoTar.
+    """
     yield from _members(Stream(pieces), "r|", layer, keep, kept)
 
 
@@ -99,7 +107,7 @@ def _members(
                 # tarfile remembers every member it met; twenty layers of a hundred thousand are not worth that.
                 tar.members = []
     except (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError) as error:
-        raise InvalidInput(f"layer {layer + 1} is not a tar: {error}") from None
+        raise NoTar(f"it is no tar: {error}") from None
 
 
 class Stream(io.RawIOBase):
@@ -131,7 +139,7 @@ class Stream(io.RawIOBase):
 def inflated(pieces: Pieces, media_type: str) -> Pieces:
     """A layer's tar, whatever it is compressed with: told by its first bytes, as containerd does, not by its media type.
 
-    Raises InvalidInput for zstd where nothing here can read it.
+    Raises NoTar where it is damaged or ends too early, and InvalidInput for zstd where nothing here can read it.
     """
     first = b""
     for piece in pieces:
@@ -156,32 +164,37 @@ def _chained(first: bytes, pieces: Pieces) -> Pieces:
 
 def _gunzipped(pieces: Pieces) -> Pieces:
     """RFC 1952: one member after the other, as stargz and pigz write them."""
-    engine = zlib.decompressobj(wbits=31)
-    for piece in pieces:
-        data: bytes | memoryview = piece
-        while data:
-            yield engine.decompress(data)
-            data = engine.unused_data
-            if engine.eof:
-                engine = zlib.decompressobj(wbits=31)
-                if not any(data):
-                    break
+    engine, ended = zlib.decompressobj(wbits=31), False
+    try:
+        for piece in pieces:
+            data: bytes | memoryview = piece
+            # Behind a member there may be nothing but zeros (RFC 1952 knows none, tape archives do).
+            while data and not (ended and not any(data)):
+                yield engine.decompress(data)
+                data, ended = engine.unused_data, engine.eof
+                engine = zlib.decompressobj(wbits=31) if ended else engine
+    except zlib.error as error:
+        raise NoTar(f"it is not what gzip writes: {error}") from None
+    if not ended:
+        raise NoTar("its gzip ends too early")
 
 
 def _unzstd(pieces: Pieces) -> Pieces:
     """RFC 8878: one frame after the other, as zstd:chunked writes them."""
     zstd = _zstd()
-    engine = zstd.ZstdDecompressor()
+    engine, ended = zstd.ZstdDecompressor(), False
     try:
         for piece in pieces:
             data = bytes(piece)
             while data:
                 yield engine.decompress(data)
-                data = engine.unused_data
-                if engine.eof:
+                data, ended = engine.unused_data, engine.eof
+                if ended:
                     engine = zstd.ZstdDecompressor()
     except zstd.ZstdError as error:
-        raise InvalidInput(f"it is not what zstd writes: {error}") from None
+        raise NoTar(f"it is not what zstd writes: {error}") from None
+    if not ended:
+        raise NoTar("its zstd ends too early")
 
 
 def _zstd() -> Any:

@@ -44,12 +44,12 @@ def _containerfile(subject: Subject) -> str:
 def _in_env_files(subject: Subject, name: re.Pattern[str], owner: str) -> Iterator[Found]:
     if subject.given.files is None:
         return
-    for member in subject.given.files.merged.values():
+    for member in subject.files.merged.values():
         base = member.path.rpartition("/")[2]
         setting = _setting(base)
         if setting is None or not is_small_text(member):
             continue
-        text = (subject.given.files.content(member) or b"").decode("utf-8", "replace")
+        text = subject.text(member)
         # Whether a line of a program ever runs, nobody can tell.
         severity = None if setting is _ENV_LINE else WARNING
         for key in dict.fromkeys(setting.findall(text)):

@@ -28,12 +28,12 @@ _NEEDS_CONFIG = (".py",)
 
 def root_of(subject: Subject) -> str:
     """The folder of the image that holds the model repository."""
-    return "models" if subject.settings.platform in ("kserve", "kubernetes") else _repository(subject.files)
+    return "models" if subject.settings.platform in ("kserve", "kubernetes") else _repository(subject)
 
 
-def _repository(files: Files) -> str:
+def _repository(subject: Subject) -> str:
     for folder in ("models", "model_repository", "opt/tritonserver/models", "opt/model_repository"):
-        if files.find(folder):
+        if subject.files_under(folder).find(folder):
             return folder
     raise NotKnown("a model repository in the image")
 
@@ -47,7 +47,8 @@ def server_of(subject: Subject) -> str | None:
         return None
     if subject.mode == "triton":
         return "triton"
-    return resembles(subject.files, root_of(subject))
+    root = root_of(subject)
+    return resembles(subject.files_under(root), root)
 
 
 def _unless_guessed(subject: Subject, breaches: Iterator[Found]) -> Iterator[Found]:
@@ -204,7 +205,7 @@ def safe_weights(subject: Subject) -> Iterator[Found]:
     """Pickled weights beside safetensors are only in the way; alone they run code."""
     if server_of(subject) != "vllm":
         return
-    inside = subject.files.inside(root_of(subject))
+    inside = subject.files_under(root_of(subject)).inside(root_of(subject))
     pickled = [name for name in inside if name.endswith((".bin", ".pt", ".pth")) and "training_args" not in name]
     if pickled:
         yield Found(f"/{root_of(subject)}", f"has pickled weights: {shown_few(pickled)}")

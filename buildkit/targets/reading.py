@@ -129,7 +129,7 @@ def shown_few(items: Sequence[str], most: int = 3) -> str:
 
 def uncompressed_size(subject: Subject) -> tuple[int, bool]:
     """Bytes of all layers' tars, and whether that is exact: a layer that was not read counts as it is compressed."""
-    files = subject.files
+    files = subject.known_files
     if subject.given.image is None:
         return sum(size or 0 for size in files.sizes), not files.unread
     layers = subject.image.manifest.layers

@@ -34,6 +34,6 @@ SERVES = probed(
 def there(subject: Subject) -> Iterator[Found]:
     """What the deployment's command starts."""
     for path in ("opt/tritonserver/bin/tritonserver", "opt/nvidia/nvidia_entrypoint.sh"):
-        if subject.files.find(path) is None:
+        if subject.known_files.find(path) is None:
             _ = subject.all_files
             yield Found(f"/{path}", "is not in the image")

@@ -15,7 +15,7 @@ from buildkit.oci.files import SMALL, Files, Member, is_small_text
 from buildkit.process import variables
 from buildkit.reading.plain import shown
 from buildkit.targets.reading import shown_few
-from buildkit.targets.sources import PRACTICE, SEEDS
+from buildkit.targets.sources import IMAGE_SPEC, PRACTICE, SEEDS
 
 _LARGE = 10 * 1000**2
 
@@ -52,11 +52,9 @@ def _in_history(subject: Subject) -> Iterator[Found]:
 
 def _in_files(subject: Subject) -> Iterator[Found]:
     """Also what a higher layer removes again: the lower layer still has it."""
-    files = subject.files
-    for member in files.every():
+    for member in subject.files.every():
         if is_small_text(member):
-            content = files.content(member)
-            for kind in secret_shapes.shapes((content or b"").decode("utf-8", "replace")):
+            for kind in secret_shapes.shapes(subject.text(member)):
                 yield Found(f"/{member.path}", f"holds {kind} (layer {member.layer + 1})")
 
 
@@ -183,9 +181,23 @@ def same_host(subject: Subject) -> Iterator[Found]:
 def few_layers(subject: Subject) -> Iterator[Found]:
     """Before the build as they are planned, afterwards as they were pushed."""
     image = subject.given.image
-    amount = len(image.manifest.layers if image else subject.files.sizes)
+    amount = len(image.manifest.layers if image else subject.known_files.sizes)
     if amount > 125:
         yield Found("the image", f"has {amount} layers")
+
+
+@rule(
+    "UNI-13",
+    "F",
+    ERROR,
+    "every layer is a tar that can be read to its end",
+    source=f"{IMAGE_SPEC}, layer.md",
+    do="build the image again, and push it again: what is there is no layer",
+)
+def whole_layers(subject: Subject) -> Iterator[Found]:
+    """What was read and is no tar; a layer that nobody read is none of them."""
+    for number, why in subject.files.damaged.items():
+        yield Found(f"layer {number}", f"cannot be unpacked: {why}")
 
 
 _OUTDATED = (

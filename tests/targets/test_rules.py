@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -170,6 +171,10 @@ def broken() -> list[Broken]:
         ("SM-08", "sagemaker", DOCKER_SERVER, QUAY),
         ("VX-01", "vertex", SERVER.config(Env=["PATH=/bin", "AIP_HTTP_PORT=8080"]), ""),
         ("VX-07", "vertex", SERVER, GAR.replace("europe-west4", "europe")),
+        ("UNI-13", modelcar, replace(OVMS, packed=lambda raw: b"only text\n" * 200), ""),
+        ("UNI-13", native, replace(OVMS, packed=lambda raw: raw[:-9000]), ""),
+        ("UNI-13", modelcar, replace(OVMS, zipped=True, packed=lambda raw: gzip.compress(raw)[:-9]), ""),
+        ("UNI-13", genai, replace(SERVER, zipped=True, packed=lambda raw: gzip.compress(raw) + b"more"), ""),
         ("UNI-01", genai, SERVER.config(Env=["PATH=/bin", f"HF_TOKEN={TOKEN}"]), ""),
         ("UNI-01", science, SERVER.config(Env=["PATH=/bin", "DB_PASSWORD=correct-horse"]), ""),
         ("UNI-01", modelcar, OVMS.config(Labels={"note": TOKEN}), ""),

@@ -78,7 +78,7 @@ def conda(subject: Subject) -> Iterator[Found]:
 def _packaged(subject: Subject, name: str) -> tuple[int, ...] | None:
     """The version of a package that conda keeps a record of."""
     shape = re.compile(rf"(?:.*/)?conda-meta/{name}-(\d+)\.(\d+)[^/]*\.json")
-    found = [match for path in subject.files.merged if (match := shape.fullmatch(path))]
+    found = [match for path in subject.all_files.merged if (match := shape.fullmatch(path))]
     return (int(found[0][1]), int(found[0][2])) if found else None
 
 

@@ -50,7 +50,7 @@ def has_shim(subject: Subject) -> bool:
 )
 def models_there(subject: Subject) -> Iterator[Found]:
     """A link to a directory is none: KServe's init check passes, image volumes and fetch do not."""
-    files = subject.files
+    files = subject.known_files
     root = files.merged.get(ROOT)
     if root is None:
         _ = subject.all_under(ROOT)
@@ -121,10 +121,11 @@ def numeric_user(subject: Subject) -> Iterator[Found]:
 )
 def readable(subject: Subject) -> Iterator[Found]:
     """The same user may be any number, in group 0 or in none."""
-    yield from unreadable(subject.files, ROOT)
-    others = [f"/{one.path}" for one in _owned(subject.files) if subject.files.real(one).gid != 0]
+    files = subject.files_under(ROOT)
+    yield from unreadable(files, ROOT)
+    others = [f"/{one.path}" for one in _owned(files) if files.real(one).gid != 0]
     if others:
-        group = next(subject.files.real(one).gid for one in _owned(subject.files) if subject.files.real(one).gid)
+        group = next(files.real(one).gid for one in _owned(files) if files.real(one).gid)
         yield Found(shown_few(others), f"belongs to group {group}, and OpenShift's random user is in group 0")
 
 
@@ -158,7 +159,7 @@ def unreadable(files: Files, folder: str) -> Iterator[Found]:
 )
 def written_once(subject: Subject) -> Iterator[Found]:
     """A few small files that are replaced on purpose are a warning; a model that is stored twice is an error."""
-    files = subject.files
+    files = subject.files_under(ROOT)
     twice = [second for first, second in copies(files) if second.path.startswith(f"{ROOT}/")]
     if not twice:
         return
@@ -184,7 +185,7 @@ def plain_names(subject: Subject) -> Iterator[Found]:
     """The downloader compares the beginning of the name, letter by letter."""
     odd = [
         member.name
-        for member in subject.files.every()
+        for member in subject.files_under(ROOT).every()
         if member.path.startswith(f"{ROOT}/") and not member.name.startswith(f"{ROOT}/")
     ]
     if odd:
@@ -222,7 +223,7 @@ def known_layers(subject: Subject) -> Iterator[Found]:
 )
 def no_odd_members(subject: Subject) -> Iterator[Found]:
     """What KServe's downloader refuses to extract, or does not understand."""
-    files = subject.files
+    files = subject.files_under(ROOT)
     for member in files.every():
         if not member.path.startswith(f"{ROOT}/"):
             continue

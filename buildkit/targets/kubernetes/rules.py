@@ -62,17 +62,18 @@ def mountable(subject: Subject) -> Iterator[Found]:
     """The folder of the recipe's target, /models by default."""
     said = subject.settings
     folder = (said.sub_path if isinstance(said, Kubernetes) else "models") or ""
-    member = subject.files.merged.get(folder)
+    files = subject.files_under(folder)
+    member = files.merged.get(folder)
     if folder and member is None:
         _ = subject.all_under(folder)
         yield Found(f"/{folder}", "is not in the image")
     elif member is not None and member.type != "directory":
         yield Found(f"/{folder}", f"is a {member.type}, and not a directory")
-    elif not _filled(subject.files, folder):
+    elif not _filled(files, folder):
         _ = subject.all_under(folder)
         yield Found(f"/{folder}", "is empty")
     if folder:
-        yield from unreadable(subject.files, folder)
+        yield from unreadable(files, folder)
 
 
 def _filled(files: Files, folder: str) -> bool:

@@ -64,7 +64,9 @@ def size(subject: Subject) -> Iterator[Found]:
 def layers(subject: Subject) -> Iterator[Found]:
     """As the registry holds them; the number of layers is a warning."""
     image = subject.given.image
-    sizes = [layer.size for layer in image.manifest.layers] if image else [size or 0 for size in subject.files.sizes]
+    sizes = (
+        [layer.size for layer in image.manifest.layers] if image else [size or 0 for size in subject.known_files.sizes]
+    )
     for number, amount in enumerate(sizes, 1):
         if amount > 10 * GB:
             severity = ERROR if amount > 10 * GIB else WARNING
@@ -167,13 +169,12 @@ def run_script(subject: Subject) -> Iterator[Found]:
         yield Found("Entrypoint", f"is {words(subject.process, 'Entrypoint')}", "write ENTRYPOINT []")
     if words(subject.process, "Cmd") not in _COMMANDS:
         yield Found("Cmd", f"is {words(subject.process, 'Cmd')}")
-    member = subject.files.find(_RUN)
+    files = subject.known_files
+    member = files.find(_RUN)
     if member is None:
         _ = subject.all_files
         yield Found(f"/{_RUN}", "is not in the image")
-    elif (
-        member.type == "directory" or not subject.files.real(member).mode & 0o444 or not subject.files.real(member).size
-    ):
+    elif member.type == "directory" or not files.real(member).mode & 0o444 or not files.real(member).size:
         yield Found(f"/{_RUN}", f"is no readable file (mode {member.mode:04o}, {member.size} bytes)")
 
 
