@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,20 @@ class NotStarted(Exception):
     def __init__(self, code: int, said: str) -> None:
         super().__init__(said)
         self.code, self.said = code, said
+
+    def hint(self, command: str) -> str:
+        """``command`` where the engine says that it is the image's command which cannot be run; else where to look.
+
+        podman also calls it 126 when its runtime may not set a limit (podman, libpod/oci_util.go), so that the words count.
+        """
+        if self.code == _NOT_THERE or _OF_A_COMMAND.search(self.said):
+            return command
+        return "read what the engine says: it may lie at this machine, and not at the image"
+
+
+_NOT_THERE = 127
+_OF_A_COMMAND = re.compile(r"executable|exec: |exec format|command that was not found|no command", re.I)
+"""How crun, runc and the engines above them tell of a program that is not there, or is none."""
 
 
 Signal = Literal["TERM", "INT", "KILL"]

@@ -31,7 +31,7 @@ class Job:
                 "the image with no command", Container(session.image), session.patience.stop(_RUN_SECONDS)
             )
         except NotStarted as error:
-            return broken(self.rule, asked, last_line(error.said), f'set CMD ["sh", "{self.script}"]')
+            return broken(self.rule, asked, last_line(error.said), error.hint(f'set CMD ["sh", "{self.script}"]'))
         if done.code in (126, 127):
             return broken(
                 self.rule, asked, f"exit code {done.code}: {last_line(done.said)}", f"the image needs {self.script}"

@@ -9,7 +9,7 @@ from buildkit.probe import serving, stopping
 from buildkit.probe.asking import JSON, Ask
 from buildkit.probe.containers import Container, NotStarted
 from buildkit.probe.session import Session
-from buildkit.probe.verdicts import Outcome, broken, passed, unasked
+from buildkit.probe.verdicts import Outcome, broken, last_line, passed, unasked
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,20 @@ class Limit:
 class Server:
     """How a platform runs a server and what it asks of it; the strings are ids of rules, "" where there is none.
 
-    ``ready`` decides whether requests are sent; ``alive`` is asked beside it. ``early`` is broken by a server that is ready
-    before it can answer, ``streams`` by one that does not heed ``Accept: text/event-stream``, ``read_only`` by one that
-    needs to write where the platform lets nobody write, ``hidden`` by one that needs what the platform's mount hides,
-    ``told_routes`` by one that serves other routes than it is told. ``openai`` holds for one that speaks OpenAI's
-    protocol, as vLLM does. ``inside`` are commands that the platform runs in the container, ``models`` asks Triton for
-    its models. ``guesses`` is what is tried at the usual paths where no sample is declared.
+    ``ready`` decides whether requests are sent; ``alive`` is asked beside it. ``command`` is broken by an image that cannot
+    be started at all, ``early`` by a server that is ready before it can answer, ``streams`` by one that does not heed
+    ``Accept: text/event-stream``, ``read_only`` by one that needs to write where the platform lets nobody write,
+    ``hidden`` by one that needs what the platform's mount hides, ``told_routes`` by one that serves other routes than it
+    is told. ``openai`` holds for one that speaks OpenAI's protocol, as vLLM does. ``inside`` are commands that the
+    platform runs in the container, ``models`` asks Triton for its models. ``guesses`` is what is tried at the usual paths
+    where no sample is declared.
     """
 
     container: Container
     start: Limit
     stop: Limit
     ready: Route
+    command: str
     alive: Route | None = None
     samples: tuple[Sample, ...] = ()
     early: str = ""
@@ -88,7 +90,6 @@ class Server:
     hidden: str = ""
     openai: str = "VL-01"
     logs: str = ""
-    command: str = ""
     inside: tuple[tuple[str, tuple[str, ...]], ...] = ()
     models: str = ""
     latency: str = ""
@@ -122,12 +123,10 @@ class Server:
                     yield outcome
                 yield from stopping.end(self, running, session.patience, ready=ready)
         except NotStarted as error:
-            said = error.said.strip().splitlines()[-1] if error.said.strip() else f"exit code {error.code}"
-            rule = self.command or self.stays or self.start.rule
-            yield broken(
-                rule, f"{session.engine.name} run {_words(container)}", said, "give the image a command that exists"
-            )
-            yield from serving.nothing_asked(self, "the container was not started", {rule})
+            said = last_line(error.said) if error.said.strip() else f"exit code {error.code}"
+            hint = error.hint("give the image a command that exists")
+            yield broken(self.command, f"{session.engine.name} run {_words(container)}", said, hint)
+            yield from serving.nothing_asked(self, "the container was not started", {self.command})
 
     def _better(self, session: Session, what: str, container: Container, failed: set[str]) -> _Better:
         """What of that which failed does not fail in a container that is run otherwise."""

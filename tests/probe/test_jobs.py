@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import pytest
 
+from buildkit.checks.report import failed
+from buildkit.probe.asked import Asked
 from buildkit.probe.containers import Container, Engine, NotStarted, State
 from buildkit.probe.job import Job, Programs, Version
+from buildkit.probe.report import report_of
 from buildkit.probe.session import Probe, Session
+from buildkit.target_settings import settings_of
+from buildkit.targets import TARGETS, load
 
 
 @dataclass
@@ -77,3 +83,37 @@ def test_what_is_not_started_is_removed_all_the_same() -> None:
     """An engine may have made the container before it failed to start it."""
     engine = Played("no such file", 127, starts=False)
     assert verdicts(Job("MA-09", "/home/run.sh"), engine) == ["failed", "failed"]
+
+
+NOT_THERE = "crun: executable file `nosuchprogram` not found in $PATH: No such file or directory"
+OF_THE_MACHINE = "runc create failed: error setting rlimit type 8: operation not permitted"
+
+
+@pytest.mark.parametrize("name", [name for name in TARGETS if TARGETS[name].platform not in ("kserve", "kubernetes")])
+def test_an_image_that_cannot_be_started_fails_for_every_platform(name: str) -> None:
+    """A pipeline that verifies an image whose command does not exist goes on, and the platform never starts it."""
+    target, engine = TARGETS[name], Played(NOT_THERE, 127, starts=False)
+    session = Session(cast(Engine, engine), "image")
+    probes = load(target.running)(Asked(settings_of(name), Path("/nowhere")))
+    outcomes = [outcome for probe in probes for outcome in probe.outcomes(session)]
+    report = report_of(target, "image", "played", outcomes, session.logs, {})
+    assert failed([report.judged], strict=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "blames"),
+    [
+        (NOT_THERE, 127, True),
+        ('exec: "nosuchprogram": executable file not found in $PATH', 127, True),
+        ("exec /app/serve: exec format error", 126, True),
+        (OF_THE_MACHINE, 126, False),
+        ("cannot set memory limit: cgroup is read-only", 125, False),
+    ],
+)
+def test_the_image_is_blamed_for_its_command_only_where_the_engine_does(said: str, code: int, blames: bool) -> None:
+    """Whoever is told to mend a command that is right looks at the wrong end for an hour."""
+    target, engine = TARGETS["azureml:v2"], Played(said, code, starts=False)
+    (probe,) = load(target.running)(Asked(settings_of("azureml"), Path("/nowhere")))
+    (found,) = [one for one in probe.outcomes(Session(cast(Engine, engine), "image")) if one.verdict == "failed"]
+    assert (found.rule, found.answer) == ("AZ2-02", said)
+    assert ("command that exists" in found.hint) == blames

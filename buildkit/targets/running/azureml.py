@@ -31,6 +31,7 @@ def azureml_v2(asked: Asked) -> tuple[Probe, ...]:
             start=Limit("AZ2-03", _START_SECONDS),
             stop=Limit("UNI-08", 30),
             ready=Route("AZ2-02", settings.readiness, _PROBE_SECONDS),
+            command="AZ2-02",
             alive=Route("AZ2-02", settings.liveness, _PROBE_SECONDS, only_200=False),
             samples=asked.judged("AZ2-02", 60, Sample("", settings.scoring, 0)),
             early="AZ2-02",

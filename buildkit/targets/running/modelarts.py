@@ -26,6 +26,7 @@ def modelarts_online(asked: Asked) -> tuple[Probe, ...]:
             start=Limit("MA-07", _START_SECONDS),
             stop=Limit("MA-12", 90),
             ready=Route("MA-07", settings.health, 3),
+            command="MA-05",
             samples=asked.judged("MA-06", _LATENCY_SECONDS) or _apis(settings),
             guesses=Sample("MA-06", "", _LATENCY_SECONDS),
             early="MA-06",
