@@ -19,7 +19,6 @@ from buildkit.events import Said, Warned
 from buildkit.lockfile import lock as locks
 from buildkit.machine.connections import is_loopback
 from buildkit.meant import natural_target, settings_in
-from buildkit.oci import tar
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
 from buildkit.oci.manifest import ImageConfig
 from buildkit.oci.reference import Platform, Reference
@@ -239,7 +238,7 @@ def _files(recipe: Recipe, pins: Pins, plan: Plan, sizes: Sequence[int], world: 
     """The files of the planned layers above a base whose files nobody has read."""
     planned_layers = [layer for layer in plan.layers if isinstance(layer, PlannedLayer)]
     known = not plan.runs and not plan.own_layers and len(planned_layers) == len(plan.layers)
-    layers = [_members(layer.entries, len(sizes) + number) for number, layer in enumerate(planned_layers)]
+    layers = [_members(layer, len(sizes) + number) for number, layer in enumerate(planned_layers)]
     unread = "" if known and plan.base is None else BASE_UNREAD if known else "the files that the build makes"
     return Files(
         (*((),) * len(sizes), *layers),
@@ -250,7 +249,8 @@ def _files(recipe: Recipe, pins: Pins, plan: Plan, sizes: Sequence[int], world: 
     )
 
 
-def _members(entries: Sequence[tar.Entry], layer: int) -> tuple[Member, ...]:
+def _members(layer: PlannedLayer, number: int) -> tuple[Member, ...]:
+    proofs = {one.entry.name: one.file.proof for one in layer.files if one.content is None and one.file.is_read}
     return tuple(
         Member(
             entry.name,
@@ -260,9 +260,10 @@ def _members(entries: Sequence[tar.Entry], layer: int) -> tuple[Member, ...]:
             entry.uid,
             entry.gid,
             entry.size,
-            layer=layer,
+            layer=number,
+            proof=proofs.get(entry.name, ""),
         )
-        for entry in entries
+        for entry in layer.entries
     )
 
 

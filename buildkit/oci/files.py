@@ -25,7 +25,8 @@ class Member:
     """A member of a layer's tar. ``path`` is ``name`` without what means nothing: ``./models/a`` is ``models/a``.
 
     ``type`` is file, directory, symlink, hardlink, device or fifo; ``link`` is where a link points; ``size`` in bytes;
-    ``layer`` counts from the base upward, ``offset`` is where the content begins in the layer's uncompressed tar.
+    ``layer`` counts from the base upward, ``offset`` is where the content begins in the layer's uncompressed tar. ``proof``
+    is a digest of the content where somebody knows one: no tar header has it.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Member:
     link: str = ""
     layer: int = 0
     offset: int = 0
+    proof: str = ""
 
     @classmethod
     def of(cls, info: tarfile.TarInfo, layer: int) -> Member:

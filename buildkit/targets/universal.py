@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from buildkit import secret_shapes
 from buildkit.amounts import human
-from buildkit.checks.rule import ERROR, WARNING, Found, rule
+from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, rule
 from buildkit.checks.subject import Subject
 from buildkit.containerfiles.image_places import places
 from buildkit.containerfiles.instructions import arguments, read
@@ -123,29 +124,51 @@ def pinned_bases(subject: Subject) -> Iterator[Found]:
     do="set owner and mode while the file is written (COPY --chown --chmod): a later chmod, chown or mv stores it again",
 )
 def no_second_copy(subject: Subject) -> Iterator[Found]:
-    """The same path twice, or the same name and size at another place."""
-    for first, second in copies(subject.files):
+    """The same path or content twice; what only looks the same at another place is a note."""
+    for copy in copies(subject.files):
+        first, second = copy.first, copy.second
         if second.size >= _LARGE:
-            where = "" if first.path == second.path else f", there as /{first.path}"
-            yield Found(
-                f"/{second.path}",
-                f"{human(second.size)} are in layer {first.layer + 1}{where} and again in layer {second.layer + 1}",
-            )
+            where = "" if copy.covers else f", there as /{first.path}"
+            layers = f"in layer {first.layer + 1}{where} and again in layer {second.layer + 1}"
+            if copy.certain:
+                yield Found(f"/{second.path}", f"{human(second.size)} are {layers}")
+            else:
+                what = f"a file of this name and {human(second.size)} is {layers}"
+                yield Found(f"/{second.path}", what, "compare them: they may be two files", NOTE)
 
 
-def copies(files: Files) -> Iterator[tuple[Member, Member]]:
-    """Files with content that lie in two layers: the same path, or the same name with the same size."""
+@dataclass(frozen=True)
+class Copy:
+    """A file that lies in two layers. ``certain``: path or content are the same, and not only name and size."""
+
+    first: Member
+    second: Member
+    certain: bool = True
+
+    @property
+    def covers(self) -> bool:
+        """Whether the upper file takes the place of the lower one, which nobody sees any more."""
+        return self.first.path == self.second.path
+
+
+def copies(files: Files) -> Iterator[Copy]:
+    """Files with content that lie in two layers; small ones at other places are none."""
     by_path: dict[str, Member] = {}
+    by_proof: dict[str, Member] = {}
     by_look: dict[tuple[str, int], Member] = {}
     for member in files.every():
         if member.type != "file" or not member.size:
             continue
         look = (member.path.rpartition("/")[2], member.size)
-        known = by_path.get(member.path) or by_look.get(look)
-        if known and known.layer != member.layer and (known.path == member.path or member.size > SMALL):
-            yield known, member
+        same, alike = by_path.get(member.path) or by_proof.get(member.proof), by_look.get(look)
+        if same and same.layer != member.layer and (same.path == member.path or member.size > SMALL):
+            yield Copy(same, member)
+        elif alike and alike.layer != member.layer and member.size > SMALL and not (alike.proof and member.proof):
+            yield Copy(alike, member, certain=False)
         by_path[member.path] = member
         by_look.setdefault(look, member)
+        if member.proof:
+            by_proof.setdefault(member.proof, member)
 
 
 @rule(

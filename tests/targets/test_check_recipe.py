@@ -79,6 +79,22 @@ def test_a_layout_is_held_to_the_server_that_was_named(place: Place, files: dict
     assert errors(check_recipe(said, place.world())) == rules
 
 
+@pytest.mark.parametrize(("other", "expected"), [(b"y", set()), (b"x", {Severity.WARNING})])
+def test_files_that_two_folders_of_a_model_have_are_told_by_their_content(
+    place: Place, other: bytes, expected: set[Severity]
+) -> None:
+    """Two adapters of one architecture look the same from outside, and one that is there twice is no broken image."""
+    files = {"a/1/model.pt": b"x" * 20_000_000, "b/1/model.pt": other * 20_000_000}
+    place.hub.add("org/adapters", files)
+    (found,) = check_recipe(
+        place.recipe(model="hf://org/adapters", base="scratch", max_layer_size="25 MB"),
+        place.world(),
+        ["kserve:native"],
+    )
+    for id in ("KS-06", "UNI-07"):
+        assert {one.severity for one in found.findings if one.rule.id == id} == expected
+
+
 def test_an_image_that_is_too_large_is_refused_by_what_the_hub_tells(place: Place) -> None:
     """17 GiB are refused by the service after an hour of pushing."""
     recipe = place.recipe(targets=["oci-data-science"])

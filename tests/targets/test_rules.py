@@ -186,6 +186,20 @@ def broken() -> list[Broken]:
     ]  # fmt: skip
 
 
+ADAPTERS = (
+    OVMS.without("models")
+    .with_(folder("models"), model("a/1/model.onnx", BIG))
+    .above(model("b/1/model.onnx", BIG[:-1] + b"y"))
+)
+
+
+def test_two_files_of_one_name_and_size_are_no_copy(tmp_path: Path) -> None:
+    """Two adapters of one architecture have files of the same size under the same name: a good model would be refused."""
+    told = judged(ADAPTERS, "kserve:modelcar", tmp_path)
+    assert told["KS-06"] == {Severity.NOTE}
+    assert Severity.ERROR not in {one for found in told.values() for one in found} - told.get("KS-12", set())
+
+
 def runnable(entry: Entry) -> Entry:
     """As ``COPY --chmod=0555`` writes every file."""
     return replace(entry, mode=entry.mode | 0o111)

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterator
 
 from buildkit.amounts import human
-from buildkit.checks.rule import ERROR, WARNING, Found, NotKnown, probed, rule
+from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, NotKnown, Severity, probed, rule
 from buildkit.checks.subject import Subject
 from buildkit.oci.files import WHITEOUT, Files, Member, plain_path
 from buildkit.oci.manifest import DOCKER_LAYER
@@ -158,18 +158,27 @@ def unreadable(files: Files, folder: str) -> Iterator[Found]:
     do="set owner and mode while the file is written: COPY --chown=1001:0 --chmod=a=rX",
 )
 def written_once(subject: Subject) -> Iterator[Found]:
-    """A few small files that are replaced on purpose are a warning; a model that is stored twice is an error."""
+    """A model that is written over itself is an error, a few small files that are replaced on purpose a warning.
+
+    A file that two folders of the model have is a warning: it is twice there because both need it.
+    """
     files = subject.files_under(ROOT)
-    twice = [second for first, second in copies(files) if second.path.startswith(f"{ROOT}/")]
-    if not twice:
-        return
-    again = sum(member.size for member in twice)
-    total = sum(member.size for member in files.under(ROOT))
+    found = [one for one in copies(files) if one.second.path.startswith(f"{ROOT}/")]
+    covered = [one.second for one in found if one.covers]
+    again, total = sum(one.size for one in covered), sum(one.size for one in files.under(ROOT))
     severity = None if again >= _WORTH or again * 2 >= total else WARNING
-    paths = [f"/{member.path}" for member in twice]
-    yield Found(
-        shown_few(paths), f"{human(again)} are stored a second time, in layer {twice[0].layer + 1}", "", severity
-    )
+    yield from _twice(covered, "are stored a second time", "", severity)
+    shared = [one.second for one in found if one.certain and not one.covers]
+    yield from _twice(shared, "are there under another name as well", "keep one of them, if that is enough", WARNING)
+    alike = [one.second for one in found if not one.certain]
+    yield from _twice(alike, "look like files of a lower layer", "compare them: they may be two files", NOTE)
+
+
+def _twice(members: list[Member], what: str, do: str, severity: Severity | None) -> Iterator[Found]:
+    if members:
+        where = shown_few([f"/{member.path}" for member in members])
+        amount = human(sum(member.size for member in members))
+        yield Found(where, f"{amount} {what}, in layer {members[0].layer + 1}", do, severity)
 
 
 @rule(
