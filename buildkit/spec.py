@@ -29,7 +29,7 @@ from buildkit.inputs import (
 from buildkit.oci.reference import Platform, Reference, is_repository, is_tag
 from buildkit.reading.plain import Refusal, plain, relative_path, shown
 from buildkit.tags import MEANINGS, PLACEHOLDER
-from buildkit.target_settings import TargetUse, Waiver
+from buildkit.target_settings import TargetUse, Waiver, once_each
 
 __all__ = [
     "Download",
@@ -139,7 +139,7 @@ class Spec(Part):
     labels: dict[Label, LabelValue] = Field(
         default_factory=dict, description="Labels of the image; they win over our own."
     )
-    targets: tuple[TargetUse, ...] = Field(
+    targets: Annotated[tuple[TargetUse, ...], AfterValidator(once_each)] = Field(
         default=(), description="The platforms that it is meant for: their rules are checked before it is built."
     )
     waive: tuple[Waiver, ...] = Field(default=(), description="Rules that it breaks on purpose, each with the reason.")

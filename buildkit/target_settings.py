@@ -214,6 +214,25 @@ def settings_of(name: str) -> TargetSettings:
     return SETTINGS[name.partition(":")[0]].model_validate({"name": name})
 
 
+_DEFAULT_MODES = {"kserve": "modelcar", "modelarts": "online", "azureml": "v2"}
+
+
+def full_name(name: str) -> str:
+    """A target's name with its mode: a platform alone is its default mode."""
+    return f"{name}:{_DEFAULT_MODES[name]}" if name in _DEFAULT_MODES else name
+
+
+def once_each(targets: tuple[TargetSettings, ...]) -> tuple[TargetSettings, ...]:
+    """The targets of a recipe, which may name a platform in several modes; raises Refusal where one is there twice."""
+    found = [full_name(one.name) for one in targets]
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise Refusal(
+            f"names {', '.join(map(shown, twice))} twice", "write a second recipe for what is deployed in another way"
+        )
+    return targets
+
+
 def names() -> list[str]:
     """Every target that may be named, each platform's default mode also by the platform alone."""
     return [name for one in SETTINGS.values() for name in get_args(one.model_fields["name"].annotation)]

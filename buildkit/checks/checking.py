@@ -29,7 +29,7 @@ from buildkit.reading.checked import choice
 from buildkit.reading.plain import shown
 from buildkit.recipe import Recipe
 from buildkit.tags import PLACEHOLDER, expand
-from buildkit.target_settings import TargetSettings, names
+from buildkit.target_settings import TargetSettings, full_name, names
 from buildkit.targets import ANY_PLATFORM, TARGETS, Target, target_named
 from buildkit.world import World
 
@@ -104,9 +104,11 @@ def check_deployment(document: Mapping[str, Any], settings: TargetSettings, reci
 
 def chosen_targets(recipe: Recipe | None, wanted: Sequence[str]) -> list[tuple[Target, TargetSettings]]:
     """The targets with what the recipe says of each; raises InvalidInput where there is none."""
-    said = {_full(one.name): one for one in recipe.spec.targets} if recipe else {}
+    said = {full_name(one.name): one for one in recipe.spec.targets} if recipe else {}
     natural = natural_target(recipe) if recipe else None
-    chosen = [_full(name) for name in wanted] or list(said) or [_full(name) for name in (natural,) if name]
+    chosen = (
+        [target_named(name).name for name in wanted] or list(said) or [full_name(name) for name in (natural,) if name]
+    )
     if not chosen:
         hint = f"add --target T, or 'targets: [T]' to the recipe; there are: {', '.join(names())}"
         raise InvalidInput("nobody says which platform it is meant for", hint=hint)
@@ -124,10 +126,6 @@ def _natural(recipe: Recipe, world: World) -> tuple[Target, TargetSettings]:
     if name is None:
         return ANY_PLATFORM, TargetSettings(name=ANY_PLATFORM.name)
     return target_named(name), settings_in(recipe, target_named(name).name, None)
-
-
-def _full(name: str) -> str:
-    return target_named(name).name
 
 
 def _relative(name: str, said: Mapping[str, TargetSettings]) -> TargetSettings | None:

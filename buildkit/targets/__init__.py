@@ -16,7 +16,7 @@ from buildkit.checks.rule import Rule
 from buildkit.errors import InvalidInput
 from buildkit.reading.checked import choice
 from buildkit.reading.plain import shown
-from buildkit.target_settings import names
+from buildkit.target_settings import full_name, names
 
 _HERE = __name__
 
@@ -177,7 +177,7 @@ TARGETS: dict[str, Target] = {
         _target("vertex", "", "Google Vertex AI: custom container", f"vertex.rules {_SERVER}", "vertex.deploy:upload"),
     )
 }
-"""Every target by its name. The first mode of a platform is its default."""
+"""Every target by its full name."""
 
 ANY_PLATFORM = Target("any platform", "", "What every platform that runs an image asks", ("universal",), "", "")
 """What a recipe is judged by for which nobody names a platform; it is none that one could run or deploy on."""
@@ -185,8 +185,7 @@ ANY_PLATFORM = Target("any platform", "", "What every platform that runs an imag
 
 def target_named(name: str) -> Target:
     """The target of that name; a platform alone is its default mode. Raises InvalidInput with the names there are."""
-    platform = next((target for target in TARGETS.values() if target.platform == name), None)
-    found = TARGETS.get(name) or platform
+    found = TARGETS.get(full_name(name))
     if found is None:
         raise InvalidInput(f"there is no target {shown(name)}", hint=choice(name, names(), "the targets are"))
     return found

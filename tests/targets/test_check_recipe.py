@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from buildkit.adapting import adapted
-from buildkit.checks.checking import check_recipe
+from buildkit.checks.checking import check_recipe, chosen_targets
 from buildkit.checks.rule import Judged, Severity, judge
 from buildkit.checks.subject import Given, Subject
 from buildkit.errors import CheckFailed, InvalidInput
@@ -236,6 +236,21 @@ def test_an_unknown_target_is_refused_at_its_line(place: Place) -> None:
     assert [(one.where.rpartition("recipe.yaml")[2], one.what) for one in refused.value.problems] == [
         (":6: targets[1]", "there is no target 'kserv'")
     ]
+
+
+@pytest.mark.parametrize("first", ["oci-data-science", "kserve:modelcar"])
+def test_a_target_that_is_named_twice_is_refused(place: Place, first: str) -> None:
+    """The second would take the first one's place in silence, and what is deployed has the ports of another region."""
+    second = f"{{name: {first.partition(':')[0]}}}"
+    path = place.folder / "recipe.yaml"
+    path.write_text(f"kind: modelcar\nname: x\nmodel: hf://org/granite\ntargets:\n  - {first}\n  - {second}\n")
+    with pytest.raises(InvalidInput) as refused:
+        load(path)
+    (found,) = refused.value.problems
+    assert found.where.endswith("recipe.yaml:4: targets")
+    assert (found.what, "second recipe" in found.hint) == (f"names '{first}' twice", True)
+    path.write_text(path.read_text().replace(second, "kserve:native").replace(first, "kserve"))
+    assert [target.name for target, _ in chosen_targets(load(path), ())] == ["kserve:modelcar", "kserve:native"]
 
 
 def test_an_entrypoint_of_the_base_is_taken_away_for_modelcars(place: Place) -> None:
