@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit.adapting import planned
-from buildkit.checks.checking import check_deployment, chosen_targets, refuse
+from buildkit.checks.checking import chosen_targets, refuse
+from buildkit.checks.deployments import check_deployment
 from buildkit.checks.rule import Finding, Judged
 from buildkit.deployment import Order, Piece, Version
 from buildkit.errors import InvalidInput, Problem

@@ -8,7 +8,7 @@ there. Of an image it is what :mod:`buildkit.checks.examine` reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from buildkit.adapting import adapted
 from buildkit.checks.examine import AMD64, Examined, examine
@@ -92,14 +92,6 @@ def check_image(
         logged_in=_logged_in,
     )
     return judged(chosen, given, waivers(recipe)), examined
-
-
-def check_deployment(document: Mapping[str, Any], settings: TargetSettings, recipe: Recipe | None) -> Judged:
-    """Judges what is deployed from by the rules that look at it."""
-    target = target_named(settings.name)
-    given = Given(recipe=recipe, deployment=document)
-    rules = [rule for rule in target.rules if "D" in rule.kinds]
-    return judge(Subject(settings, target.mode, given), rules, target.name, waivers(recipe))
 
 
 def chosen_targets(recipe: Recipe | None, wanted: Sequence[str]) -> list[tuple[Target, TargetSettings]]:

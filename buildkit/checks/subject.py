@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from buildkit.checks.document import Value
 from buildkit.checks.rule import NotKnown
 from buildkit.errors import InvalidInput
 from buildkit.oci.files import Files, Member
@@ -173,9 +174,9 @@ class Subject:
         return _there(self.given.scanned, "the result of a scanner (check --image REF --scan, or --scan-report FILE)")
 
     @property
-    def deployment(self) -> Mapping[str, Any]:
+    def deployment(self) -> Value:
         """What is deployed from, as the target's ``deploy`` writes it."""
-        return _there(self.given.deployment, "the deployment")
+        return Value(_there(self.given.deployment, "the deployment"))
 
 
 def _there(part: Part | None, name: str) -> Part:

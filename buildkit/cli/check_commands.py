@@ -162,12 +162,16 @@ def _scanned(world: World, scan: bool, report: Path | None, examined: Examined) 
 
 
 def _deployment(opened: Session, path: Path | None, file: Path, targets: Sequence[str]) -> tuple[str, Sequence[Judged]]:
-    from buildkit.checks.checking import check_deployment, chosen_targets
-    from buildkit.reading.written import read
+    from buildkit.checks.checking import chosen_targets
+    from buildkit.checks.deployments import check_deployment, meant_for
+    from buildkit.reading.written import read_each
 
     recipe: Recipe | None = opened.recipe(path)[0] if path else None
-    content = read(file, empty_hint="name the manifest that deploys it").content
-    return str(file), [check_deployment(content, said, recipe) for _, said in chosen_targets(recipe, targets)]
+    documents = [one.content for one in read_each(file, empty_hint="name the manifest that deploys it")]
+    return str(file), [
+        check_deployment(meant_for(target, documents, str(file)), said, recipe)
+        for target, said in chosen_targets(recipe, targets)
+    ]
 
 
 def _report(name: str, found: Sequence[Judged], file: str, sarif: Path | None, *, github: bool, as_json: bool) -> None:

@@ -54,7 +54,27 @@ def read(path: Path, empty_hint: str = "") -> Written:
 
     What does not hinder reading (a key that is there twice, a control character) is gathered in ``flaws``.
     """
-    reader = Reader(_text(path))
+    return _written(path, _text(path), empty_hint)
+
+
+def read_each(path: Path, empty_hint: str = "") -> list[Written]:
+    """The same for a file that may hold several documents, with ``---`` before each; those that say nothing are left out."""
+    parts, line = [], 0
+    for part in _BEGINNING.split(_text(path)):
+        # As many empty lines stand above it as it has in the file.
+        parts.append("\n" * line + part)
+        line += part.count("\n")
+    filled = [part for part in parts if _NOTHING.sub("", part).strip()]
+    return [_written(path, part, empty_hint) for part in filled or parts[:1]]
+
+
+_BEGINNING = re.compile(r"(?m)^(?=---(?:\s|$))")
+_NOTHING = re.compile(r"(?m)^(?:---)?\s*(?:#.*)?$|^\.\.\.\s*$")
+"""Lines without content: comments, and the marks between documents (YAML 1.2.2, 9.1.2)."""
+
+
+def _written(path: Path, text: str, empty_hint: str) -> Written:
+    reader = Reader(text)
     content, worst = None, None
     try:
         content = reader.document()

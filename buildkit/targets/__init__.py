@@ -26,7 +26,8 @@ class Target:
     """A platform in one of its modes.
 
     ``running`` is the dotted name ("module:value") of how it runs an image, and ``deploy`` of the function that writes what
-    is applied next; both are imported only when they are needed.
+    is applied next; both are imported only when they are needed. ``objects`` are the kinds of Kubernetes' objects that
+    deploy on it, for files that hold several.
     """
 
     platform: str
@@ -35,6 +36,7 @@ class Target:
     modules: tuple[str, ...]
     running: str
     deploy: str
+    objects: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -84,9 +86,9 @@ def load(dotted: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _target(platform: str, mode: str, title: str, modules: str, deploy: str) -> Target:
+def _target(platform: str, mode: str, title: str, modules: str, deploy: str, objects: str = "") -> Target:
     running = f"{_HERE}.running:{f'{platform}_{mode}' if mode else platform}".replace("-", "_")
-    return Target(platform, mode, title, tuple(modules.split()), running, f"{_HERE}.{deploy}")
+    return Target(platform, mode, title, tuple(modules.split()), running, f"{_HERE}.{deploy}", tuple(objects.split()))
 
 
 _SERVER = "universal server"
@@ -100,6 +102,7 @@ TARGETS: dict[str, Target] = {
             "KServe, oci://: a sidecar shares the model",
             "kserve.rules layouts vllm universal",
             "kserve.deploy:modelcar",
+            "InferenceService",
         ),
         _target(
             "kserve",
@@ -107,6 +110,7 @@ TARGETS: dict[str, Target] = {
             "KServe, oci+native://: an image volume",
             "kserve.rules layouts vllm universal",
             "kserve.deploy:native",
+            "InferenceService",
         ),
         _target(
             "kserve",
@@ -114,6 +118,7 @@ TARGETS: dict[str, Target] = {
             "KServe, oci+fetch://: the layers are downloaded",
             "kserve.rules layouts vllm universal",
             "kserve.deploy:fetch",
+            "InferenceService",
         ),
         _target(
             "kubernetes",
@@ -121,6 +126,7 @@ TARGETS: dict[str, Target] = {
             "Kubernetes: an image volume of a pod",
             "kubernetes.rules layouts universal",
             "kubernetes.deploy:pod",
+            "Pod Deployment StatefulSet DaemonSet ReplicaSet Job CronJob",
         ),
         _target(
             "oci-data-science",

@@ -24,8 +24,11 @@ def words(process: Mapping[str, Any], key: str) -> list[str]:
 def command(subject: Subject) -> tuple[list[str], list[str]]:
     """Entrypoint and command that will run: the deployment's own where the recipe's target says some, else the image's."""
     said = subject.settings
-    entrypoint = list(getattr(said, "entrypoint", ()))
-    cmd = list(getattr(said, "cmd", ()))
+    return started(subject, list(getattr(said, "entrypoint", ())), list(getattr(said, "cmd", ())))
+
+
+def started(subject: Subject, entrypoint: list[str], cmd: list[str]) -> tuple[list[str], list[str]]:
+    """Entrypoint and command that will run where a deployment says these, or nothing of them."""
     if not entrypoint and not cmd:
         return words(subject.process, "Entrypoint"), words(subject.process, "Cmd")
     if entrypoint:

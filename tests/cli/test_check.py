@@ -74,6 +74,20 @@ def test_a_deployment_of_ones_own_is_judged(tmp_path: Path) -> None:
     assert [one["rule"] for one in json.loads(done.stdout)["targets"][0]["findings"]] == ["KS-17"]
 
 
+def test_of_several_documents_the_one_that_deploys_is_judged(tmp_path: Path) -> None:
+    """A manifest has its Service and its ConfigMap beside it, behind '---', and could not be judged at all."""
+    service, pod = "kind: Service\nspec:\n  ports: []\n", "kind: Deployment\nspec:\n  template:\n    spec: x\n"
+    (tmp_path / "all.yaml").write_text(f"# ours\n---\n{service}---\n{pod}---\n# the end\n")
+    done = modelpack("check", "--deployment", "all.yaml", "-t", "kubernetes", folder=tmp_path)
+    assert done.returncode == 1
+    assert "spec.template.spec: must be a mapping, and is a text" in done.stderr
+    (tmp_path / "all.yaml").write_text(f"{service}---\n{pod}---\n{pod}")
+    refused = modelpack("check", "--deployment", "all.yaml", "-t", "kubernetes", folder=tmp_path)
+    assert "3 documents (Service, Deployment, Deployment), and 2 of them for kubernetes" in refused.stderr
+    (tmp_path / "all.yaml").write_text(f"{service}---\n{pod}  - y\n")
+    assert "all.yaml:9" in modelpack("check", "--deployment", "all.yaml", "-t", "kubernetes", folder=tmp_path).stderr
+
+
 def test_rules_explain_themselves(tmp_path: Path) -> None:
     """Whoever reads an id in a log finds out what it is, and who says so."""
     assert "Open Data Hub" in modelpack("targets", "KS-05", folder=tmp_path).stdout

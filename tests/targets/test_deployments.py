@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from buildkit.checks.checking import check_deployment
-from buildkit.checks.rule import Severity
+from buildkit.checks.deployments import check_deployment
+from buildkit.checks.rule import Judged, Severity
 from buildkit.deploying import Wish, deploy, write_artifact
 from buildkit.errors import CheckFailed, InvalidInput
 from buildkit.reading.plain import hidden
@@ -100,6 +102,100 @@ def test_a_broken_manifest_is_found_by_the_rule(
     settings = SETTINGS[target.partition(":")[0]].model_validate({"name": target, **said})
     found = check_deployment(content, settings, None)
     assert id in {one.rule.id for one in found.findings if one.severity is Severity.ERROR}
+
+
+NOT_OF_ITS_SORT = [
+    ("modelarts", {"apis": {"url": "/"}}, "apis"),
+    ("kserve", {"spec": "x"}, "spec"),
+    ("kserve", {"spec": {"predictor": {"model": "x"}}}, "spec.predictor.model"),
+    ("kserve", {"spec": {"predictor": {"imagePullSecrets": 5}}}, "spec.predictor.imagePullSecrets"),
+    ("kubernetes", {"spec": {"volumes": ["x"], "containers": ["y"]}}, "spec.volumes[0]"),
+    ("kubernetes", {"kind": "Job", "spec": {"template": []}}, "spec.template"),
+    ("oci-data-science", {"modelDeploymentConfigurationDetails": 1}, "modelDeploymentConfigurationDetails"),
+    ("azureml", {"inference_config": "x"}, "inference_config"),
+]
+
+
+@pytest.mark.parametrize(("target", "content", "place"), NOT_OF_ITS_SORT)
+def test_a_value_of_another_sort_is_told_with_its_place(target: str, content: dict[str, Any], place: str) -> None:
+    """Whoever forgot two spaces in a manifest reads of a fault of this tool, and not of the line."""
+    with pytest.raises(InvalidInput) as refused:
+        check_deployment(content, settings_of(target), None)
+    (problem,) = refused.value.problems
+    assert problem.where == place
+    assert problem.what.startswith("must be a ")
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def paths(content: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The steps to every value of a document."""
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    return [*([above] if above else []), *(path for key, value in inner for path in paths(value, (*above, key)))]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@given(st.data())
+def test_whatever_is_written_is_judged_or_refused_in_words(target: str, data: st.DataObject) -> None:
+    """A slip in a manifest that ends in a traceback helps nobody to find it."""
+    platform, content = TARGETS[target].platform, copy.deepcopy(rich(target))
+    for _ in range(data.draw(st.integers(1, 3))):
+        *above, last = data.draw(st.sampled_from(paths(content)))
+        holder = content
+        for key in above:
+            holder = holder[key]
+        holder[last] = data.draw(ANYTHING)
+    with contextlib.suppress(InvalidInput):
+        check_deployment(content, SETTINGS[platform].model_validate({"name": target, **RICH.get(platform, {})}), None)
+
+
+@cache
+def rich(target: str) -> dict[str, Any]:
+    """What is written for a target of which much is said."""
+    platform = TARGETS[target].platform
+    pieces = deployed(target, PLACES.get(platform, QUAY), **RICH.get(platform, {}))
+    return document(next(piece for piece in pieces.values() if piece.judged))
+
+
+RICH: dict[str, dict[str, Any]] = {
+    "kserve": {"args": ["--tensor-parallel-size", "2"], "pull_secret": "quay", "gpus": 2},
+    "oci-data-science": {"env": {"LOG": "info"}, "entrypoint": ["python"], "cmd": ["app.py"]},
+}
+"""What makes a target write more than it must."""
+
+
+def template(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    inner = {"kind": kind, "spec": {"template": {"spec": spec}}}
+    return {"kind": kind, "spec": {"jobTemplate": inner}} if kind == "CronJob" else inner
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Job", "StatefulSet", "CronJob"])
+def test_the_pods_of_a_template_are_judged(kind: str) -> None:
+    """Hardly anybody writes a Pod: a Deployment with an image volume is right, and one with a tag that moves is told."""
+    spec = copy.deepcopy(document(deployed("kubernetes", QUAY)["pod.yaml"])["spec"])
+    assert not check_deployment(template(kind, spec), settings_of("kubernetes"), None).findings
+    spec["volumes"][0]["image"]["reference"] = "quay.io/org/granite:latest"
+    del spec["containers"][0]["volumeMounts"]
+    found = check_deployment(template(kind, spec), settings_of("kubernetes"), None).findings
+    assert {one.rule.id for one in found} == {"KV-01", "KV-04"}
+
+
+def test_the_command_of_a_deployment_is_the_one_that_it_says() -> None:
+    """The service refuses a command of 2048 bytes that stands in the JSON, and takes one that the image lacks."""
+
+    def judged(**said: Any) -> Judged:
+        content = copy.deepcopy(document(deployed("oci-data-science", OCIR)["create.json"]))
+        content["modelDeploymentConfigurationDetails"]["environmentConfigurationDetails"] |= said
+        return check_deployment(content, settings_of("oci-data-science"), None)
+
+    assert {"ODS-07", "ODS-08"} <= {one.rule.id for one in judged().unjudged}
+    assert {"ODS-07", "ODS-08"} <= {rule.id for rule in judged(cmd=["python", "app.py"]).held}
+    assert "ODS-08" in {one.rule.id for one in judged(entrypoint=["x" * 2048]).findings}
 
 
 @pytest.mark.parametrize("name", ["9lives", "team/9.Lives_v2", "a" * 80, "x", "Granite-3.0_2B"])

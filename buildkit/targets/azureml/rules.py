@@ -115,7 +115,7 @@ def python(subject: Subject) -> Iterator[Found]:
 )
 def inference_keys(subject: Subject) -> Iterator[Found]:
     """Unknown keys are refused."""
-    for key in subject.deployment:
+    for key in subject.deployment.mapping():
         if key not in INFERENCE_KEYS:
             yield Found(key, "is not a key of inferenceconfig.json")
 
@@ -160,12 +160,14 @@ def out_of_support(subject: Subject) -> Iterator[Found]:
     modes=V2,
 )
 def routes(subject: Subject) -> Iterator[Found]:
-    """Without them the environment counts as one with the platform's own server."""
-    environment = subject.deployment.get("environment") or subject.deployment
-    config = (environment.get("inference_config") or {}) if isinstance(environment, dict) else {}
+    """Without them the environment counts as one with the platform's own server; it may have a file of its own."""
+    environment = subject.deployment["environment"]
+    if isinstance(environment.content, str):
+        raise NotKnown(f"the file of the environment {environment.content} (--deployment environment.yml)")
+    config = (environment if environment.content else subject.deployment)["inference_config"]
     for name in ("liveness_route", "readiness_route", "scoring_route"):
-        route = config.get(name) or {}
-        if not isinstance(route.get("port"), int) or not str(route.get("path", "")).startswith("/"):
+        route = config[name]
+        if not isinstance(route["port"].content, int) or not str(route["path"].content).startswith("/"):
             yield Found(f"inference_config.{name}", "lacks port or path")
 
 

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterator
 
 from buildkit.amounts import human
+from buildkit.checks.document import Value
 from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, NotKnown, Severity, probed, rule
 from buildkit.checks.subject import Subject
 from buildkit.oci.files import WHITEOUT, Files, Member, plain_path
@@ -270,7 +271,7 @@ def pinned(subject: Subject) -> Iterator[Found]:
     if subject.given.deployment is None:
         references = subject.references
     else:
-        uri = str(_model(subject).get("storageUri", ""))
+        uri = _model(subject)["storageUri"].text()
         references = (Reference.parse(uri.partition("://")[2]),) if uri.startswith(_SCHEMES) else ()
     for reference in references:
         if reference.moves:
@@ -313,7 +314,7 @@ def architecture(subject: Subject) -> Iterator[Found]:
 )
 def runtime_named(subject: Subject) -> Iterator[Found]:
     """Upstream a format with one runtime is enough."""
-    if not _model(subject).get("runtime"):
+    if not _model(subject)["runtime"].text():
         odh = isinstance(subject.settings, KServe) and subject.settings.distribution == "odh"
         yield Found("spec.predictor.model.runtime", "is not set", "", ERROR if odh else WARNING)
 
@@ -331,19 +332,16 @@ _SCHEMES = ("oci://", "oci+native://", "oci+fetch://")
 )
 def storage_uri(subject: Subject) -> Iterator[Found]:
     """The pull secret stands beside the model, at the predictor."""
-    uri = str(_model(subject).get("storageUri", ""))
+    uri = _model(subject)["storageUri"].text()
     if not uri.startswith(_SCHEMES):
         yield Found("spec.predictor.model.storageUri", f"is {uri!r}")
-    predictor = (subject.deployment.get("spec") or {}).get("predictor") or {}
-    for secret in predictor.get("imagePullSecrets") or []:
-        if not isinstance(secret, dict) or not secret.get("name"):
+    for secret in subject.deployment.at("spec.predictor.imagePullSecrets"):
+        if not secret["name"].text():
             yield Found("spec.predictor.imagePullSecrets", "has an entry without a name")
 
 
-def _model(subject: Subject) -> dict[str, object]:
-    predictor = (subject.deployment.get("spec") or {}).get("predictor") or {}
-    found = predictor.get("model")
-    return found if isinstance(found, dict) else {}
+def _model(subject: Subject) -> Value:
+    return subject.deployment.at("spec.predictor.model")
 
 
 @rule(

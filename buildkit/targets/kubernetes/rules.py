@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from buildkit.checks.document import Value
 from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, NotKnown, rule
 from buildkit.checks.subject import Subject
 from buildkit.oci.files import Files
@@ -24,16 +25,27 @@ from buildkit.targets.sources import IMAGE_VOLUMES, KSERVE, UNVERIFIED
 )
 def volume(subject: Subject) -> Iterator[Found]:
     """Every image volume has a reference, and a container that mounts it."""
-    spec = subject.deployment.get("spec") or {}
-    images = {one.get("name"): one["image"] for one in spec.get("volumes") or [] if one.get("image") is not None}
+    spec = _pod(subject)
+    images = {one["name"].text(): one["image"] for one in spec["volumes"] if one["image"].content is not None}
     if not images:
-        yield Found("spec.volumes", "has no volume of an image")
+        yield Found(f"{spec.path}.volumes", "has no volume of an image")
     for name, image in images.items():
-        if not image.get("reference"):
-            yield Found(f"spec.volumes[{name}].image", "has no reference")
-    mounted = {mount.get("name") for one in spec.get("containers") or [] for mount in one.get("volumeMounts") or []}
-    for name in sorted(set(images) - mounted, key=str):
-        yield Found(f"spec.volumes[{name}]", "is mounted by no container")
+        if not image["reference"].text():
+            yield Found(f"{spec.path}.volumes[{name}].image", "has no reference")
+    containers = [one for key in ("containers", "initContainers") for one in spec[key]]
+    mounted = {mount["name"].text() for one in containers for mount in one["volumeMounts"]}
+    for name in sorted(set(images) - mounted):
+        yield Found(f"{spec.path}.volumes[{name}]", "is mounted by no container")
+
+
+_TEMPLATED = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job")
+_PODS = {**dict.fromkeys(_TEMPLATED, "spec.template.spec"), "CronJob": "spec.jobTemplate.spec.template.spec"}
+"""Where the kinds that make pods have the specification of one; of a Pod it is its own."""
+
+
+def _pod(subject: Subject) -> Value:
+    """The specification of the pods that a document makes: its own, or that of its template."""
+    return subject.deployment.at(_PODS.get(subject.deployment["kind"].text(), "spec"))
 
 
 @rule(
@@ -90,11 +102,11 @@ def _filled(files: Files, folder: str) -> bool:
 )
 def pinned(subject: Subject) -> Iterator[Found]:
     """Every image volume's reference."""
-    for one in (subject.deployment.get("spec") or {}).get("volumes") or []:
-        text = str((one.get("image") or {}).get("reference") or "")
+    for one in _pod(subject)["volumes"]:
+        text = one.at("image.reference").text()
         reference = Reference.parse(text) if text else None
         if reference and reference.moves:
-            yield Found(f"spec.volumes[{one.get('name')}].image.reference", f"{text} names a tag that moves")
+            yield Found(f"{one.path}.image.reference", f"{text} names a tag that moves")
 
 
 _LAYER_TYPES = (OCI_LAYER, DOCKER_LAYER)

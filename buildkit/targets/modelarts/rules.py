@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from buildkit.amounts import human
+from buildkit.checks.document import Value
 from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, NotKnown, probed, rule
 from buildkit.checks.subject import Subject
 from buildkit.oci.manifest import DOCKER_MANIFEST, INDEXES, OCI_INDEX
@@ -128,10 +128,10 @@ APIS = probed(
 )
 def health(subject: Subject) -> Iterator[Found]:
     """The deployment's half; the running image has the other."""
-    described = subject.deployment.get("health")
-    if not isinstance(described, Mapping) or not str(described.get("url", "")).startswith("/"):
+    described = subject.deployment["health"]
+    if not str(described["url"].content).startswith("/"):
         yield Found("health", "has no url")
-    elif numbers := [key for key, value in described.items() if not isinstance(value, str)]:
+    elif numbers := [key for key, value in described.mapping().items() if not isinstance(value, str)]:
         yield Found(f"health.{numbers[0]}", "must be a text, also where it is a number")
 
 
@@ -228,7 +228,7 @@ LATENCY = probed(
 def algorithm(subject: Subject) -> str:
     """model_algorithm: of the deployment, else as the recipe says it, else after the recipe's name."""
     if subject.given.deployment is not None:
-        return str(subject.deployment.get("model_algorithm") or "")
+        return subject.deployment["model_algorithm"].text()
     said = subject.settings
     named = said.algorithm if isinstance(said, ModelArts) else None
     return named or algorithm_for(subject.recipe.spec.name)
@@ -269,7 +269,7 @@ def algorithm_name(subject: Subject) -> Iterator[Found]:
 def no_dependencies(subject: Subject) -> Iterator[Found]:
     """Keys that belong to other kinds of models."""
     for key in ("dependencies", "runtime"):
-        if key in subject.deployment:
+        if key in subject.deployment.mapping():
             yield Found(key, "is there")
 
 
@@ -283,7 +283,7 @@ def no_dependencies(subject: Subject) -> Iterator[Found]:
 )
 def no_location(subject: Subject) -> Iterator[Found]:
     """modelpack writes config.json for the import of an image."""
-    if "swr_location" in subject.deployment:
+    if "swr_location" in subject.deployment.mapping():
         yield Found("swr_location", "is there")
 
 
@@ -297,15 +297,15 @@ def no_location(subject: Subject) -> Iterator[Found]:
 )
 def described(subject: Subject) -> Iterator[Found]:
     """Mandatory for batch services; the types are application/json and multipart/form-data."""
-    for number, api in enumerate(subject.deployment.get("apis") or [{}]):
+    for api in list(subject.deployment["apis"]) or [Value({}, "apis[0]")]:
         for side in ("request", "response"):
-            yield from _side(api.get(side) or {}, f"apis[{number}].{side}", subject.mode)
+            yield from _side(api[side], subject.mode)
 
 
-def _side(body: Mapping[str, Any], where: str, mode: str) -> Iterator[Found]:
-    kind = body.get("Content-type")
-    if kind is None or "data" not in body:
+def _side(body: Value, mode: str) -> Iterator[Found]:
+    kind = body["Content-type"].content
+    if kind is None or "data" not in body.mapping():
         severity = ERROR if mode == "batch" else WARNING
-        yield Found(where, "lacks Content-type or data", "", severity)
+        yield Found(body.path, "lacks Content-type or data", "", severity)
     elif kind not in ("application/json", "multipart/form-data"):
-        yield Found(f"{where}.Content-type", f"is {kind!r}")
+        yield Found(f"{body.path}.Content-type", f"is {kind!r}")

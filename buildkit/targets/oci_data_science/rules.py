@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from buildkit.amounts import human
+from buildkit.checks.document import Value
 from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, NotKnown, probed, rule
 from buildkit.checks.subject import Subject
 from buildkit.oci.manifest import INDEXES
@@ -21,6 +22,7 @@ from buildkit.targets.reading import (
     ports_asked,
     program,
     shown_few,
+    started,
     uncompressed_size,
 )
 from buildkit.targets.regions import ocir_region, region
@@ -70,9 +72,17 @@ def ports(subject: Subject) -> dict[str, int]:
     return {"serverPort": server, "healthCheckPort": server if said_here.health_port is None else said_here.health_port}
 
 
-def _environment(subject: Subject) -> Mapping[str, Any]:
-    found = (subject.deployment.get("modelDeploymentConfigurationDetails") or {}).get("environmentConfigurationDetails")
-    return found if isinstance(found, dict) else {}
+def _environment(subject: Subject) -> Value:
+    return subject.deployment.at("modelDeploymentConfigurationDetails.environmentConfigurationDetails")
+
+
+def _command(subject: Subject) -> tuple[list[str], list[str]]:
+    """Entrypoint and command that will run: the deployment's, else the recipe's, else the image's."""
+    if subject.given.deployment is None:
+        return command(subject)
+    said_here = _environment(subject)
+    entrypoint, cmd = ([word.text() for word in said_here[key]] for key in ("entrypoint", "cmd"))
+    return started(subject, entrypoint, cmd)
 
 
 @rule(
@@ -87,7 +97,8 @@ def allowed_ports(subject: Subject) -> Iterator[Found]:
     """Of the recipe, or of the deployment."""
     here: dict[str, Any] = dict(ports(subject))
     if subject.given.deployment is not None:
-        here = {key: _environment(subject)[key] for key in here if key in _environment(subject)}
+        written = _environment(subject).mapping()
+        here = {key: written[key] for key in here if key in written}
     for name, port in here.items():
         if not isinstance(port, int) or not 1024 <= port <= 65535 or port in TAKEN:
             yield Found(name, f"is {port}")
@@ -145,7 +156,7 @@ def curl(subject: Subject) -> Iterator[Found]:
 )
 def starts(subject: Subject) -> Iterator[Found]:
     """What starts the server."""
-    if not any(command(subject)) and subject.mode == "":
+    if not any(_command(subject)) and subject.mode == "":
         yield Found("Entrypoint and Cmd", "are empty")
 
 
@@ -159,7 +170,7 @@ def starts(subject: Subject) -> Iterator[Found]:
 )
 def short(subject: Subject) -> Iterator[Found]:
     """The bytes of all words."""
-    size = sum(len(word.encode()) for words in command(subject) for word in words)
+    size = sum(len(word.encode()) for words in _command(subject) for word in words)
     if size >= LONGEST:
         yield Found("Entrypoint and Cmd", f"have {size} bytes")
 
@@ -241,10 +252,10 @@ def same_region(subject: Subject) -> Iterator[Found]:
 def digest(subject: Subject) -> Iterator[Found]:
     """sha256: and 64 digits, the same as in the reference where that has one."""
     here = _environment(subject)
-    given = str(here.get("imageDigest") or "")
+    given = here["imageDigest"].text()
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", given):
         yield Found("imageDigest", f"is {given!r}" if given else "is not there")
-    named = str(here.get("image") or "").partition("@")[2]
+    named = here["image"].text().partition("@")[2]
     if named and given and named != given:
         yield Found("imageDigest", "is another one than the image's own")
 
@@ -298,9 +309,9 @@ def hidden_files(subject: Subject, mount: str) -> Iterator[Found]:
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,29}[A-Za-z0-9]")
 
 
-def _variables(subject: Subject) -> dict[str, str]:
+def _variables(subject: Subject) -> Mapping[str, object]:
     if subject.given.deployment is not None:
-        return dict(_environment(subject).get("environmentVariables") or {})
+        return _environment(subject)["environmentVariables"].mapping()
     return said(subject)
 
 
@@ -373,7 +384,7 @@ def service_variables(subject: Subject) -> Iterator[Found]:
 )
 def nothing_empty(subject: Subject) -> Iterator[Found]:
     """Wherever it stands in the document."""
-    for path, value in _leaves(subject.deployment, ""):
+    for path, value in _leaves(subject.deployment.content, ""):
         if value == "" or (isinstance(value, list | Mapping) and not value):
             yield Found(path, f"is {value!r}")
 
