@@ -62,7 +62,6 @@ def test_imports_point_one_way() -> None:
             in (
                 "buildkit.registries.credential_helper",
                 "buildkit.trust.programs",
-                "buildkit.doctor.machine",
                 "buildkit.catalogue.history",
             )
         ):

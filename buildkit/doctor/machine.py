@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from buildkit import __version__
 from buildkit.amounts import human
-from buildkit.doctor.finding import Finding
+from buildkit.doctor.finding import Finding, State
+from buildkit.engines import buildx
+from buildkit.engines.program import asked, last_line
 from buildkit.machine.cache import cache_folder
 from buildkit.oci import hashing
 
-_SECONDS = 20
 _LITTLE_ROOM = 5_000_000_000
 """Bytes that a build with an engine of its own soon fills."""
 
@@ -82,31 +81,28 @@ def programs() -> Iterator[Finding]:
 
 
 def _buildx() -> Finding:
-    if shutil.which("docker") is None:
-        return Finding(
-            "engine", "buildx", "missing", "docker is not installed", "install docker with its buildx plugin"
-        )
-    code, said = _asked(["docker", "buildx", "version"])
-    if code:
-        return Finding("engine", "buildx", "broken", "docker has no buildx plugin", "install docker-buildx")
-    version = said.split()[1] if len(said.split()) > 1 else said
-    code, said = _asked(["docker", "version", "--format", "{{.Server.Version}}"])
-    if code:
-        return Finding(
-            "engine", "buildx", "broken", f"docker does not answer: {_last(said)}", "start docker, or DOCKER_HOST"
-        )
-    return Finding("engine", "buildx", "ok", f"docker {said.strip()}, buildx {version}")
+    missing = buildx.missing()
+    if missing:
+        state: State = "broken" if shutil.which("docker") else "missing"
+        return Finding("engine", "buildx", state, missing[0].what, missing[0].hint)
+    version = asked(["docker", "buildx", "version"])[1].split()
+    server = asked(["docker", "version", "--format", "{{.Server.Version}}"])[1].strip()
+    return Finding("engine", "buildx", "ok", f"docker {server}, buildx {' '.join(version[1:2])}")
 
 
 def _podman() -> Finding:
     if shutil.which("podman") is None:
         return Finding("engine", "podman", "missing", "is not installed", "install podman, where docker is not wanted")
-    code, said = _asked(
+    code, said = asked(
         ["podman", "info", "--format", "{{.Version.Version}} {{.Host.Security.Rootless}} {{.Store.GraphRoot}}"]
     )
     if code:
         return Finding(
-            "engine", "podman", "broken", f"does not answer: {_last(said)}", "run 'podman info' and mend what it says"
+            "engine",
+            "podman",
+            "broken",
+            f"does not answer: {last_line(said)}",
+            "run 'podman info' and mend what it says",
         )
     version, rootless, store = [*said.strip().split(" ", 2), "", ""][:3]
     if _hybrid_cgroups() and _runtime() == "crun":
@@ -116,22 +112,10 @@ def _podman() -> Finding:
 
 
 def _runtime() -> str:
-    return _asked(["podman", "info", "--format", "{{.Host.OCIRuntime.Name}}"])[1].strip()
+    return asked(["podman", "info", "--format", "{{.Host.OCIRuntime.Name}}"])[1].strip()
 
 
 def _hybrid_cgroups() -> bool:
     """Both versions of control groups at once (crun refuses that with "cgroups in hybrid mode not supported")."""
     root = Path("/sys/fs/cgroup")
     return (root / "unified").is_dir() and not (root / "cgroup.controllers").is_file()
-
-
-def _asked(command: Sequence[str]) -> tuple[int, str]:
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False)
-        return done.returncode, done.stdout if done.returncode == 0 else done.stderr or done.stdout
-    return 1, f"{command[0]} does not answer within {_SECONDS} seconds"
-
-
-def _last(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "it says nothing"

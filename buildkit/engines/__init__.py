@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from buildkit.build import Engine
-from buildkit.errors import EngineFailed, InvalidInput
+from buildkit.errors import EngineFailed, InvalidInput, Problem
 from buildkit.plan import Plan
 
 NAMES = ("embedded", "buildx", "podman")
@@ -30,19 +32,29 @@ def engine_named(name: str, builder: str = "") -> Engine:
 
 
 def choose(name: str, plan: Plan, builder: str = "") -> Engine:
-    """The engine that was asked for, or with ``auto`` the first that can build the plan; raises EngineFailed.
+    """The engine that was asked for, or with ``auto`` the first that can build the plan.
 
-    Who names a ``builder`` of buildx asks for buildx.
+    Who names a ``builder`` of buildx asks for buildx. Raises EngineFailed, which names an engine that can; where there is
+    none, it says of each what it lacks.
     """
     name = "buildx" if name == "auto" and builder else name
-    engines = [engine_named(one, builder) for one in (NAMES if name == "auto" else (name,))]
-    problems = []
-    for engine in engines:
+    engine, problems = _first(NAMES if name == "auto" else (name,), plan, builder)
+    if engine:
+        return engine
+    if name == "auto":
+        raise EngineFailed(f"no engine can build {plan.name}", problems)
+    other, lacking = _first([one for one in NAMES if one != name], plan)
+    what, hint = f"the {name} engine cannot build {plan.name}", f"use --engine {other.name}" if other else ""
+    raise EngineFailed(what, problems if other else [*problems, *lacking], hint)
+
+
+def _first(names: Sequence[str], plan: Plan, builder: str = "") -> tuple[Engine | None, list[Problem]]:
+    """The first engine that can build the plan, or what all of them lack."""
+    problems: list[Problem] = []
+    for name in names:
+        engine = engine_named(name, builder)
         lacking = engine.lacks(plan)
         if not lacking:
-            return engine
+            return engine, []
         problems += lacking
-    which = "no engine" if name == "auto" else f"the {name} engine cannot; no other was tried. It"
-    raise EngineFailed(
-        f"{which} can build {plan.name}" if name == "auto" else f"the {name} engine cannot build {plan.name}", problems
-    )
+    return None, problems

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from buildkit.build import Context
 from buildkit.engines import exported
-from buildkit.engines.program import failed, run
+from buildkit.engines.program import asked, failed, last_line, run
 from buildkit.errors import EngineFailed, Problem
 from buildkit.events import Said
 from buildkit.oci.image import Image
@@ -31,14 +31,8 @@ class Buildx:
         self._builder = builder
 
     def lacks(self, plan: Plan) -> list[Problem]:
-        """docker, its buildx plugin, or what the plan says BuildKit cannot do. Whether a daemon runs shows at the build."""
-        if shutil.which("docker") is None:
-            return [
-                Problem("buildx", "docker is not installed", "install docker with buildx, or use --engine embedded")
-            ]
-        if subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode:
-            return [Problem("buildx", "docker has no buildx plugin", "install docker-buildx, or use --engine embedded")]
-        return exported.lacking(plan, self.name)
+        """What the plan says BuildKit cannot do; else docker, its buildx plugin, or its daemon."""
+        return exported.lacking(plan, self.name) or missing()
 
     def build(self, plan: Plan, platform: Platform, context: Context) -> Image:
         """Builds, exports without compression, and returns what came out; raises EngineFailed and SourceFailed."""
@@ -77,6 +71,17 @@ class Buildx:
             command.append("--network=host")
         command += [f"--secret=id={name},src={path}" for name, path in secrets.items()]
         run("buildx", [*command, str(folder)], context.emit)
+
+
+def missing() -> list[Problem]:
+    """What there is not of docker, its buildx plugin and its daemon, which keeps the image whatever builder makes it."""
+    if shutil.which("docker") is None:
+        return [Problem("buildx", "docker is not installed", "install docker with its buildx plugin")]
+    if asked(["docker", "buildx", "version"])[0]:
+        return [Problem("buildx", "docker has no buildx plugin", "install docker-buildx")]
+    code, said = asked(["docker", "version", "--format", "{{.Server.Version}}"])
+    hint = "start docker, or set DOCKER_HOST to one that runs"
+    return [Problem("buildx", f"docker does not answer: {last_line(said)}", hint)] if code else []
 
 
 def _docker() -> list[str]:

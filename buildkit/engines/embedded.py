@@ -25,10 +25,7 @@ class Embedded:
 
     def lacks(self, plan: Plan) -> list[Problem]:
         """The lines that would have to run inside the image: everything else it can do."""
-        running = [
-            Problem("embedded", f"cannot run: {line}", "use --engine buildx or --engine podman for this recipe")
-            for line in plan.runs
-        ]
+        running = [Problem("embedded", f"cannot run: {line}") for line in plan.runs]
         blocked = [Problem("embedded", plan.blocked["embedded"])] if "embedded" in plan.blocked else []
         making = [problem for layer in plan.layers if isinstance(layer, MadeLayer) for problem in layer.lacks()]
         return running + blocked + making

@@ -293,7 +293,7 @@ def calm(content: Mapping[str, Any], platform: Platform) -> dict[str, Any]:
 def lacking(plan: Plan, engine: str) -> list[Problem]:
     """Why no Containerfile engine can build the plan."""
     blocked = plan.blocked.get(engine)
-    return [Problem(engine, blocked, "the embedded engine can: --engine embedded")] if blocked else []
+    return [Problem(engine, blocked)] if blocked else []
 
 
 def _image(

@@ -28,10 +28,9 @@ class Podman:
     name = "podman"
 
     def lacks(self, plan: Plan) -> list[Problem]:
-        """podman itself, or what the plan says podman cannot do."""
-        if shutil.which("podman") is None:
-            return [Problem("podman", "is not installed", "install podman, or use --engine embedded")]
-        return exported.lacking(plan, self.name)
+        """What the plan says podman cannot do; else podman itself."""
+        missing = [] if shutil.which("podman") else [Problem("podman", "is not installed", "install podman")]
+        return exported.lacking(plan, self.name) or missing
 
     def build(self, plan: Plan, platform: Platform, context: Context) -> Image:
         """Builds, exports without compression, and returns what came out; raises EngineFailed and SourceFailed."""

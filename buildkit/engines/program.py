@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from buildkit.errors import EngineFailed, Problem
@@ -19,6 +20,9 @@ _INTERRUPTED_SECONDS = 10
 """How long an engine may take to end what it runs, its containers and their secrets, when it is interrupted."""
 
 _ENDING_SECONDS = 2
+_ANSWER_SECONDS = 20
+"""How long an engine may take to say which version it is."""
+
 _NOISE = re.compile(
     r"^\s*\d+ \| |^-{4,}$|^ > |^ERROR: failed to |^[\w./-]*Containerfile:\d+$|^#\d+ (?:\[|CANCELED|DONE|CACHED)"
 )
@@ -41,6 +45,22 @@ def run(engine: str, command: list[str], emit: Emit) -> None:
             raise
     if process.returncode:
         raise failed(engine, "".join(said))
+
+
+def asked(command: Sequence[str]) -> tuple[int, str]:
+    """What a program answers to a short question, as its code and its words; code 1 where it does not answer at all."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_ANSWER_SECONDS, check=False
+        )
+        return done.returncode, done.stdout if done.returncode == 0 else done.stderr or done.stdout
+    return 1, f"{command[0]} does not answer within {_ANSWER_SECONDS} seconds"
+
+
+def last_line(said: str) -> str:
+    """The last line of a program's words, which is the one that tells why it failed."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "it says nothing"
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -91,9 +111,9 @@ def _end_of(line: str) -> str:
 _LONGEST = 300
 _HINTS = {
     # Whatever is no instruction was refused before a build: what is left are the lines of a here-document.
-    "nknown instruction": "podman reads here-documents from 4.8 on; use --engine buildx, or write the lines as RUN a && b",
+    "nknown instruction": "podman reads here-documents from 4.8 on; write the lines as RUN a && b",
     "cgroups in hybrid mode not supported": "this machine needs runc: set 'runtime = \"runc\"' in containers.conf",
     "error setting rlimit": 'set \'default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\' in containers.conf',
-    "Cannot connect to the Docker daemon": "start docker, or use --engine embedded, which needs no daemon",
-    "no space left on device": "make room on the disk that holds the engine's images, or use --engine embedded, which needs none",
+    "Cannot connect to the Docker daemon": "start docker, or set DOCKER_HOST to one that runs",
+    "no space left on device": "make room on the disk that holds the engine's images",
 }

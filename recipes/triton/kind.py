@@ -209,11 +209,9 @@ class Triton:
         }
 
 
-_PIP = (
-    "it installs Python packages for the Python backend, which has to run in the image: use --engine buildx or podman"
-)
+_PIP = "it installs Python packages for the Python backend, which has to run in the image; buildx and podman do"
 
-_KEPT = "it leaves backends of the base out, which has to run in the base: use --engine buildx or podman"
+_KEPT = "it leaves backends of the base out, which has to run in the base; buildx and podman do"
 
 
 def _checked(spec: Spec) -> TritonSpec:

@@ -72,8 +72,9 @@ def test_the_boot_file_is_where_the_platform_looks(folder: Path) -> None:
     assert lines[-3:] == ["USER 1000", "ENTRYPOINT []", 'CMD ["/bin/sh", "/home/run.sh"]']
 
 
-def test_only_what_must_run_needs_an_engine_that_runs(folder: Path) -> None:
+def test_only_what_must_run_needs_an_engine_that_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a base that has Java and zip the image is built anywhere; else it is said which line is in the way."""
+    monkeypatch.setenv("PATH", str(folder))
     assert choose("auto", plan(folder)).name == "embedded"
     with pytest.raises(EngineFailed, match="cannot run: apt-get install default-jre-headless zip"):
         choose("embedded", plan(folder, packages=["default-jre-headless", "zip"]))
