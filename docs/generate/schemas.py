@@ -77,8 +77,9 @@ _NAMES = {"string": "text", "integer": "number", "number": "number", "boolean": 
 def _either(alternatives: list[Schema], link: Link) -> str:
     names = {reference(one) for one in _flat(alternatives)}
     if "HuggingFaceRef" in names:
-        several = ", or a list of them" if any(one.get("type") == "array" for one in alternatives[1:]) else ""
-        return f"{link('source')}{several}"
+        # A list of URLs is one source.
+        lists = [one for one in alternatives if one.get("type") == "array" and "HuggingFaceRef" in parts_of(one)]
+        return f"{link('source')}{', or a list of them' if lists else ''}"
     if "KServe" in names:
         return link("target")
     told = dict.fromkeys(words(one, link) for one in alternatives if one.get("type") != "null")

@@ -55,6 +55,12 @@ def test_a_stale_page_is_told_with_the_command_that_mends_it(
     assert not written.stale()
 
 
+@pytest.mark.parametrize("kind", ["modelcar", "server", "batch", "triton"])
+def test_several_sources_are_offered_where_they_are_taken(kind: str) -> None:
+    """A user writes a list of sources into a modelcar, as the reference says, and is refused."""
+    assert ("(recipe.md#where-a-model-is), or a list of them" in pages()[f"recipe-{kind}.md"]) == (kind == "triton")
+
+
 def test_the_reference_leaves_nothing_out() -> None:
     """A command, key, rule, registry or exit code that is not in the reference is one that nobody finds."""
     text = pages()
