@@ -17,6 +17,7 @@ from buildkit.oci.reference import Digest
 from buildkit.reading.checked import check, choice, closest, refused
 from buildkit.reading.plain import shown
 from buildkit.reading.written import read
+from buildkit.settings import FILE as SETTINGS
 from buildkit.spec import Spec
 
 FILE = "recipe.yaml"
@@ -69,8 +70,9 @@ def _file(path: Path) -> Path:
         inside = path / FILE
         if inside.exists():
             return inside
-        others = sorted(found.name for found in path.glob("*.y*ml"))
-        hint = f"name the file: {', '.join(others[:5])}" if others else _INIT
+        here = sorted(str(found) for found in path.glob("*.y*ml") if found.name != SETTINGS)
+        others = [*here, *sorted(map(str, path.glob(f"*/{FILE}")))]
+        hint = f"name the recipe: {', '.join(others[:5])}" if others else _INIT
         raise InvalidInput(f"{path if path.name else 'this folder'} has no {FILE}", hint=hint)
     if not path.exists():
         raise InvalidInput(f"there is no recipe {path}", hint=_INIT)

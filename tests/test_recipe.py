@@ -70,6 +70,18 @@ def test_a_folder_stands_for_its_recipe(write: Write, tmp_path: Path) -> None:
     assert load(tmp_path).path == path
 
 
+def test_a_folder_without_a_recipe_names_those_below(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a fleet's folder a newcomer is sent to the settings, which are no recipe."""
+    monkeypatch.chdir(tmp_path)
+    write("registries: {}\n", "modelpack.yaml")
+    assert "modelpack init" in refused(Path()).hint
+    (tmp_path / "granite").mkdir()
+    write(GOOD, "granite/recipe.yaml")
+    assert refused(Path()).hint == f"name the recipe: {Path('granite', 'recipe.yaml')}"
+
+
 def test_a_folder_without_a_recipe_says_which_files_there_are(write: Write, tmp_path: Path) -> None:
     """A person with one recipe under another name has to guess."""
     assert "init" in refused(tmp_path).hint
