@@ -20,6 +20,16 @@ _HOST = re.compile(
 )
 _LONGEST_NAME = 255
 _PLATFORM_PART = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_GO_NAMES = {
+    **dict.fromkeys(("x86_64", "x86-64", "x64"), "amd64"),
+    **dict.fromkeys(("x86", "i386", "i486", "i586", "i686"), "386"),
+    **dict.fromkeys(("aarch64", "armv8", "arm64v8"), "arm64"),
+    **dict.fromkeys(("armhf", "armv7", "armv7l", "arm32v7"), "arm/v7"),
+    **dict.fromkeys(("armel", "armv6", "armv6l", "arm32v6"), "arm/v6"),
+    **dict.fromkeys(("ppc64el", "powerpc64le"), "ppc64le"),
+    "loongarch64": "loong64",
+}
+"""What uname, Debian and others call architectures, and how they are called in an image: by Go's GOARCH (image-spec, config.md)."""
 
 
 class Digest(str):
@@ -59,10 +69,14 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """Reads ``os/architecture[/variant]``; raises InvalidInput."""
+        """Reads ``os/architecture[/variant]``; raises InvalidInput, also for an architecture that images call by another name."""
         parts = text.split("/")
         if len(parts) not in (2, 3) or not all(_PLATFORM_PART.fullmatch(part) for part in parts):
             raise InvalidInput(f"{text!r} is not a platform", hint="write os/architecture, for example linux/amd64")
+        system, architecture, *variant = parts
+        if architecture in _GO_NAMES:
+            named = "/".join([system, *_GO_NAMES[architecture].split("/"), *variant][:3])
+            raise InvalidInput(f"{text!r} is not a platform", hint=f"write {named}: nothing looks for the other name")
         return cls(*parts)
 
     def accepts(self, other: Platform) -> bool:

@@ -67,6 +67,25 @@ def test_parsing_is_total_and_round_trips(text: str) -> None:
     assert " " not in str(reference)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("linux/x86_64", "linux/amd64"),
+        ("linux/aarch64/v8", "linux/arm64/v8"),
+        ("linux/armhf", "linux/arm/v7"),
+        ("linux/armhf/v7", "linux/arm/v7"),
+        ("windows/x64", "windows/amd64"),
+        ("linux/i386", "linux/386"),
+    ],
+)
+def test_an_architecture_has_the_name_that_images_have(written: str, meant: str) -> None:
+    """An image for linux/x86_64 is pushed without a word, and no machine ever pulls it."""
+    with pytest.raises(InvalidInput) as raised:
+        Platform.parse(written)
+    assert f"write {meant}:" in raised.value.hint
+    assert str(Platform.parse(meant)) == meant
+
+
 def test_platforms_fit_as_runtimes_see_them() -> None:
     """A variant that nobody insists on must not hide an image; another architecture must."""
     assert Platform.parse("linux/arm64").accepts(Platform.parse("linux/arm64/v8"))
