@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
+from buildkit import hub_page
 from buildkit.errors import InvalidInput
 from buildkit.machine.connections import is_loopback
 from buildkit.oci.reference import Reference
@@ -233,6 +234,7 @@ class Download(Part):
             )
         if parts.fragment:
             raise Refusal("must not have a part after '#'", "remove it")
+        refuse_page(text)
         return text
 
     @model_validator(mode="after")
@@ -251,6 +253,13 @@ class Download(Part):
     def file_path(self) -> str:
         """Where the file goes inside the model."""
         return self.path or unquote(urlsplit(self.url).path.rpartition("/")[2])
+
+
+def refuse_page(url: str, hub: str = hub_page.PUBLIC) -> None:
+    """Refuses what leads to a page of a hub: its HTML would be packed as the model."""
+    better = hub_page.instead(url, hub)
+    if better:
+        raise Refusal(f"{shown(url)} is a page of the hub, and no file", f"write {better}")
 
 
 def _split(url: str) -> Any:
@@ -320,6 +329,8 @@ def _of_text(text: str) -> dict[str, str]:
         repository, at, revision = rest.partition("@")
         return {"hf": repository, "revision": revision} if at else {"hf": repository}
     if scheme in ("http", "https"):
+        _split(text)
+        refuse_page(text)
         raise Refusal("is one URL, and not a list of them", "write [" + shown(text) + "]")
     raise Refusal(f"{shown(text)} is not a source", FORMS)
 

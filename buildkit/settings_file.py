@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from buildkit import hub_page
 from buildkit.errors import InvalidInput
 from buildkit.inputs import Part, Patterns, Plain
 from buildkit.machine.connections import is_loopback
@@ -18,7 +19,7 @@ from buildkit.reading.plain import Refusal, plain, shown
 from buildkit.registries.ocir import key_of
 from buildkit.registries.profiles import TYPES
 
-ENDPOINT = "https://huggingface.co"
+ENDPOINT = hub_page.PUBLIC
 DOCKER_HUB = {"index.docker.io": "docker.io", "registry-1.docker.io": "docker.io"}
 """Other names of a registry's host, by which nothing can be matched."""
 PORT = re.compile(r"(?P<host>.*?)(?::(?P<port>[0-9]+))?")

@@ -70,6 +70,37 @@ def test_what_is_no_source_is_refused(written: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "better"),
+    [
+        ("https://huggingface.co/org/mini", "hf://org/mini"),
+        ("https://hf.co/org/mini/", "hf://org/mini"),
+        ("https://huggingface.co/gpt2", "hf://gpt2"),
+        ("https://huggingface.co/org/mini/tree/v1.0", "hf://org/mini@v1.0"),
+        ("https://huggingface.co/org/mini/tree/refs%2Fpr%2F1/onnx?x=1", "hf://org/mini@refs/pr/1"),
+        (
+            "https://huggingface.co/org/mini/blob/main/onnx/model.onnx",
+            "https://huggingface.co/org/mini/resolve/main/onnx/model.onnx",
+        ),
+    ],
+)
+def test_a_page_of_the_hub_is_no_model(url: str, better: str) -> None:
+    """A newcomer writes what the browser shows, and the page's HTML becomes the model."""
+    for written in (url, [url], [{"url": url, "path": "model.onnx"}]):
+        with pytest.raises(ValidationError) as caught:
+            model(written)
+        (error,) = caught.value.errors()
+        assert "is a page of the hub" in str(error["ctx"]["error"])
+        assert error["ctx"]["error"].hint == f"write {better}"
+
+
+@pytest.mark.parametrize("path", ["org/mini/resolve/main/a.onnx", "org/mini/raw/main/a.json", "api/models/org/mini"])
+def test_a_file_of_the_hub_is_taken(path: str) -> None:
+    """One file of a repository is wanted, by the address that the hub gives for it."""
+    assert model([f"https://huggingface.co/{path}"]).urls[0].url.endswith(path)
+    assert model(["https://x.org/org/mini"]).urls[0].file_path == "mini"
+
+
+@pytest.mark.parametrize(
     "url", ["http://localhost:1/a", "http://127.0.0.1/a", "http://127.9.9.9/a", "http://[::1]:80/a", "https://x.org/a"]
 )
 def test_plain_http_is_for_loopback(url: str) -> None:

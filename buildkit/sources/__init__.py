@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from buildkit.errors import InvalidInput
 from buildkit.events import Emit
-from buildkit.inputs import FilesRef
+from buildkit.inputs import FilesRef, refuse_page
 from buildkit.pin import Inventory, Source
+from buildkit.reading.plain import Refusal
 from buildkit.settings import Settings
 from buildkit.sources.patience import Wait, sleep
 from buildkit.spec import FileRef, FolderRef, HuggingFaceRef, ProjectRef, SourceRef, UrlsRef
@@ -26,6 +28,7 @@ def open_source(
 ) -> Source:
     """The source that a recipe in ``folder`` names; nothing is asked or read before it is used.
 
+    Raises InvalidInput where a URL leads to a page of the hub.
     ``keep`` lets the hub's own library keep what is read in its cache; ``listing`` leaves a folder's large files unread
     that were never read here, until they are sent. ``pinned`` is what an earlier run found: the files of that commit are
     opened, whatever the revision means by now. ``wait`` sleeps that many seconds, or raises to stop.
@@ -61,7 +64,17 @@ def open_source(
         case UrlsRef():
             from buildkit.sources.http import Http
 
+            _refuse_pages(ref, settings.endpoint)
             return Http(ref.urls, wait=wait, emit=emit)
+
+
+def _refuse_pages(ref: UrlsRef, hub: str) -> None:
+    """The public hub's pages were refused when the recipe was read; those of the settings' own hub are known only here."""
+    for download in ref.urls:
+        try:
+            refuse_page(download.url, hub)
+        except Refusal as refusal:
+            raise InvalidInput(str(refusal), hint=refusal.hint) from None
 
 
 def _all_but(files: tuple[str, ...]) -> Callable[[str, bool], bool]:

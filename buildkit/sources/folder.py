@@ -11,12 +11,14 @@ from pathlib import Path
 
 from buildkit.errors import InvalidInput, SourceFailed
 from buildkit.events import Began, Emit, Ended, Moved, silent
+from buildkit.inputs import HUB_REPOSITORY
 from buildkit.pin import File, Inventory
 from buildkit.sources import local, walk
 from buildkit.sources.digests import DigestCache, identity, is_large, sha256
 from buildkit.sources.selection import clashes, name_problem, printable, refuse_nothing, selected
 from buildkit.sources.walk import Found, LeaveOut, Refused
 
+_WHERE = "the path in the recipe counts from the recipe's own folder"
 _HASHERS = 2
 _POLL_SECONDS = 0.2
 
@@ -130,10 +132,14 @@ class Folder:
     def _everything(self) -> list[Found | Refused]:
         if not self.path.is_dir():
             what = "is a file, and no folder" if self.path.exists() else "is not there"
-            raise InvalidInput(
-                f"the folder {self.path} {what}", hint="the path in the recipe counts from the recipe's own folder"
-            )
+            raise InvalidInput(f"the folder {self.path} {what}", hint=f"{_WHERE}{self._or_a_repository}")
         return list(walk.found(self.path, self._leave_out))
+
+    @property
+    def _or_a_repository(self) -> str:
+        """A model's name on a hub reads like a path of two folders."""
+        is_model = self._leave_out is None and "/" in self.name and HUB_REPOSITORY.fullmatch(self.name)
+        return f", or write hf://{self.name} for a model of the hub" if is_model else ""
 
     def _taken(self, everything: Sequence[Found | Refused]) -> list[Found]:
         chosen = selected(everything, self._include, self._exclude, key=_path)

@@ -197,6 +197,15 @@ def test_names_that_cannot_stand_in_an_image_are_refused_by_name(models: Path, n
     assert all(character.isprintable() for character in str(error).replace("\n", "")), "the error steers the terminal"
 
 
+def test_a_missing_folder_that_reads_like_a_model_may_be_one(tmp_path: Path) -> None:
+    """The commonest name of a model, ORG/NAME, is looked for on the disk, and nobody says that the hub was meant."""
+    model, name = tmp_path / "model", "ibm-granite/granite-3.0-2b-instruct"
+    assert f"hf://{name}" in refusal(Folder(model, name=name)).hint
+    for other in ("models", "my models/granite", "models/v1/granite"):
+        assert "hf://" not in refusal(Folder(model, name=other)).hint
+    assert "hf://" not in refusal(Folder(model, name=name, leave_out=lambda path, _: False)).hint
+
+
 def test_a_missing_folder_a_file_and_an_empty_folder_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "empty").mkdir()

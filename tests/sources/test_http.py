@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from buildkit.errors import InvalidInput
 from buildkit.events import Began, Ended, Event, Moved
 from buildkit.inputs import Download, UrlsRef
 from buildkit.pin import proven
@@ -275,6 +276,15 @@ def test_nothing_is_written_to_disk(server: Server, private_home: Path, tmp_path
     http = source(server, {"url": "/labels.txt"})
     content(http, http.inventory().files[0])
     assert list(private_home.rglob("*")) == list(tmp_path.rglob("*")) == []
+
+
+def test_a_page_of_the_settings_hub_is_refused(tmp_path: Path) -> None:
+    """Whoever has a hub of their own copies the address of its page, whose HTML becomes the model."""
+    for hub in ("https://hub.example.org", "https://example.org/hub"):
+        ref = UrlsRef(urls=(Download(url=f"{hub}/org/mini/tree/v1"),))
+        with pytest.raises(InvalidInput, match="is a page of the hub") as raised:
+            open_source(ref, tmp_path, Settings(endpoint=hub), lambda event: None)
+        assert raised.value.hint == "write hf://org/mini@v1"
 
 
 def test_open_source_takes_urls(server: Server, tmp_path: Path) -> None:
