@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
@@ -23,6 +24,10 @@ from buildkit.machine.steady import POOLS
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 """A peer that is silent this long is taken for gone, unless it was asked for something that may take longer."""
+
+KEPT_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""Seconds until a silent line is tried, and again, and how often: below the 4 to 6 minutes after which routers and load
+balancers of clouds forget one (Azure: 4 min, AWS: 350 s), so that an answer that takes longer comes through."""
 
 AGENT = f"modelpack/{__version__}"
 _BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -39,6 +44,7 @@ def pool(origin: str, parallel: int = 16) -> urllib3.PoolManager:
         "retries": False,
         "timeout": timeout(),
         "headers": {"User-Agent": AGENT},
+        "socket_options": [*HTTPConnection.default_socket_options, *_kept_alive()],
         "ssl_context": trusted() if origin.startswith("https") else None,
     }
     proxy = proxy_for(origin)
@@ -49,6 +55,12 @@ def pool(origin: str, parallel: int = 16) -> urllib3.PoolManager:
     )
     manager.pool_classes_by_scheme = POOLS
     return manager
+
+
+def _kept_alive() -> list[tuple[int, int, int]]:
+    named = [(getattr(socket, name, None), value) for name, value in KEPT_ALIVE.items()]  # not every system has all
+    numbered = [(socket.IPPROTO_TCP, option, value) for option, value in named if option is not None]
+    return [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *numbered]
 
 
 def timeout(within: float | None = None) -> urllib3.Timeout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,3 +61,16 @@ def test_a_peer_may_take_longer_for_a_piece_than_for_a_connection(
     Thread(target=outwait, daemon=True).start()
     sent = pool.request("PATCH", server.url, body=iter([bytes(1 << 20)] * 32), headers={"Content-Length": str(SIZE)})
     assert sent.status == 200 and done.is_set()
+
+
+def test_a_line_that_is_silent_is_kept_open(server: Server) -> None:
+    """Where a registry takes ten minutes to finish a layer, a router that forgot the line would swallow its answer."""
+    pool = connections.pool(server.url)
+    pool.request("GET", server.url)
+    kept = pool.connection_from_url(server.url).pool
+    assert kept is not None
+    line = kept.get_nowait().sock
+    assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 240
+    assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), "small requests would wait for each other"
