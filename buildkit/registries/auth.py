@@ -12,15 +12,16 @@ import binascii
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from buildkit.errors import InvalidInput, Problem
-from buildkit.registries.credential_helper import CredentialHelper
+from buildkit.registries.credential_helper import CredentialHelper, HelperFailed
 from buildkit.registries.credentials import Credentials
 
-__all__ = ["Credentials", "find", "server_key", "variable_stem"]
+__all__ = ["Credentials", "find", "search", "server_key", "variable_stem"]
 
 _DOCKER_HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io")
 
@@ -34,15 +35,36 @@ def find(
     """The credentials for a repository on a registry's host, or None; raises InvalidInput for a damaged file.
 
     ``names`` are what ``modelpack.yaml`` calls the registry: variables by those names go before those by the host.
+    A helper that fails is passed over; :func:`search` tells of it.
     """
+    try:
+        return search(host, repository, environment, names)
+    except HelperFailed:
+        return None
+
+
+def search(
+    host: str,
+    repository: str = "",
+    environment: Mapping[str, str] = os.environ,
+    names: Sequence[str] = (),
+) -> Credentials | None:
+    """As :func:`find`, but raises HelperFailed where there are no credentials and a helper that was asked has failed."""
     for name in (*names, host):
         named = _from_environment(name, environment)
         if named:
             return named
-    for path in _files(environment):
-        found = _from_file(path, host, repository)
+    failed: HelperFailed | None = None
+    for ask in _ways(host, repository, environment):
+        try:
+            found = ask()
+        except HelperFailed as error:
+            failed = failed or error
+            continue
         if found:
             return found
+    if failed:
+        raise failed
     return None
 
 
@@ -79,11 +101,19 @@ def _files(environment: Mapping[str, str]) -> Iterator[Path]:
     yield Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "containers" / "auth.json"
 
 
-def _from_file(path: Path, host: str, repository: str) -> Credentials | None:
+def _ways(host: str, repository: str, environment: Mapping[str, str]) -> Iterator[Callable[[], Credentials | None]]:
+    """What is asked one after the other: of each file its helper, then its entries."""
+    for path in _files(environment):
+        content = _content(path)
+        yield from _helpers(content, host, path)
+        yield partial(_from_entries, content, host, repository, path)
+
+
+def _content(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return {}
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} cannot be read ({error})", hint="mend its permissions, or log in again") from None
     try:
@@ -92,7 +122,7 @@ def _from_file(path: Path, host: str, repository: str) -> Credentials | None:
         raise InvalidInput(f"{path} is not JSON", hint="log in again to write it anew") from None
     if not isinstance(content, dict):
         raise InvalidInput(f"{path} is not a JSON object", hint="log in again to write it anew")
-    return _from_helper(content, host, path) or _from_entries(content, host, repository, path)
+    return content
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:
@@ -138,14 +168,15 @@ def _entry(entry: dict[str, Any], where: str) -> Credentials | None:
     return Credentials(username, password.rstrip("\0"), token, where)
 
 
-def _from_helper(content: dict[str, Any], host: str, path: Path) -> Credentials | None:
+def _helpers(content: dict[str, Any], host: str, path: Path) -> Iterator[Callable[[], Credentials | None]]:
     keys = (server_key(host), host) if host == "docker.io" else (host, f"https://{host}")
     helpers = content.get("credHelpers")
     for key in dict.fromkeys((host, *keys)):
         if isinstance(helpers, dict) and key in helpers:
             # An empty name says: for this registry no helper, whatever the store is.
-            return CredentialHelper(str(helpers[key]), path).get(key) if helpers[key] else None
+            if helpers[key]:
+                yield partial(CredentialHelper(str(helpers[key]), path).get, key)
+            return
     if content.get("credsStore"):
         helper = CredentialHelper(str(content["credsStore"]), path)
-        return next((found for key in keys if (found := helper.get(key))), None)
-    return None
+        yield from (partial(helper.get, key) for key in keys)

@@ -17,7 +17,7 @@ from buildkit.errors import ModelpackError, RegistryFailed
 from buildkit.machine import connections
 from buildkit.machine.answers import REDIRECTS, drain
 from buildkit.registries import refusals
-from buildkit.registries.auth import find
+from buildkit.registries.auth import search
 from buildkit.registries.challenge import CHALLENGES, lacks_permission
 from buildkit.registries.credentials import Credentials
 from buildkit.registries.locations import Home, netloc
@@ -71,7 +71,7 @@ class Connection:
         self._scheme_lock = threading.Lock()
         self._sessions: dict[str, Scope] = {}
         self._pools: dict[str, urllib3.PoolManager] = {}
-        self.authority = Authority(host, credentials or (lambda: find(host)), self._pool, plain_http)
+        self.authority = Authority(host, credentials or (lambda: search(host)), self._pool, plain_http)
 
     def request(
         self, method: str, where: str, scope: Scope, *, headers: Headers = None, body: bytes | None = None
@@ -194,7 +194,8 @@ class Connection:
 
     def _not_allowed(self, refused: Refused, scope: Scope) -> RegistryFailed:
         what = " and ".join(one.split(":", 2)[1] for one in scope) or self.host
-        return refusals.not_allowed(self.host, self.profile, self.authority.credentials, refused, what)
+        credentials = self.authority.credentials
+        return refusals.not_allowed(self.host, self.profile, credentials, refused, what, self.authority.helper_failed)
 
     def _refused(self, answer: Answer, used: str) -> Refused:
         """What a 401 or 403 of the registry says, done with the answer; ``used`` is the ``Authorization`` that it is for."""

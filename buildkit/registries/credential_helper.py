@@ -16,6 +16,18 @@ from buildkit.registries.credentials import Credentials
 _SECONDS = 60
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TOKEN_USER = "<token>"
+_NOTHING = "credentials not found"
+_LONGEST_WORDS = 200
+_SECRETS = re.compile(r"(?<=://)[^\s/@]+(?=@)|(?i:(?<=password=)|(?<=secret=)|(?<=token=))\S+|(?=\S*\d)[\w+/=-]{32,}")
+
+
+class HelperFailed(InvalidInput):
+    """A helper that may have credentials and gives none: a session has expired, a keychain is locked."""
+
+    def __init__(self, program: str, said: str) -> None:
+        super().__init__(
+            f"the credential helper {program} gave no credentials: {said}", hint="mend what it says, and try it again"
+        )
 
 
 class CredentialHelper:
@@ -28,9 +40,16 @@ class CredentialHelper:
         self._named_in = named_in
 
     def get(self, server: str) -> Credentials | None:
-        """What it keeps for a server; None where it has nothing. Raises InvalidInput where it does not answer as it should."""
+        """What it keeps for a server; None where it has nothing.
+
+        Raises HelperFailed, with its words, where it fails for another reason, InvalidInput where it does not answer as it
+        should.
+        """
         answer = self._run("get", server.encode())
         if answer.returncode:
+            said = _said(answer)
+            if said and _NOTHING not in (answer.stdout + answer.stderr).decode(errors="replace").lower():
+                raise HelperFailed(self.program, said)
             return None
         try:
             content = json.loads(answer.stdout)
@@ -71,3 +90,11 @@ class CredentialHelper:
                 f"the credential helper {self.program} does not answer ({type(error).__name__})",
                 hint="try it by hand: it reads a server's name from its input",
             ) from None
+
+
+def _said(answer: subprocess.CompletedProcess[bytes]) -> str:
+    """The first line that a helper printed of an error, made safe for a terminal, without what looks like a secret."""
+    printed = (stream.decode(errors="replace").strip() for stream in (answer.stdout, answer.stderr))
+    line = next((text.splitlines()[0] for text in printed if text and not text.startswith("{")), "")
+    shown = _SECRETS.sub("…", "".join(letter if letter.isprintable() else " " for letter in line))
+    return shown[:_LONGEST_WORDS]

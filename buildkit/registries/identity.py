@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 
 from buildkit.oci.reference import Reference
-from buildkit.registries.auth import find, variable_stem
+from buildkit.registries.auth import search, variable_stem
+from buildkit.registries.credential_helper import HelperFailed
 from buildkit.registries.credentials import Credentials
 from buildkit.registries.ocir import full_user, refuse_other_login
 from buildkit.registries.ocir_token import bearer
@@ -25,9 +26,16 @@ def credentials_of(
 
     ``namespace`` is one's own tenancy's, by default the one that the repository is in.
 
-    Raises InvalidInput for what is damaged, and what an identity raises that cannot be used.
+    Raises InvalidInput for what is damaged, HelperFailed where a helper alone could have had them, and what an identity
+    raises that cannot be used.
     """
-    found = find(reference.host, reference.repository, environment, names)
+    try:
+        found = search(reference.host, reference.repository, environment, names)
+    except HelperFailed:
+        token = bearer(origin, environment) if profile.name == "ocir" else None
+        if token is None:
+            raise
+        return token
     if profile.name != "ocir":
         return found
     if found is None:
@@ -44,5 +52,11 @@ def check_login(
     environment: Mapping[str, str] = os.environ,
 ) -> None:
     """Raises InvalidInput where the login was made to another host of the same registry; for who is about to push."""
-    if profile.name == "ocir" and credentials_of(reference, profile, origin, names, environment) is None:
+    if profile.name != "ocir":
+        return
+    try:
+        found = credentials_of(reference, profile, origin, names, environment)
+    except HelperFailed:
+        found = None
+    if found is None:
         refuse_other_login(reference, environment)

@@ -8,7 +8,7 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from buildkit.errors import ModelpackError, RegistryFailed
+from buildkit.errors import ModelpackError, Problem, RegistryFailed
 from buildkit.oci.manifest import parse_object
 from buildkit.registries.credentials import Credentials
 from buildkit.registries.profile import Profile
@@ -46,9 +46,12 @@ class Refused(Exception):
 
 
 def not_allowed(
-    host: str, profile: Profile, credentials: Credentials | None, refused: Refused, what: str
+    host: str, profile: Profile, credentials: Credentials | None, refused: Refused, what: str, helper_failed: str = ""
 ) -> RegistryFailed:
-    """Tells apart: nobody is logged in, the login is wrong, or it is right and not enough for ``what``."""
+    """Tells apart: nobody is logged in, the login is wrong, or it is right and not enough for ``what``.
+
+    ``helper_failed`` is why a helper gave no credentials.
+    """
     login = f"log in with 'modelpack login {host}', 'docker login {host}' or 'podman login {host}'"
     how = f"; {profile.login}" if profile.login else ""
     said = f": {refused.said}" if refused.said else ""
@@ -58,7 +61,12 @@ def not_allowed(
         )
     said = said if refused.by == host else f": {refused}"
     if credentials is None:
-        return RegistryFailed(f"not logged in to {host}, which does not let anyone use {what}{said}", hint=login + how)
+        why = [Problem("", helper_failed)] if helper_failed else []
+        return RegistryFailed(
+            f"not logged in to {host}, which does not let anyone use {what}{said}",
+            why,
+            hint=("mend what the helper says, or " if helper_failed else "") + login + how,
+        )
     create = profile.create or "create the repository first where the registry wants that"
     return RegistryFailed(
         f"logged in to {host} (credentials from {credentials.found}), but not allowed to use {what}{said}",

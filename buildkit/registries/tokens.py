@@ -12,6 +12,7 @@ import urllib3
 
 from buildkit.errors import RegistryFailed
 from buildkit.registries.challenge import Challenge, challenges, preferred
+from buildkit.registries.credential_helper import HelperFailed
 from buildkit.registries.credentials import Credentials
 from buildkit.registries.locations import is_encrypted, netloc
 from buildkit.registries.refusals import Refused
@@ -48,13 +49,15 @@ class Authority:
         self._tokens: dict[Scope, _Token] = {}
         self._credentials: Credentials | None = None
         self._searched = False
+        self.helper_failed = ""
+        """What was told of a helper that should have had credentials; "" where they were found, or nobody has any."""
 
     @property
     def credentials(self) -> Credentials | None:
         """What was found for this registry; looked for once, when first needed."""
         with self._lock:
             if not self._searched:
-                self._credentials, self._searched = self._find(), True
+                self._credentials, self._searched = self._looked_for(), True
             return self._credentials
 
     @property
@@ -96,10 +99,19 @@ class Authority:
                 return True
             return bool(self.credentials and (used != self.credentials.basic or self._renewed()))
 
+    def _looked_for(self) -> Credentials | None:
+        # Much is readable without a login, so that a helper that fails is no failure before the registry refuses.
+        self.helper_failed = ""
+        try:
+            return self._find()
+        except HelperFailed as failed:
+            self.helper_failed = failed.what
+            return None
+
     def _renewed(self) -> bool:
         """Whether a helper or an identity gives other credentials by now: theirs last for hours, a push may last longer."""
         before = self._credentials
-        self._credentials = self._find()
+        self._credentials = self._looked_for()
         return self._credentials is not None and self._credentials != before
 
     def _fetch(self, challenge: Challenge, scope: Scope) -> _Token:

@@ -33,6 +33,10 @@ import json, pathlib, sys
 store = pathlib.Path(__file__).parent / "kept.json"
 kept = json.loads(store.read_text()) if store.exists() else {}
 asked = sys.stdin.read()
+says = store.with_name(f"{sys.argv[1]}.says")
+if says.exists():
+    print(says.read_text())
+    sys.exit(1)
 if sys.argv[1] == "store":
     given = json.loads(asked)
     kept[given["ServerURL"]] = given
