@@ -71,11 +71,17 @@ class CredentialHelper:
             )
 
     def erase(self, server: str) -> bool:
-        """Has a server's credentials forgotten; says whether there were any."""
-        there = self.get(server) is not None
-        if there:
-            self._run("erase", server.encode())
-        return there
+        """Has a server's credentials forgotten; says whether there were any. Raises InvalidInput where the helper refuses."""
+        if self.get(server) is None:
+            return False
+        answer = self._run("erase", server.encode())
+        if answer.returncode:
+            raise InvalidInput(
+                f"the credential helper {self.program} did not forget the credentials for {server}:"
+                f" {_said(answer) or f'exit code {answer.returncode}'}",
+                hint="where it makes them anew from another login, log out there",
+            )
+        return True
 
     def _run(self, verb: str, asked: bytes) -> subprocess.CompletedProcess[bytes]:
         try:

@@ -59,18 +59,25 @@ def store(host: str, credentials: Credentials, environment: Mapping[str, str] = 
 
 
 def forget(host: str, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Removes a host's credentials from the helper and the file; says from where, nothing where there were none."""
+    """Removes a host's credentials from the file and the helper; says from where, nothing where there were none.
+
+    Raises InvalidInput where the helper does not forget them.
+    """
     path = login_file(environment)
     content = _read(path)
     key = server_key(host)
     helper = _helper(content, host, path)
-    removed = [helper.program] if helper and helper.erase(key) else []
     entries = _entries(content)
     meant = {key, host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/"}
     kept = {name: entry for name, entry in entries.items() if name not in meant}
+    removed = []
     if len(kept) < len(entries):
         _write(path, {**content, "auths": kept})
-        removed += [str(path)] if not helper else []
+        # Beside a helper an entry is empty, and there only to be listed, unless it was written before the helper was named.
+        if not helper or any(_holds_secret(entries[name]) for name in meant & set(entries)):
+            removed.append(str(path))
+    if helper and helper.erase(key):
+        removed.append(helper.program)
     return removed
 
 
@@ -85,6 +92,10 @@ def _helper(content: Mapping[str, Any], host: str, path: Path) -> CredentialHelp
 def _entries(content: Mapping[str, Any]) -> dict[str, Any]:
     entries = content.get("auths")
     return dict(entries) if isinstance(entries, dict) else {}
+
+
+def _holds_secret(entry: object) -> bool:
+    return isinstance(entry, dict) and any(entry.get(key) for key in ("auth", "password", "identitytoken"))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from buildkit.errors import RegistryFailed
+from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.oci.reference import Reference
+from buildkit.registries.auth import find
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection
+from buildkit.registries.login import forget, store
 from tests.fakes.registry import Account, Auth, Registry
 from tests.registries.test_auth import encoded, home, write
-from tests.registries.test_login import SECRET, helper, registry
+from tests.registries.test_login import SECRET, given, helper, registry
 
 __all__ = ["helper", "home", "registry"]
 EXPIRED = "sso session has expired: run aws sso login"
@@ -87,3 +89,20 @@ def test_a_helpers_words_hold_no_secret(config: Path, helper: Path, registry: Re
     with pytest.raises(RegistryFailed) as raised:
         repository(registry).resolve("v1")
     assert str(raised.value).endswith(f"gave no credentials: {shown}")
+
+
+def test_a_helper_that_does_not_forget_is_told(config: Path, helper: Path) -> None:
+    """Who logs out of a shared machine must know that the login is still there."""
+    store("quay.io", given())
+    says(helper, "erase", "not implemented")
+    with pytest.raises(InvalidInput, match=r"did not forget the credentials for quay\.io: not implemented"):
+        forget("quay.io")
+    assert find("quay.io") is not None
+
+
+def test_a_logout_tells_of_the_secret_that_it_removed_from_the_file(config: Path, helper: Path) -> None:
+    """'There was no login' would be wrong, where one was kept before the helper was named."""
+    write(config, {"credsStore": "test", "auths": {"quay.io": {"auth": encoded("a:b")}}})
+    assert forget("quay.io") == [str(config)]
+    assert forget("quay.io") == []
+    assert "quay.io" not in config.read_text()
