@@ -165,7 +165,8 @@ class Plan:
     def digest(self) -> Digest:
         """Covers content alone: never a path of this machine, a clock, or the way a Containerfile gets there."""
         base = None if self.base is None else [str(self.base.reference), sorted(map(str, self.base.platforms.values()))]
-        layers = [str(layer.key) for layer in self.layers]
+        # Titles go into the history and the annotations: an image whose layers are only called otherwise is another one.
+        layers = [[layer.title, str(layer.key)] for layer in self.layers]
         platforms = [str(platform) for platform in self.platforms]
         decided = [self.name, base, platforms, self.process, layers, dict(self.annotations), list(self.runs)]
         if self.own_layers:

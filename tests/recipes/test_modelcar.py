@@ -222,6 +222,13 @@ def test_the_digest_does_not_depend_on_what_only_builds() -> None:
     assert plan(file("b")).digest != without.digest
 
 
+def test_layers_that_are_only_called_otherwise_are_another_image() -> None:
+    """What was built is taken for the new image, and 'push' says that it is not on this machine any more."""
+    now = plan(file("a"))
+    renamed = replace(now, layers=tuple(replace(layer, title=f"the {layer.title}") for layer in now.layers))
+    assert now.layers and renamed.digest != now.digest
+
+
 # --- the Containerfile
 
 
