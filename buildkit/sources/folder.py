@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from buildkit.errors import InvalidInput, SourceFailed
+from buildkit.errors import InvalidInput, Problem, SourceFailed
 from buildkit.events import Began, Emit, Ended, Moved, silent
 from buildkit.inputs import HUB_REPOSITORY
 from buildkit.pin import File, Inventory
@@ -145,7 +146,7 @@ class Folder:
         chosen = selected(everything, self._include, self._exclude, key=_path)
         files = sorted((item for item in chosen if isinstance(item, Found)), key=_path)
         problems = [item.problem for item in self._refused(everything)]
-        problems += [problem for file in files if (problem := name_problem(file.path, ""))]
+        problems += [problem for file in files if (problem := name_problem(file.path, "") or _misread(file.path))]
         problems += clashes(file.path for file in files)
         if problems:
             hint = next(
@@ -234,6 +235,15 @@ class _Hashing:
             raise _Stopped
         with self._lock:
             self._emit(Moved(key, amount))
+
+
+def _misread(path: str) -> Problem | None:
+    """A name that means another one here: Python reads names by the locale's encoding, if that is not UTF-8 (PEP 383, PEP 540)."""
+    encoding = sys.getfilesystemencoding()
+    if path.isascii() or encoding == "utf-8":
+        return None
+    what = f"the name {printable(path)} was read as {encoding}, and would be another one elsewhere"
+    return Problem("", what, "set PYTHONUTF8=1 in the environment, and run the same command again")
 
 
 def _changed(what: str) -> SourceFailed:

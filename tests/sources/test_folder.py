@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -195,6 +196,28 @@ def test_names_that_cannot_stand_in_an_image_are_refused_by_name(models: Path, n
     assert len(error.problems) == 1
     assert str(error).encode(), "the error cannot be printed"
     assert all(character.isprintable() for character in str(error).replace("\n", "")), "the error steers the terminal"
+
+
+@pytest.mark.skipif(shutil.which("localedef") is None, reason="localedef makes the locale")
+def test_a_locale_garbles_no_name(models: Path, tmp_path: Path) -> None:
+    """On a machine with an old locale ü becomes Ã¼ in the image: another digest, and a file that no server finds."""
+    (tmp_path / "locales").mkdir()
+    made = str(tmp_path / "locales" / "de_DE.ISO-8859-1")
+    if subprocess.run(["localedef", "-c", "-f", "ISO-8859-1", "-i", "de_DE", made], check=False).returncode:
+        pytest.skip("localedef knows no ISO-8859-1")
+    program = "import sys; from pathlib import Path; from buildkit.sources.folder import Folder\n"
+    program += "print([file.path for file in Folder(Path(sys.argv[1])).inventory().files])"
+
+    def listed(**variables: str) -> subprocess.CompletedProcess[bytes]:
+        old = {"LC_ALL": "de_DE.ISO-8859-1", "LOCPATH": str(tmp_path / "locales"), "PYTHONUTF8": "0"}
+        command = [sys.executable, "-c", program, str(models)]
+        return subprocess.run(command, env={**os.environ, **old, **variables}, capture_output=True, check=False)
+
+    refused = listed()
+    assert refused.returncode and b"was read as iso8859-1" in refused.stderr
+    assert "a b/ü.txt" in listed(PYTHONUTF8="1").stdout.decode()
+    (models / "a b" / "ü.txt").unlink()
+    assert listed().returncode == 0, "ASCII means the same everywhere"
 
 
 def test_a_missing_folder_that_reads_like_a_model_may_be_one(tmp_path: Path) -> None:
