@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from buildkit.cli.app import app
+from buildkit.cli.each_recipe import each_assembled, each_recipe, each_shard, in_turn
 from buildkit.cli.options import (
     EngineName,
     Json,
@@ -27,14 +28,6 @@ from buildkit.cli.options import (
 )
 from buildkit.cli.plain_help import RECIPES
 from buildkit.cli.session import session
-
-if TYPE_CHECKING:
-    from buildkit.delivery.push import Delivered
-    from buildkit.flow import Wanted
-    from buildkit.recipe import Recipe
-    from buildkit.world import World
-
-    Work = Callable[[Recipe, World], Delivered]
 
 
 @app.command(rich_help_panel=RECIPES)
@@ -93,11 +86,11 @@ def build(
         check=not no_check,
     )
     if shard:
-        _shards(recipes, shard, wanted, as_json, quiet)
+        each_shard(recipes, shard, wanted, as_json, quiet)
     elif assemble:
-        _assemble(recipes, wanted, as_json, quiet)
+        each_assembled(recipes, wanted, as_json, quiet)
     else:
-        _each(recipes, as_json, quiet, _alone(lambda recipe, world: flow.build(recipe, world, wanted)))
+        each_recipe(recipes, as_json, quiet, in_turn(lambda recipe, world: flow.build(recipe, world, wanted)))
 
 
 @app.command(rich_help_panel=RECIPES)
@@ -117,8 +110,8 @@ def push(
     if not registry:
         raise typer.BadParameter("say where to: --registry R, a name from modelpack.yaml or HOST/PREFIX")
     form = form_named(manifest_format)
-    pushing = _alone(lambda recipe, world: flow.push(recipe, world, *registry, form=form))
-    _each(recipes or _locked_here(), as_json, quiet, pushing)
+    pushing = in_turn(lambda recipe, world: flow.push(recipe, world, *registry, form=form))
+    each_recipe(recipes or _locked_here(), as_json, quiet, pushing)
 
 
 @app.command(rich_help_panel=RECIPES)
@@ -214,82 +207,6 @@ def _check_locks(paths: Sequence[Path], quiet: bool) -> None:
     if stale:
         hint = "run 'modelpack lock RECIPE' (with --upgrade to take what moved), and commit the lock"
         raise Drifted("locks are not what their recipes say", stale, hint=hint)
-
-
-def _shards(paths: Sequence[Path], text: str, wanted: Wanted, as_json: bool, quiet: bool) -> None:
-    """Pushes a shard of every recipe; what it prints are the layers' names, since no image is done yet."""
-    import os
-
-    from buildkit.delivery import distribute
-    from buildkit.delivery.shard import Shard
-
-    shard = Shard.parse(text, os.environ)
-    with session(as_json, quiet) as opened:
-        pushed = [distribute.push_shard(*opened.recipe(path), wanted, shard) for path in paths]
-    titles = [layer.blob.title for layers in pushed for layer in layers]
-    print(json.dumps(titles, ensure_ascii=False) if as_json else "\n".join(titles))
-
-
-def _assemble(paths: Sequence[Path], wanted: Wanted, as_json: bool, quiet: bool) -> None:
-    """Assembles every recipe; the marks are taken away when all is told, since the images need that no more."""
-    from buildkit.delivery import distribute
-
-    done: list[distribute.Assembled] = []
-
-    def assembled(recipe: Recipe, world: World) -> Delivered:
-        done.append(distribute.assemble(recipe, world, wanted))
-        return done[-1].delivered
-
-    def forget() -> None:
-        for one in done:
-            one.forget()
-
-    _each(paths, as_json, quiet, assembled, forget)
-
-
-def _alone(work: Work) -> Work:
-    """The work, but after what another run does with the same recipe: two at once would both send everything."""
-    from buildkit.alone import alone
-
-    def in_turn(recipe: Recipe, world: World) -> Delivered:
-        with alone(recipe, world):
-            return work(recipe, world)
-
-    return in_turn
-
-
-def _each(
-    paths: Sequence[Path], as_json: bool, quiet: bool, work: Work, after: Callable[[], None] = lambda: None
-) -> None:
-    """Does the work for every recipe; one that fails is told and does not keep the others from being done.
-
-    ``after`` is done when the results are printed.
-    """
-    from buildkit.cli.render import show_error
-    from buildkit.cli.results import document, lines
-    from buildkit.errors import ModelpackError
-
-    delivered, code = [], 0
-    with session(as_json, quiet) as opened:
-        for path in paths:
-            try:
-                delivered.append(work(*opened.recipe(path)))
-            except ModelpackError as error:
-                if len(paths) == 1:
-                    raise
-                show_error(error)
-                code = max(code, error.exit_code)
-            else:
-                if not as_json:
-                    print("\n".join(lines(delivered[-1])), flush=True)
-                for failure in delivered[-1].failed.values():
-                    show_error(failure)
-                    code = max(code, failure.exit_code)
-        if as_json:
-            print(json.dumps([document(one) for one in delivered], ensure_ascii=False, indent=2), flush=True)
-        after()
-    if code:
-        raise typer.Exit(code)
 
 
 def _locked_here() -> list[Path]:

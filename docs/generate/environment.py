@@ -8,7 +8,6 @@ VARIABLES: dict[str, dict[str, str]] = {
     "The hub": {
         "HF_TOKEN": "The token for gated and private models; else what 'hf auth login' left.",
         "HF_ENDPOINT": "The hub, where modelpack.yaml names none.",
-        "HF_HUB_VERBOSITY": "How much the hub's library tells; without it, errors alone.",
     },
     "Registries": {
         "MODELPACK_NAME_USERNAME": "A login: NAME is what modelpack.yaml calls the registry, or its host, in capitals with _ for what is no letter or digit.",

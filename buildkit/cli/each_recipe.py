@@ -1,0 +1,95 @@
+"""A command's work for every recipe that it was given: in turn, told as it goes, one failure beside the others' success."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from buildkit.cli.session import session
+
+if TYPE_CHECKING:
+    from buildkit.delivery.push import Delivered
+    from buildkit.flow import Wanted
+    from buildkit.recipe import Recipe
+    from buildkit.world import World
+
+    Work = Callable[[Recipe, World], Delivered]
+
+
+def each_shard(paths: Sequence[Path], text: str, wanted: Wanted, as_json: bool, quiet: bool) -> None:
+    """Pushes a shard of every recipe; what it prints are the layers' names, since no image is done yet."""
+    from buildkit.delivery import distribute
+    from buildkit.delivery.shard import Shard
+
+    shard = Shard.parse(text, os.environ)
+    with session(as_json, quiet) as opened:
+        pushed = [distribute.push_shard(*opened.recipe(path), wanted, shard) for path in paths]
+    titles = [layer.blob.title for layers in pushed for layer in layers]
+    print(json.dumps(titles, ensure_ascii=False) if as_json else "\n".join(titles))
+
+
+def each_assembled(paths: Sequence[Path], wanted: Wanted, as_json: bool, quiet: bool) -> None:
+    """Assembles every recipe; the marks are taken away when all is told, since the images need that no more."""
+    from buildkit.delivery import distribute
+
+    done: list[distribute.Assembled] = []
+
+    def assembled(recipe: Recipe, world: World) -> Delivered:
+        done.append(distribute.assemble(recipe, world, wanted))
+        return done[-1].delivered
+
+    def forget() -> None:
+        for one in done:
+            one.forget()
+
+    each_recipe(paths, as_json, quiet, assembled, forget)
+
+
+def in_turn(work: Work) -> Work:
+    """The work, but after what another run does with the same recipe: two at once would both send everything."""
+    from buildkit.alone import alone
+
+    def waiting(recipe: Recipe, world: World) -> Delivered:
+        with alone(recipe, world):
+            return work(recipe, world)
+
+    return waiting
+
+
+def each_recipe(
+    paths: Sequence[Path], as_json: bool, quiet: bool, work: Work, after: Callable[[], None] = lambda: None
+) -> None:
+    """Does the work for every recipe; one that fails is told and does not keep the others from being done.
+
+    ``after`` is done when the results are printed.
+    """
+    from buildkit.cli.render import show_error
+    from buildkit.cli.results import document, lines
+    from buildkit.errors import ModelpackError
+
+    delivered, code = [], 0
+    with session(as_json, quiet) as opened:
+        for path in paths:
+            try:
+                delivered.append(work(*opened.recipe(path)))
+            except ModelpackError as error:
+                if len(paths) == 1:
+                    raise
+                show_error(error)
+                code = max(code, error.exit_code)
+            else:
+                if not as_json:
+                    print("\n".join(lines(delivered[-1])), flush=True)
+                for failure in delivered[-1].failed.values():
+                    show_error(failure)
+                    code = max(code, failure.exit_code)
+        if as_json:
+            print(json.dumps([document(one) for one in delivered], ensure_ascii=False, indent=2), flush=True)
+        after()
+    if code:
+        raise typer.Exit(code)
