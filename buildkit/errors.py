@@ -63,6 +63,18 @@ class RegistryFailed(ModelpackError):
     """A registry refused, is not reachable, or answered with something that cannot be trusted."""
 
 
+class Unreachable(ModelpackError):
+    """Nobody answered, or broke off however often it was tried: it says nothing about what was asked for."""
+
+
+class SourceUnreachable(SourceFailed, Unreachable):
+    """A hub or server of files does not answer."""
+
+
+class RegistryUnreachable(RegistryFailed, Unreachable):
+    """A registry, or who gives tokens for it, does not answer."""
+
+
 class EngineFailed(ModelpackError):
     """An engine is not installed, cannot build this plan, or its build failed."""
 

@@ -215,11 +215,22 @@ def _until_checked(source: Source, file: File, proof: Proof | None) -> Iterator[
         )
 
 
-def pin_image(reference: Reference, platforms: Sequence[Platform], store: Store) -> ImagePin:
-    """Asks what a base image is now, for every platform; raises RegistryFailed or InvalidInput."""
+def absent(reference: Reference, located: Reference) -> RegistryFailed:
+    """What to say of an image that is not where it was looked for: it may be the mirror that lacks it."""
+    if located == reference:
+        return RegistryFailed(f"{reference} is not there", hint="check the name and the tag, and that you may pull it")
+    hint = "copy it to the mirror from where modelpack.yaml does not name that mirror"
+    return RegistryFailed(f"{reference} is not there: its mirror has no {located}", hint=hint)
+
+
+def pin_image(reference: Reference, platforms: Sequence[Platform], store: Store, located: Reference) -> ImagePin:
+    """Asks what a base image is now, for every platform; raises RegistryFailed or InvalidInput.
+
+    ``located`` is where the store is: the reference itself, or the mirror's.
+    """
     document = store.resolve(reference.digest or reference.tag or "latest")
     if document is None:
-        raise RegistryFailed(f"{reference} is not there", hint="check the name and the tag, and that you may pull it")
+        raise absent(reference, located)
     pinned = reference.at(document.digest)
     if document.media_type in INDEXES:
         index = Index.read(document)

@@ -117,7 +117,10 @@ def _platforms(recipe: Recipe, key: str) -> set[Platform]:
 
 def _asked_anew(recipe: Recipe, kept: Pins, world: World, builders: bool) -> Pins:
     images = {
-        key: kept.images.get(key) or pin_image(reference, sorted(_platforms(recipe, key)), world.base(reference))
+        key: kept.images.get(key)
+        or pin_image(
+            reference, sorted(_platforms(recipe, key)), world.base(reference), world.settings.located(reference)
+        )
         for key, reference in recipe.spec.images()
         if builders or key in kept.images or key not in recipe.spec.builder_images
     }

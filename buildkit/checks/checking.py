@@ -8,13 +8,14 @@ there. Of an image it is what :mod:`buildkit.checks.examine` reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from buildkit.adapting import adapted
 from buildkit.checks.examine import AMD64, Examined, examine
 from buildkit.checks.rule import Judged, Severity, judge
 from buildkit.checks.subject import Given, Subject
-from buildkit.errors import CheckFailed, InvalidInput, ModelpackError, Problem, RegistryFailed, SourceFailed
+from buildkit.errors import CheckFailed, InvalidInput, ModelpackError, Problem, Unreachable
 from buildkit.events import Said, Warned
 from buildkit.lockfile import lock as locks
 from buildkit.machine.connections import is_loopback
@@ -47,15 +48,17 @@ def check_recipe(
     """Judges a recipe before anything is built, for its own targets or the named ones.
 
     Where nobody names a target it is the one that its kind is made for, or what every platform asks; this is told. Where
-    hub or registry cannot be reached that is told, and what the recipe itself says is judged all the same.
+    hub or registry cannot be reached that is told, and what the recipe itself says is judged all the same; what they do not
+    have, or refuse, raises.
     """
     chosen = chosen_targets(recipe, targets) if targets or recipe.spec.targets else [_natural(recipe, world)]
     try:
         given = _looked_up(recipe, world, [target.name for target, _ in chosen if target.deploy], registry)
-    except (RegistryFailed, SourceFailed) as failure:
+    except Unreachable as failure:
         world.emit(Warned(f"only the recipe itself is judged: {failure.what}", hint=failure.hint))
         references = _elsewhere(_destinations(recipe, world, registry))
         given = Given(recipe=recipe, references=references, logged_in=_logged_in)
+        return tuple(replace(one, unasked=failure.what) for one in judged(chosen, given, waivers(recipe)))
     return judged(chosen, given, waivers(recipe))
 
 

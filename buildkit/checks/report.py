@@ -14,9 +14,10 @@ _GITHUB = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: 
 
 
 def failed(found: Sequence[Judged], *, strict: bool) -> bool:
-    """Whether the command ends with exit code 1: on errors, and with ``strict`` on warnings as well."""
+    """Whether the command ends with exit code 1: on errors; with ``strict`` on warnings, and where nobody answered, too."""
     bad = (Severity.ERROR, Severity.WARNING) if strict else (Severity.ERROR,)
-    return any(each.count(severity) for each in found for severity in bad)
+    unasked = strict and any(each.unasked for each in found)
+    return unasked or any(each.count(severity) for each in found for severity in bad)
 
 
 def document(name: str, found: Sequence[Judged]) -> dict[str, Any]:
@@ -25,7 +26,8 @@ def document(name: str, found: Sequence[Judged]) -> dict[str, Any]:
 
 
 def _target(each: Judged) -> dict[str, Any]:
-    return {
+    unasked = {"unasked": each.unasked} if each.unasked else {}
+    return unasked | {
         "target": each.target,
         "errors": each.count(Severity.ERROR),
         "warnings": each.count(Severity.WARNING),

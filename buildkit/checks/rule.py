@@ -144,12 +144,16 @@ class Unjudged:
 
 @dataclass(frozen=True)
 class Judged:
-    """What became of a target's rules: what was found, what held, and what could not be judged."""
+    """What became of a target's rules: what was found, what held, and what could not be judged.
+
+    ``unasked`` says why only the recipe itself was judged, "" where whatever it names was asked.
+    """
 
     target: str
     findings: tuple[Finding, ...] = ()
     held: tuple[Rule, ...] = ()
     unjudged: tuple[Unjudged, ...] = ()
+    unasked: str = ""
 
     def count(self, severity: Severity) -> int:
         """How many findings of a severity are not waived."""

@@ -79,7 +79,9 @@ def check(
         Path | None,
         typer.Option(help="What 'modelpack scan --json', trivy or grype found before, as JSON.", metavar="FILE"),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 on warnings, too.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with exit code 1 on warnings, or where nobody answered, too.")
+    ] = False,
     github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
     sarif: Annotated[Path | None, typer.Option(help="Also write SARIF 2.1.0.", metavar="FILE")] = None,
     as_json: Json = False,

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 from buildkit.errors import RegistryFailed
 from buildkit.oci.manifest import Descriptor, Manifest
 from buildkit.oci.reference import Digest, Platform, Reference
-from buildkit.pin import ImagePin, Inventory, pin_image
+from buildkit.pin import ImagePin, Inventory, absent, pin_image
 from buildkit.recipe import Recipe
 from buildkit.sources.huggingface import HuggingFace
 from buildkit.spec import HuggingFaceRef, SourceRef
@@ -39,14 +39,12 @@ class Questions:
 
         digest = reference.digest or self._once(("digest", str(located)), ask)
         if digest is None:
-            raise RegistryFailed(
-                f"{reference} is not there", hint="check the name and the tag, and that you may pull it"
-            )
+            raise absent(reference, located)
         same = locked is not None and locked.reference == reference.at(digest)
         if locked and same and set(platforms) <= set(locked.platforms):
             return ImagePin(locked.reference, {platform: locked.platforms[platform] for platform in platforms})
         key = ("pin", str(located), digest, tuple(platforms))
-        return self._once(key, lambda: pin_image(reference.at(digest), platforms, world.base(reference)))
+        return self._once(key, lambda: pin_image(reference.at(digest), platforms, world.base(reference), located))
 
     def source(self, reference: SourceRef, recipe: Recipe, locked: Inventory | None, world: World) -> Inventory:
         """What a source holds now: the locked inventory where the hub's commit is the locked one, which costs one request."""

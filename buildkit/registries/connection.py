@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from buildkit.errors import ModelpackError, RegistryFailed
+from buildkit.errors import ModelpackError, RegistryFailed, RegistryUnreachable
 from buildkit.machine import connections
 from buildkit.machine.answers import REDIRECTS, drain
 from buildkit.registries import refusals
@@ -174,7 +174,7 @@ class Connection:
             min(lost.wait if lost.wait is not None else 0.5 * 2**attempt * random.uniform(0.5, 1.5), _LONGEST_WAIT)
         )
 
-    def unreachable(self, lost: Lost) -> RegistryFailed:
+    def unreachable(self, lost: Lost) -> RegistryUnreachable:
         """The failure after the last try."""
         return lost.failure(self.host)
 

@@ -7,7 +7,7 @@ import re
 import urllib3
 from urllib3.exceptions import NameResolutionError, NewConnectionError, ProxyError, SSLError
 
-from buildkit.errors import RegistryFailed
+from buildkit.errors import RegistryFailed, RegistryUnreachable
 from buildkit.machine.answers import drain, retry_after
 from buildkit.registries.locations import netloc
 from buildkit.registries.refusals import error_body, explained
@@ -32,17 +32,17 @@ class Lost(Exception):
         self.absent = absent
         self.hurried = hurried
 
-    def failure(self, host: str) -> RegistryFailed:
+    def failure(self, host: str) -> RegistryUnreachable:
         """What is told of it after the last try; ``host`` is the registry."""
         peer = self.peer or host
         if self.hurried:
-            return RegistryFailed(
+            return RegistryUnreachable(
                 f"{peer} asks to slow down: {self}",
                 hint="wait for some minutes, then run the same command again; who is logged in may often ask more",
             )
         problem = "cannot be reached" if self.absent else "does not answer as it should"
         who = "the registry" if peer == host else peer
-        return RegistryFailed(
+        return RegistryUnreachable(
             f"{peer} {problem}: {self}",
             hint=f"check that {who} is up and that this machine reaches it, then run the same command again",
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 from urllib3.exceptions import HTTPError
 
-from buildkit.errors import InvalidInput, RegistryFailed
+from buildkit.errors import InvalidInput, RegistryFailed, RegistryUnreachable
 from buildkit.machine import connections
 from buildkit.oci.manifest import parse_object
 from buildkit.registries.credentials import Credentials
@@ -120,7 +120,9 @@ def _token(origin: str, signer: Signer, identity: str) -> str:
         raw = answer.read(_LARGEST)
         answer.close()
     except (HTTPError, OSError) as error:
-        raise RegistryFailed(f"{origin} cannot be reached for a token ({type(error).__name__})", hint=_HINT) from None
+        raise RegistryUnreachable(
+            f"{origin} cannot be reached for a token ({type(error).__name__})", hint=_HINT
+        ) from None
     if answer.status != 200:
         raise RegistryFailed(
             f"{origin} gave no token for the OCI identity ({identity}): it answered {answer.status}", hint=_HINT

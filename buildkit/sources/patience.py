@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 
-from buildkit.errors import SourceFailed
+from buildkit.errors import SourceFailed, SourceUnreachable
 from buildkit.events import Emit, Said
 
 Wait = Callable[[float], None]
@@ -66,7 +66,7 @@ class Patience:
         at = f" at byte {position:,}" if position else ""
         # A server that gives a few bytes a connection makes progress too, but not one worth a million requests.
         if self._failures >= TRIES or self._resumed > 100 + position // _MEBIBYTE:
-            raise SourceFailed(
+            raise SourceUnreachable(
                 f"{self._what}: {cut.reason}{at}; given up after {self._failures} tries", hint=self._hint
             )
         if cut.after is not None and cut.after > LONGEST_WAIT:

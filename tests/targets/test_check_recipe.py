@@ -10,9 +10,10 @@ import pytest
 
 from buildkit.adapting import adapted
 from buildkit.checks.checking import check_recipe, chosen_targets
+from buildkit.checks.report import failed
 from buildkit.checks.rule import Judged, Severity, judge
 from buildkit.checks.subject import Given, Subject
-from buildkit.errors import CheckFailed, InvalidInput
+from buildkit.errors import CheckFailed, InvalidInput, RegistryFailed, SourceFailed
 from buildkit.events import Warned
 from buildkit.oci.files import Files
 from buildkit.oci.manifest import ImageConfig
@@ -309,6 +310,26 @@ def test_what_the_recipe_says_is_judged_without_a_network(place: Place) -> None:
     assert errors(found) == {"ODS-03", "ODS-10"}
     assert "ODS-06" in {one.rule.id for one in found[0].unjudged}
     assert any(isinstance(event, Warned) and "only the recipe" in event.text for event in place.events)
+    alone = check_recipe(place.recipe(base="127.0.0.1:9/none/base:v1"), place.world(), ["kserve"])
+    assert (failed(alone, strict=False), failed(alone, strict=True)) == (False, True)
+
+
+def test_what_a_recipe_names_and_nobody_has_is_no_lack_of_a_network(place: Place) -> None:
+    """A base or model that is not there passes the check of every pipeline, and the build fails."""
+    gone = f"{place.registry.address}/gone/base:v1"
+    with pytest.raises(RegistryFailed, match="gone/base:v1 is not there"):
+        check_recipe(place.recipe(base=gone), place.world(), ["kserve"])
+    with pytest.raises(SourceFailed, match="org/gone"):
+        check_recipe(place.recipe(model="hf://org/gone"), place.world(), ["kserve"])
+
+
+def test_a_base_that_its_mirror_lacks_is_told_by_the_mirror(place: Place) -> None:
+    """The public registry has it, as everybody can see: who reads that it has not looks in the wrong place."""
+    mirror = f"{place.registry.address}/mirror"
+    (place.folder / "modelpack.yaml").write_text(f"mirrors: {{docker.io: {mirror}}}\n")
+    recipe = place.recipe(base="docker.io/library/busybox:1.36")
+    with pytest.raises(RegistryFailed, match=f"its mirror has no {mirror}/library/busybox:1.36"):
+        check_recipe(recipe, place.world(), ["kserve"])
 
 
 def test_loopback_is_no_place_to_judge(place: Place) -> None:
