@@ -11,7 +11,7 @@ from buildkit.probe.session import Patience, Running
 from buildkit.probe.verdicts import Outcome, broken, passed, unasked
 
 if TYPE_CHECKING:
-    from buildkit.probe.server import Server
+    from buildkit.probe.server import Limit, Server
 
 
 _THOROUGH = 4
@@ -30,6 +30,8 @@ class Waited:
         self._hopeless = False
         self._answered = False
         self._polls = 0
+        self._connected: float | None = None
+        self._began = patience.clock()
         self.limit = patience.start(server.start.seconds)
         patience.until(self._is_decided, self.limit)
 
@@ -43,6 +45,8 @@ class Waited:
             answer = ask(port, self._server.ready.question)
             # Whatever is wrong with a 2xx (its content type) is judged later: this is the moment it calls itself ready.
             self.ready = answer.good
+            if self._connected is None and (answer.status or (thorough and self._is_open())):
+                self._connected = self._patience.clock() - self._began
             if answer.status or thorough:
                 self._hopeless = 300 <= answer.status < 500 or (not answer.status and self._hears_itself_only())
             self._answered = bool(answer.status)
@@ -51,6 +55,10 @@ class Waited:
         if not self.ready and thorough:
             self.ended = not self._running.state().running
         return self.ready or self.ended or self._for_long()
+
+    def _is_open(self) -> bool:
+        """Whether it listens where a connection from outside arrives. An engine's proxy takes one in any case."""
+        return any(one.port == self._server.port and not one.only_here for one in listening(self._running) or ())
 
     def _hears_itself_only(self) -> bool:
         """Whether it listens on the port, and not where a question that got no answer came from."""
@@ -77,27 +85,43 @@ class Waited:
             # A platform knows no more than that its question was not answered: the route and the time are both broken.
             waited = min(seconds, self.limit)
             why = ended(self._running) if self.ended else f"not within {waited:.0f} s{before}"
-            hint = "see what it printed, below" if self.ended else _where_instead(server, sockets)
+            hint = "see what it printed, below" if self.ended else self._instead(sockets)
             yield broken(server.ready.rule, f"GET {server.ready.path}", why, hint)
             if server.start.rule != server.ready.rule:
                 yield broken(server.start.rule, asked, why, hint)
             if self.ended and server.stays:
                 yield broken(server.stays, "the first process stays", why, hint)
+        if server.connects:
+            yield self._connects(server.connects, sockets)
         if server.listens and not self.ended:
             yield _listens(server, sockets, self.ready, self._answered)
+
+    def _connects(self, limit: Limit, sockets: tuple[Listening, ...] | None) -> Outcome:
+        asked = f"the port takes a connection within {limit.seconds:g} s"
+        if self._connected is None and sockets is None and not self.ended:
+            return unasked(limit.rule, asked, _NOBODY_TELLS)
+        if self._connected is None:
+            return broken(limit.rule, asked, "it took none", "open the port before the model is loaded")
+        told = f"after {self._connected:.1f} s"
+        if self._connected > limit.seconds:
+            return broken(limit.rule, asked, told, "open the port before the model is loaded")
+        return passed(limit.rule, asked, told)
+
+    def _instead(self, sockets: tuple[Listening, ...] | None) -> str:
+        """What to do about a server that runs and is not ready: another answer, or another port."""
+        route, port = self._server.ready, self._server.ready.port or self._server.port
+        if self._answered:
+            return f"it is there: answer GET {route.path} with 200 when it is ready"
+        if sockets is None or any(one.port == port and not one.only_here for one in sockets):
+            return ""
+        told = ", ".join(map(str, sockets)) or "nothing"
+        return f"the platform asks port {port}; the container listens on {told}"
 
 
 def ended(running: Running) -> str:
     """How a container ended."""
     state = running.state()
     return f"it ended with code {state.code}" + (", out of memory" if state.out_of_memory else "")
-
-
-def _where_instead(server: Server, sockets: tuple[Listening, ...] | None) -> str:
-    if sockets is None:
-        return ""
-    told = ", ".join(map(str, sockets)) or "nothing"
-    return f"the platform asks port {server.ready.port or server.port}; the container listens on {told}"
 
 
 def _listens(server: Server, sockets: tuple[Listening, ...] | None, ready: bool, answered: bool) -> Outcome:

@@ -65,12 +65,12 @@ class Server:
     """How a platform runs a server and what it asks of it; the strings are ids of rules, "" where there is none.
 
     ``ready`` decides whether requests are sent; ``alive`` is asked beside it. ``command`` is broken by an image that cannot
-    be started at all, ``early`` by a server that is ready before it can answer, ``streams`` by one that does not heed
-    ``Accept: text/event-stream``, ``read_only`` by one that needs to write where the platform lets nobody write,
-    ``hidden`` by one that needs what the platform's mount hides, ``told_routes`` by one that serves other routes than it
-    is told. ``openai`` holds for one that speaks OpenAI's protocol, as vLLM does. ``inside`` are commands that the
-    platform runs in the container, ``models`` asks Triton for its models. ``guesses`` is what is tried at the usual paths
-    where no sample is declared.
+    be started at all, ``early`` by a server that is ready before it can answer, ``connects`` by one whose port takes no
+    connection in time, ``streams`` by one that does not heed ``Accept: text/event-stream``, ``read_only`` by one that needs
+    to write where the platform lets nobody write, ``hidden`` by one that needs what the platform's mount hides,
+    ``told_routes`` by one that serves other routes than it is told. ``openai`` holds for one that speaks OpenAI's
+    protocol, as vLLM does. ``inside`` are commands that the platform runs in the container, ``models`` asks Triton for
+    its models. ``guesses`` is what is tried at the usual paths where no sample is declared.
     """
 
     container: Container
@@ -82,6 +82,7 @@ class Server:
     samples: tuple[Sample, ...] = ()
     early: str = ""
     listens: str = ""
+    connects: Limit | None = None
     busy: Limit | None = None
     streams: str = ""
     stays: str = ""

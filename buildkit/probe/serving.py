@@ -26,7 +26,8 @@ def ask_everything(server: Server, running: Running, patience: Patience) -> Iter
         port = running.published(server.port)
         if server.told_routes and port and not waited.ended:
             yield _told_routes(server.told_routes, port)
-        said = {server.start.rule, server.ready.rule, server.stays, server.listens, server.told_routes}
+        connects = server.connects.rule if server.connects else ""
+        said = {server.start.rule, server.ready.rule, server.stays, server.listens, connects, server.told_routes}
         yield from nothing_asked(server, "the server never became ready", said)
         return
     server = guessed(server, running)
@@ -201,6 +202,7 @@ def nothing_asked(server: Server, why: str, said: set[str]) -> Iterator[Outcome]
         server.ready.rule,
         server.stays,
         server.listens,
+        server.connects.rule if server.connects else "",
         server.told_routes,
     ]
     for rule in dict.fromkeys(rule for rule in rules if rule and rule not in said):

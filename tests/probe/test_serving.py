@@ -122,8 +122,19 @@ def test_a_server_that_was_never_ready_gets_no_request_at_its_end(serving: Servi
 def test_a_server_that_reads_no_variables_is_told_so(serving: Serving) -> None:
     """Vertex asks the routes that it sets; one that serves /health instead is never healthy, and must know why."""
     outcomes = ask(server_of("vertex"), serving("ignores the variables", ODD))
-    assert {"VX-06", "VX-04"} <= broken(outcomes)
+    assert broken(outcomes) == {"VX-06", "VX-04"}
+    assert "VX-03" in {one.rule for one in outcomes if one.verdict == "passed"}
+    hint = next(one.hint for one in outcomes if one.rule == "VX-04")
+    assert "answer GET /odd-health with 200" in hint and "listens on" not in hint
     assert "/health answers 200" in next(one.answer for one in outcomes if one.rule == "VX-06")
+
+
+def test_a_port_that_takes_no_connection_in_time_is_told(serving: Serving) -> None:
+    """Vertex gives up after four tries, and starts the container again while it still loads its model."""
+    running = serving(environment=ODD, address="0100007F")
+    running.server.shutdown()
+    running.server.server_close()
+    assert broken(ask(server_of("vertex"), running)) == {"VX-02", "VX-03", "VX-04"}
 
 
 def test_what_could_not_be_asked_is_told_as_not_asked(serving: Serving) -> None:

@@ -15,6 +15,8 @@ from buildkit.target_settings import Vertex
 _HEALTH, _PREDICT = "/odd-health", "/odd-predict"
 _INSTANCES = b'{"instances": [{}], "parameters": {}}'
 _START_SECONDS, _HEALTH_SECONDS, _PREDICT_SECONDS = 600, 10, 60
+_CONNECT_SECONDS = 4 * 10
+"""Four tries, ten seconds apart."""
 _NO_STORAGE = "AIP_STORAGE_URI is empty here: what loads from gs:// can only be tried there"
 
 
@@ -35,13 +37,14 @@ def vertex(asked: Asked) -> tuple[Probe, ...]:
     return (
         Server(
             container=Container("", ports=(8080,), environment={**settings.env, **injected}),
-            start=Limit("VX-03", _START_SECONDS),
+            start=Limit("VX-04", _START_SECONDS),
             stop=Limit("UNI-08", 30),
             ready=Route("VX-04", health, _HEALTH_SECONDS),
             # A declared sample brings its body; the route is the one in the variable.
             samples=tuple(replace(sample, path=predict, prediction=True) for sample in samples),
             early="VX-04",
             listens="VX-02",
+            connects=Limit("VX-03", _CONNECT_SECONDS),
             busy=Limit("VX-04", _HEALTH_SECONDS),
             stays="VX-02",
             command="VX-02",
