@@ -9,7 +9,7 @@ from typing import Any
 from buildkit.errors import InvalidInput
 from buildkit.oci.image import Store
 from buildkit.oci.layout import Layout
-from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest
+from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest, config_of
 from buildkit.oci.reference import Reference
 from buildkit.plan import TITLE
 from buildkit.world import World
@@ -74,7 +74,7 @@ def look(image: str, world: World) -> Seen:
         documents = [found for entry in entries if (found := store.resolve(entry.digest))]
     else:
         documents = [document]
-    return Seen(image, document, tuple(_seen(one, store) for one in documents))
+    return Seen(image, document, tuple(_seen(one, store, image) for one in documents))
 
 
 def open_image(image: str, world: World) -> tuple[Store, str]:
@@ -107,9 +107,9 @@ def absent(image: str, world: World) -> InvalidInput:
     return InvalidInput(f"there is no image {image}", hint="check the name, and that you may pull it")
 
 
-def _seen(document: Document, store: Store) -> SeenImage:
+def _seen(document: Document, store: Store, image: str) -> SeenImage:
     manifest = Manifest.read(document)
-    config = ImageConfig.read(b"".join(store.fetch(manifest.config)))
+    config = config_of(manifest, b"".join(store.fetch(manifest.config)), image)
     steps = [
         str(entry.get("created_by", ""))
         for entry in config.content.get("history") or []

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from buildkit.errors import InvalidInput, Problem, RegistryFailed, SourceFailed
 from buildkit.oci.hashing import Hash, sha256
 from buildkit.oci.image import Store
-from buildkit.oci.manifest import INDEXES, Document, ImageConfig, Index, Manifest, canonical
+from buildkit.oci.manifest import INDEXES, Document, ImageConfig, Index, Manifest, canonical, config_of
 from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.oci.tar import Content
 
@@ -248,7 +248,7 @@ def read_base(pin: ImagePin, platform: Platform, store: Store) -> tuple[Manifest
             hint="run 'modelpack lock --upgrade' to take the base as it is now",
         )
     manifest = Manifest.read(document)
-    return manifest, ImageConfig.read(b"".join(store.fetch(manifest.config)))
+    return manifest, config_of(manifest, b"".join(store.fetch(manifest.config)), f"{name}@{digest}")
 
 
 def _choose(index: Index, platform: Platform, reference: Reference) -> Digest:
@@ -262,7 +262,8 @@ def _choose(index: Index, platform: Platform, reference: Reference) -> Digest:
 
 
 def _only(document: Document, platform: Platform, reference: Reference, store: Store) -> Digest:
-    config = ImageConfig.read(b"".join(store.fetch(Manifest.read(document).config)))
+    manifest = Manifest.read(document)
+    config = config_of(manifest, b"".join(store.fetch(manifest.config)), str(reference))
     if not platform.accepts(config.platform):
         raise InvalidInput(
             f"{reference} has no image for {platform}", hint=f"it is an image for {config.platform} alone"

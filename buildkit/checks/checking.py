@@ -85,11 +85,13 @@ def check_image(
     """
     chosen = chosen_targets(recipe, targets)
     examined = examine(image, world, platform=platform, whole=whole)
+    if examined.artifact and not all(target.artifacts for target, _ in chosen):
+        raise examined.artifact
     given = Given(
         recipe=recipe,
-        config=examined.config,
+        config=None if examined.artifact else examined.config,
         image=examined.pushed,
-        files=examined.files,
+        files=None if examined.artifact else examined.files,
         references=_elsewhere([Reference.parse(known_as)] if known_as else [examined.reference]),
         scanned=scanned(examined),
         logged_in=_logged_in,

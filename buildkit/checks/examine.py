@@ -16,7 +16,7 @@ from buildkit.errors import InvalidInput
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
 from buildkit.oci.headers import NoTar, inflated, members_in_spans, members_of_stream
 from buildkit.oci.image import Pieces
-from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest
+from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest, NotAnImage, config_of
 from buildkit.oci.reference import Platform, Reference
 from buildkit.oci.stored import Archived, LocalLayout, NoSpans, Readable
 from buildkit.world import World
@@ -33,7 +33,10 @@ AMD64 = Platform("linux", "amd64")
 
 @dataclass(frozen=True)
 class Examined:
-    """An image as it was pushed. ``reference`` is None for one on this disk; ``read`` tells the bytes that were moved."""
+    """An image as it was pushed. ``reference`` is None for one on this disk; ``read`` tells the bytes that were moved.
+
+    ``artifact`` says of a manifest that it is no image's: then config and files are empty, and nothing is known of them.
+    """
 
     name: str
     reference: Reference | None
@@ -41,6 +44,7 @@ class Examined:
     config: ImageConfig
     files: Files
     read: Callable[[], int]
+    artifact: NotAnImage | None = None
 
     @property
     def size(self) -> int:
@@ -61,8 +65,11 @@ def examine(image: str, world: World, *, platform: Platform | None = None, whole
         raise InvalidInput(f"there is no image {image}", hint="check the name and the tag, and that you may pull it")
     document = chosen(top, counted, platform, image)
     manifest = Manifest.read(document)
-    config = ImageConfig.read(b"".join(counted.fetch(manifest.config)))
     pushed = Pushed(top, manifest, exact=not isinstance(store, Archived) or store.is_exact)
+    try:
+        config = config_of(manifest, b"".join(counted.fetch(manifest.config)), image)
+    except NotAnImage as artifact:
+        return Examined(image, reference, pushed, ImageConfig({}), Files(()), lambda: counted.moved, artifact)
     most = STREAMED if reference else STREAMED_HERE
     files = _Reader(counted, manifest, most=1 << 62 if whole else most).files()
     return Examined(image, reference, pushed, config, files, lambda: counted.moved)

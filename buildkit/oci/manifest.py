@@ -25,6 +25,8 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
+CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
+"""Media types of an image's config; a manifest with another one is an artifact's."""
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_INDEX)
 LARGEST_MANIFEST = 4 * 1024 * 1024
@@ -142,6 +144,11 @@ class Manifest:
             content["annotations"] = dict(annotations)
         return cls(Document(OCI_MANIFEST, canonical(content)), config, layers, dict(annotations))
 
+    @property
+    def type(self) -> str:
+        """What the manifest is of: its artifactType, else its config's media type (image-spec manifest.md)."""
+        return str(parse_object(self.document.raw, "the manifest").get("artifactType") or self.config.media_type)
+
 
 @dataclass(frozen=True)
 class Index:
@@ -189,6 +196,21 @@ def manifests_of(document: Document, resolve: Callable[[str], Document | None]) 
         return [Manifest.read(document)]
     found = [resolve(entry.digest) for entry in Index.read(document).manifests]
     return [Manifest.read(one) for one in found if one]
+
+
+class NotAnImage(InvalidInput):
+    """A manifest is that of an artifact: there is nothing that an engine could run or unpack."""
+
+
+def config_of(manifest: Manifest, raw: bytes, name: str) -> ImageConfig:
+    """The config of an image by its bytes; raises NotAnImage for an artifact, InvalidInput for what is malformed."""
+    try:
+        return ImageConfig.read(raw)
+    except InvalidInput:
+        if manifest.config.media_type in CONFIGS:
+            raise
+        hint = "'modelpack build' makes an image of a model; what oras or modctl pushed is none"
+        raise NotAnImage(f"{name} is an artifact ({manifest.type}), not an image", hint=hint) from None
 
 
 def _is_texts(value: object) -> bool:

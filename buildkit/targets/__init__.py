@@ -27,7 +27,7 @@ class Target:
 
     ``running`` is the dotted name ("module:value") of how it runs an image, and ``deploy`` of the function that writes what
     is applied next; both are imported only when they are needed. ``objects`` are the kinds of Kubernetes' objects that
-    deploy on it, for files that hold several.
+    deploy on it, for files that hold several. ``artifacts`` tells that it takes what is no image, if only in some clusters.
     """
 
     platform: str
@@ -37,6 +37,7 @@ class Target:
     running: str
     deploy: str
     objects: tuple[str, ...] = ()
+    artifacts: bool = False
 
     @property
     def name(self) -> str:
@@ -86,9 +87,13 @@ def load(dotted: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _target(platform: str, mode: str, title: str, modules: str, deploy: str, objects: str = "") -> Target:
+def _target(
+    platform: str, mode: str, title: str, modules: str, deploy: str, objects: str = "", artifacts: bool = False
+) -> Target:
     running = f"{_HERE}.running:{f'{platform}_{mode}' if mode else platform}".replace("-", "_")
-    return Target(platform, mode, title, tuple(modules.split()), running, f"{_HERE}.{deploy}", tuple(objects.split()))
+    return Target(
+        platform, mode, title, tuple(modules.split()), running, f"{_HERE}.{deploy}", tuple(objects.split()), artifacts
+    )
 
 
 _SERVER = "universal server"
@@ -127,6 +132,7 @@ TARGETS: dict[str, Target] = {
             "kubernetes.rules layouts universal",
             "kubernetes.deploy:pod",
             "Pod Deployment StatefulSet DaemonSet ReplicaSet Job CronJob",
+            artifacts=True,
         ),
         _target(
             "oci-data-science",

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import sys
 import tarfile
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from buildkit.checks.checking import check_image
 from buildkit.checks.examine import Examined, examine
 from buildkit.errors import InvalidInput
+from buildkit.inspect import look
 from buildkit.oci.files import Files, Member
 from buildkit.oci.headers import Spans, inflated, members_in_spans, members_of_stream
 from buildkit.settings import find
@@ -208,6 +210,39 @@ def test_a_damaged_layer_is_told(tmp_path: Path, damage: Callable[[bytes], bytes
     found, examined = check_image(image, world(tmp_path), ["kserve"])
     assert examined.files.unread
     assert SHELL in {one.rule.id for one in found[0].unjudged}
+
+
+MODEL = "application/vnd.cncf.model.config.v1+json"
+
+
+def artifact(path: Path) -> str:
+    """A model as oras and modctl push one: tar layers under a config of their own."""
+    image = write(OVMS, path)
+    blobs = path / "blobs" / "sha256"
+    top = json.loads((path / "index.json").read_text())["manifests"][0]
+    manifest = json.loads((blobs / top["digest"][7:]).read_bytes())
+    raw = b'{"descriptor": {"name": "granite"}}'
+    (blobs / hashlib.sha256(raw).hexdigest()).write_bytes(raw)
+    manifest["config"] = {"mediaType": MODEL, "digest": f"sha256:{hashlib.sha256(raw).hexdigest()}", "size": len(raw)}
+    raw = json.dumps(manifest).encode()
+    (blobs / hashlib.sha256(raw).hexdigest()).write_bytes(raw)
+    top |= {"digest": f"sha256:{hashlib.sha256(raw).hexdigest()}", "size": len(raw)}
+    (path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
+    return image
+
+
+def test_an_artifact_is_called_what_it_is(tmp_path: Path) -> None:
+    """Whoever pushed a model with oras reads of missing diff_ids; only a pod's image volume may mount it at all."""
+    image = artifact(tmp_path)
+    told = re.escape(f"{image} is an artifact ({MODEL}), not an image")
+    for targets in (["kserve"], ["kubernetes", "kserve"]):
+        with pytest.raises(InvalidInput, match=told):
+            check_image(image, world(tmp_path), targets)
+    with pytest.raises(InvalidInput, match=told):
+        look(image, world(tmp_path))
+    found, _ = check_image(image, world(tmp_path), ["kubernetes"])
+    assert [(one.rule.id, one.what) for one in found[0].findings] == [("KV-05", f"is that of an artifact ({MODEL})")]
+    assert {"KV-03", "UNI-01", "UNI-13"} <= {one.rule.id for one in found[0].unjudged}
 
 
 def spanned(raw: bytes, layer: int) -> tuple[Member, ...]:

@@ -8,7 +8,7 @@ from buildkit.checks.document import Value
 from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, NotKnown, rule
 from buildkit.checks.subject import Subject
 from buildkit.oci.files import Files
-from buildkit.oci.manifest import DOCKER_LAYER, OCI_LAYER
+from buildkit.oci.manifest import CONFIGS, DOCKER_LAYER, OCI_LAYER
 from buildkit.oci.reference import Reference
 from buildkit.target_settings import Kubernetes
 from buildkit.targets.kserve.rules import unreadable
@@ -121,9 +121,11 @@ _LAYER_TYPES = (OCI_LAYER, DOCKER_LAYER)
     do="build an image, not an artifact",
 )
 def ordinary(subject: Subject) -> Iterator[Found]:
-    """The layers' media types, where they are as pushed."""
+    """The manifest's and the layers' media types, where they are as pushed."""
     if not subject.image.exact:
         raise NotKnown("the image as it was pushed: an archive's media types are others")
+    if subject.image.manifest.config.media_type not in CONFIGS:
+        yield Found("the manifest", f"is that of an artifact ({subject.image.manifest.type})")
     for number, layer in enumerate(subject.image.manifest.layers, 1):
         if not layer.media_type.startswith(_LAYER_TYPES):
             yield Found(f"layer {number}", f"is {layer.media_type}")
