@@ -57,10 +57,10 @@ def small_buffers() -> Iterator[None]:
 @pytest.mark.usefixtures("small_buffers")
 def test_a_slow_line_is_no_broken_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece that takes longer than the timeout was given up although it went steadily: no push over a slow line ended."""
-    monkeypatch.setattr(steady, "SEND_SECONDS", 1.5)
-    monkeypatch.setattr("buildkit.machine.connections.CONNECT_SECONDS", 1.5)
+    monkeypatch.setattr(steady, "SEND_SECONDS", 2.5)
+    monkeypatch.setattr("buildkit.machine.connections.CONNECT_SECONDS", 2.5)
     idle = threading.Event()
-    assert push(SlowPeer(lambda: idle.wait(0.05)).port) == b"ok"
+    assert push(SlowPeer(lambda: idle.wait(0.08)).port) == b"ok"
 
 
 def test_a_peer_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
