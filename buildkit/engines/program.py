@@ -111,7 +111,7 @@ def _end_of(line: str) -> str:
 _LONGEST = 300
 _HINTS = {
     # Whatever is no instruction was refused before a build: what is left are the lines of a here-document.
-    "nknown instruction": "podman reads here-documents from 4.8 on; write the lines as RUN a && b",
+    "nknown instruction": "podman reads here-documents from 4.8 on; use --engine buildx, or write the lines as RUN a && b",
     "cgroups in hybrid mode not supported": "this machine needs runc: set 'runtime = \"runc\"' in containers.conf",
     "error setting rlimit": 'set \'default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\' in containers.conf',
     "Cannot connect to the Docker daemon": "start docker, or set DOCKER_HOST to one that runs",
