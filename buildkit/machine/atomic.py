@@ -91,7 +91,10 @@ def _held(folder: Path, prefix: str) -> tuple[IO[bytes], Path]:
     """
     for _ in range(_TRIES):
         file, path = _new(folder, prefix)
-        if take(file) and path.exists():
+        try:
+            if take(file) and path.exists():
+                return file, path
+        except OSError:
             return file, path
         file.close()
         path.unlink(missing_ok=True)

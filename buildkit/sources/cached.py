@@ -9,7 +9,7 @@ from buildkit.errors import SourceFailed
 from buildkit.events import Began, Emit, Ended, Moved, silent
 from buildkit.pin import File, Inventory
 from buildkit.reading.plain import Refusal, shown
-from buildkit.sources import hub_cache, local
+from buildkit.sources import hub_cache
 from buildkit.sources.hub_cache import CacheFailed, Keeping
 from buildkit.sources.huggingface import HuggingFace
 from buildkit.sources.refusals import refuse_offline
@@ -41,8 +41,15 @@ class CachedHuggingFace:
     def open(self, file: File, start: int = 0) -> Iterator[bytes]:
         """Yields a file's bytes from ``start`` on, and keeps them where it is read from its beginning; raises SourceFailed."""
         if start or self._hub.cached(file):
+            self._link(file)
             return self._hub.open(file, start)
         return self._watched(file)
+
+    def _link(self, file: File) -> None:
+        try:
+            hub_cache.link(*self._hub.place(), file)
+        except Refusal as refused:
+            raise SourceFailed(f"{shown(file.path)} of {self._hub.ref.hf}: {refused}") from None
 
     def _watched(self, file: File) -> Iterator[bytes]:
         key = f"download {file.path}"
@@ -58,18 +65,14 @@ class CachedHuggingFace:
 
     def _kept(self, file: File) -> Iterator[bytes]:
         refuse_offline(f"{file.path} of {self._hub.ref.hf} is not in the hub's cache")
+        # What may not have a pointer is refused before anything is written for it.
+        self._link(file)
         try:
-            with Keeping(*self._hub.place(), file) as keeping:
-                if found := keeping.found():
-                    yield from local.blocks(found, file, 0, f"{file.path} in the hub's cache")
-                elif not keeping.is_mine:
-                    yield from self._hub.open(file)
-                else:
-                    yield from self._downloaded(file, keeping)
+            with Keeping(self._hub.place()[0], file) as keeping:
+                yield from self._downloaded(file, keeping) if keeping.is_mine else self._hub.open(file)
         except CacheFailed as failed:
             raise _unkept(file, failed) from None
-        except Refusal as refused:
-            raise SourceFailed(f"{shown(file.path)} of {self._hub.ref.hf}: {refused}") from None
+        self._link(file)
 
     def _downloaded(self, file: File, keeping: Keeping) -> Iterator[bytes]:
         yield from keeping.resumed()

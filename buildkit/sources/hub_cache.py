@@ -13,6 +13,8 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+from uuid import uuid4
 
 from huggingface_hub import constants
 
@@ -37,14 +39,22 @@ class CacheFailed(Exception):
 def cached(name: str, commit: str, file: File) -> Path | None:
     """Where the file of a repository's commit is, with the size that it has to have; None where it is not.
 
-    The library's own function for it takes a fifth of a second to load, which is more than a rebuild of a model that did not
-    move.
+    Another path or commit may have brought the same content. The library's own function for it takes a fifth of a second to
+    load, which is more than a rebuild of a model that did not move.
     """
-    try:
-        pointer = _pointer(name, commit, file)
-        return pointer if os.stat(pointer).st_size == file.size else None
-    except (OSError, ValueError):
-        return None
+    with contextlib.suppress(OSError, ValueError):
+        for path in (_pointer(name, commit, file), _blob(name, file)):
+            if path.is_file() and path.stat().st_size == file.size:
+                return path
+    return None
+
+
+def link(name: str, commit: str, file: File) -> None:
+    """Lets the library find a file whose content is in the cache; where that cannot be, modelpack finds it all the same."""
+    pointer, blob = _pointer(name, commit, file), _blob(name, file)
+    with contextlib.suppress(OSError):
+        if blob.is_file() and not pointer.is_file():
+            _point(pointer, blob)
 
 
 def place() -> Path:
@@ -62,19 +72,17 @@ class Keeping:
     """A file on its way into the cache: what was kept by a run that was interrupted is not fetched again.
 
     A context manager. Nothing is kept under the file's name before all of it is there and proven. ``is_mine`` is False
-    where another process is at the same file. Raises CacheFailed, and Refusal for what would lie outside the cache.
+    where somebody else is at the same content. Raises CacheFailed.
     """
 
-    def __init__(self, name: str, commit: str, file: File) -> None:
+    def __init__(self, name: str, file: File) -> None:
         self._file = file
         self._proof = Proof(file)
-        self._pointer = _pointer(name, commit, file)
-        self._blob = _repository(name) / "blobs" / self._proof.expected
+        self._blob = _blob(name, file)
         self._unfinished = self._blob.with_name(self._blob.name + _UNFINISHED)
         with self._told():
             self._blob.parent.mkdir(parents=True, exist_ok=True)
-            self._opened = open(self._unfinished, "a+b", buffering=0)  # noqa: SIM115 - closed by __exit__
-        self.is_mine = take(self._opened)
+            self._opened, self.is_mine = _held(self._unfinished)
         self.position = 0
 
     def __enter__(self) -> Keeping:
@@ -109,20 +117,13 @@ class Keeping:
 
     def keep(self) -> None:
         """Gives the file its name where it is the pinned one; what is not is forgotten, and told by whoever proves it."""
-        if self._proof.found != self._proof.expected:
+        # Where the file system has no locks another run may have written into it as well.
+        whole = os.fstat(self._opened.fileno()).st_size == self._file.size
+        if not whole or self._proof.found != self._proof.expected:
             self._unfinished.unlink(missing_ok=True)
             return
         with self._told():
             os.replace(self._unfinished, self._blob)
-            _link(self._pointer, self._blob)
-
-    def found(self) -> Path | None:
-        """Where the file is, when another commit of the repository brought it; its size is all that is known of it."""
-        with self._told():
-            if not self._blob.is_file() or self._blob.stat().st_size != self._file.size:
-                return None
-            _link(self._pointer, self._blob)
-            return self._pointer
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -139,8 +140,24 @@ class Keeping:
         self._opened.close()
 
 
+def _held(path: Path) -> tuple[IO[bytes], bool]:
+    """A file that is opened to be gone on with, and whether it is ours: nobody else is at it, and it has its name still."""
+    opened = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by its owner
+    try:
+        return opened, take(opened) and os.path.samestat(os.fstat(opened.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return opened, False
+    except OSError:
+        # There are no locks here.
+        return opened, True
+
+
 def _repository(name: str) -> Path:
     return place() / f"models--{name.replace('/', '--')}"
+
+
+def _blob(name: str, file: File) -> Path:
+    return _repository(name) / "blobs" / (file.sha256 or file.git_oid)
 
 
 def _pointer(name: str, commit: str, file: File) -> Path:
@@ -150,14 +167,25 @@ def _pointer(name: str, commit: str, file: File) -> Path:
     return _repository(name) / "snapshots" / commit / relative_path(file.path)
 
 
-def _link(pointer: Path, blob: Path) -> None:
-    """Puts a link to the blob in its place; where there are no links, the blob itself, as the library does."""
+def _point(pointer: Path, blob: Path) -> None:
+    """Puts a link to the blob in its place; where there are no symbolic links another name of it, or else a copy.
+
+    A blob may have many pointers, and is never moved.
+    """
     pointer.parent.mkdir(parents=True, exist_ok=True)
-    fresh = pointer.with_name(f".{blob.name[:40]}{_UNFINISHED}")
+    fresh = pointer.with_name(f".{uuid4().hex}{_UNFINISHED}")
     try:
+        try:
+            fresh.symlink_to(os.path.relpath(blob, pointer.parent))
+        except OSError:
+            _copy(blob, fresh)
+        os.replace(fresh, pointer)
+    finally:
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(os.path.relpath(blob, pointer.parent))
+
+
+def _copy(blob: Path, fresh: Path) -> None:
+    try:
+        os.link(blob, fresh)
     except OSError:
-        os.replace(blob, pointer)
-        return
-    os.replace(fresh, pointer)
+        shutil.copyfile(blob, fresh)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +175,57 @@ def test_a_file_that_another_commit_brought_is_not_fetched_again(model: Model) -
     model.hub.log.clear()
     assert {file.path: content(later, file) for file in files} == {**PATHS, "README.md": b"# new"}
     assert {one.path.rpartition("/")[2] for one in model.hub.requests} == {"README.md"}
+
+
+SAME = {f"d/{number:03}.json": b"the same content" * 50 for number in range(60)}
+
+
+def test_files_of_one_content_are_kept_side_by_side(model: Model, library: Path) -> None:
+    """Several threads at one content took it away from each other: the build failed, and the library's links led nowhere."""
+    commit = model.hub.add("org/same", SAME)
+    huggingface_hub.snapshot_download("org/same", endpoint=model.hub.endpoint, token=False)
+    model.hub.add("org/same", {**SAME, "config.json": b"{}"})
+    for _ in range(3):
+        source = CachedHuggingFace(model.source(hf="org/same"))
+        files = source.inventory().files
+        with ThreadPoolExecutor(8) as threads:
+            found = dict(zip(files, threads.map(partial(content, source), files), strict=True))
+        assert {file.path: data for file, data in found.items()} == {**SAME, "config.json": b"{}"}
+        shutil.rmtree(library / "hub" / "models--org--same" / "snapshots" / source.inventory().commit)
+    first = library / "hub" / "models--org--same" / "snapshots" / commit
+    assert {path.relative_to(first).as_posix(): path.read_bytes() for path in first.rglob("*.json")} == SAME
+    assert not huggingface_hub.scan_cache_dir().warnings
+
+
+def test_without_network_the_content_of_another_path_is_enough(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tokenizers of one content: the second was asked for although it was there."""
+    model.hub.add("org/twin", {"a/tokenizer.json": SMALL, "b/tokenizer.json": SMALL})
+    source = CachedHuggingFace(model.source(hf="org/twin"))
+    first, second = source.inventory().files
+    pinned = source.inventory()
+    assert content(source, first) == SMALL
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    offline = CachedHuggingFace(model.source(hf="org/twin", pinned=pinned))
+    assert content(offline, second) == SMALL
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.ENOSYS])
+def test_a_disk_without_locks_is_filled_all_the_same(
+    model: Model, library: Path, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Homes on a network have no locks now and then: nothing was kept there, and every build fetched all again."""
+    monkeypatch.setattr(fcntl, "flock", lambda *arguments: failing(error))
+    source = CachedHuggingFace(model.source())
+    for file in source.inventory().files:
+        assert content(source, file) == PATHS[file.path]
+    model.hub.log.clear()
+    assert [content(source, file) for file in source.inventory().files] == list(PATHS.values())
+    assert all(one.path.startswith("/api/") for one in model.hub.requests)
+    assert not list(library.rglob("*.incomplete"))
+
+
+def failing(number: int) -> None:
+    raise OSError(number, os.strerror(number))
 
 
 def test_two_at_once_get_the_same_bytes(model: Model) -> None:
