@@ -36,7 +36,7 @@ from buildkit.plan import Plan
 from buildkit.policy import Policy, asked, pin, read
 from buildkit.recipe import Recipe
 from buildkit.spec import FolderRef, ProjectRef
-from buildkit.splitting import split
+from buildkit.splitting import split, split_anew
 from buildkit.tags import expand, fixed
 from buildkit.trust import licenses
 from buildkit.world import World
@@ -123,7 +123,10 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
         pins = read(recipe, pins, world)
     licenses.check(recipe, pins, world)
     _judge(recipe, pins, world)
-    pins = split(recipe, pins, wanted.registries, wanted.form, world)
+    fitting = split(recipe, pins, wanted.registries, wanted.form, world)
+    if fitting != pins and wanted.policy is Policy.LOCKED and previous and previous.images:
+        raise split_anew(recipe, pins, fitting)
+    pins = fitting
     plan = planned(recipe, pins)
     _warn(plan, world)
     checking.before_build(recipe, pins, plan, world, wanted.registry, skip=not wanted.check)

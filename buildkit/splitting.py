@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from buildkit.adapting import form_for, planned
 from buildkit.amounts import human
+from buildkit.errors import Drifted, Problem
 from buildkit.events import Said
 from buildkit.oci.form import Form
 from buildkit.pin import Pins
@@ -40,6 +41,15 @@ def split(recipe: Recipe, pins: Pins, registries: Sequence[str], form: Form | No
         return pins
     world.emit(Said(f"{recipe.spec.name}: its layers are split, as {name} takes at most {human(limit)} in one"))
     return smaller
+
+
+def split_anew(recipe: Recipe, locked: Pins, fitting: Pins) -> Drifted:
+    """Why the image that is in the lock cannot go to a registry: its layers would have to be split for it."""
+    assert fitting.max_layer_size is not None
+    was = f"at most {human(locked.max_layer_size)} each" if locked.max_layer_size else "not split"
+    what = f"the locked layers are {was}, and a registry takes at most {human(fitting.max_layer_size)} in one"
+    hint = f"lay them out anew, and push the result everywhere: modelpack build {recipe.path} --push, without --locked"
+    return Drifted(f"the image in {recipe.lock_path} cannot go there as it is", [Problem("", what)], hint=hint)
 
 
 def _limits(registries: Sequence[str], form: Form | None, world: World) -> Iterator[tuple[int, str]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from buildkit import flow
-from buildkit.errors import InvalidInput
+from buildkit.errors import Drifted, InvalidInput
 from buildkit.events import Said
 from buildkit.oci.form import stored_size
 from buildkit.policy import Policy
@@ -59,6 +59,18 @@ def test_the_lock_keeps_the_split_wherever_the_image_goes(limited: Place) -> Non
         assert limited.build(policy=policy).sealing.digest == first.sealing.digest
     flow.lock(limited.recipe(), limited.world(), Policy.KEEP)
     assert limited.build(push=False).sealing.digest == first.sealing.digest
+
+
+def test_a_locked_image_is_not_split_anew(limited: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another image than the one that was reviewed would get its tags, and the lock would be written anew."""
+    limited.build()
+    before, sizes = limited.lock.read_bytes(), _sizes(limited)
+    stricter = replace(BY_NAME["harbor"], largest_layer=max(sizes) - 1, source="a test")
+    monkeypatch.setitem(BY_NAME, "harbor", stricter)
+    with pytest.raises(Drifted, match="cannot go there") as drifted:
+        limited.build(policy=Policy.LOCKED)
+    assert "at most 1.6 MB each" in str(drifted.value.problems[0])
+    assert limited.lock.read_bytes() == before and _sizes(limited) == sizes
 
 
 def test_an_upgrade_decides_the_split_anew(limited: Place) -> None:

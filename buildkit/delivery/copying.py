@@ -143,7 +143,7 @@ class _Run:
                 several.attempt(one.name, partial(one.tag, self._top(one), self.world.done))
         reached = [one for one in self.destinations if one.name not in several.failed]
         digests = {name: self._top(one).digest for one in reached for name in self._names(one)}
-        return Copied(digests, len(self._unchanged) == len(self.destinations), dict(several.failed))
+        return Copied(digests, len(self._unchanged) == len(self.destinations), several.told)
 
     def _prepare(self, destination: Destination, several: Several) -> None:
         """Settles a destination that serves the image already; raises InvalidInput where a tag may not move."""

@@ -84,7 +84,10 @@ class Destination:
             except RegistryFailed as failure:
                 raise _after(moved, failure) from None
             moved.append(f"{self.name}:{tag}")
-        self._check_served(document.digest)
+        try:
+            self._check_served(document.digest)
+        except RegistryFailed as failure:
+            raise _after(moved, failure) from None
 
     def _check_served(self, digest: Digest) -> None:
         for tag in self.tags_of(digest):
@@ -113,7 +116,7 @@ class Destination:
 def _after(moved: Sequence[str], failure: RegistryFailed) -> RegistryFailed:
     if not moved:
         return failure
-    return RegistryFailed(f"{failure.what}; moved before that: {', '.join(moved)}", failure.problems, failure.hint)
+    return type(failure)(f"{failure.what}; moved before that: {', '.join(moved)}", failure.problems, failure.hint)
 
 
 def open_destinations(

@@ -174,4 +174,4 @@ class _Push:
         shown = forms[0] if len(forms) == 1 else sealing
         digests = self._references(sealings)
         unchanged = len(self._unchanged) == len(self._reached)
-        return Delivered(tuple(digests), shown, tuple(self._images), unchanged, digests, dict(self._several.failed))
+        return Delivered(tuple(digests), shown, tuple(self._images), unchanged, digests, self._several.told)

@@ -46,6 +46,11 @@ class Several:
             return {name: store for name, store in self._stores.items() if name not in done}
 
     @property
+    def told(self) -> dict[str, RegistryFailed]:
+        """The failures, each of which says whose it is."""
+        return {name: named(name, failure) for name, failure in self.failed.items()}
+
+    @property
     def placed(self) -> dict[str, list[tuple[Outcome, int]]]:
         """What became of every blob in the stores that are alive, with its size in bytes."""
         return {name: self._placed[name] for name in self.alive}
@@ -132,13 +137,20 @@ class Several:
             raise together(self.failed)
 
 
+def named(name: str, failure: RegistryFailed) -> RegistryFailed:
+    """A store's failure with its name: a registry's own words name the registry, which may have taken another's blobs."""
+    if name in failure.what:
+        return failure
+    return type(failure)(f"{name}: {failure.what}", failure.problems, failure.hint)
+
+
 def together(failed: Mapping[str, RegistryFailed]) -> RegistryFailed:
     """One failure for all stores."""
     failures = list(failed.values())
     if len({str(failure) for failure in failures}) == 1:
         return failures[0]
     problems = [problem for failure in failures for problem in failure.problems]
-    said = "; ".join(f"{name}: {failure.what}" for name, failure in failed.items())
+    said = "; ".join(named(name, failure).what for name, failure in failed.items())
     return RegistryFailed(said, problems, next((failure.hint for failure in failures if failure.hint), ""))
 
 

@@ -114,7 +114,7 @@ class Connection:
             if not self.authority.challenged(answer.headers.get(CHALLENGES, ""), scope, used):
                 raise self._not_allowed(refused, scope)
             if not (body is None or isinstance(body, bytes)):
-                raise Lost("the registry wants a new token", wait=0.0)
+                raise Lost("the registry wants a new token")
         else:
             raise self._not_allowed(refused, scope)
         if answer.status in TRANSIENT:
@@ -169,10 +169,12 @@ class Connection:
             done.acquire(timeout=max(0.0, deadline - time.monotonic()))
 
     def pause(self, attempt: int, lost: Lost) -> None:
-        """Waits before another try: what the registry asked for, else twice as long each time, with jitter."""
-        self.sleep(
-            min(lost.wait if lost.wait is not None else 0.5 * 2**attempt * random.uniform(0.5, 1.5), _LONGEST_WAIT)
-        )
+        """Waits before another try: twice as long each time, with jitter, and as long as the registry asked for.
+
+        Asked again after no time at all, because it said so, it would use up every try before it can recover.
+        """
+        growing = 0.5 * 2**attempt * random.uniform(0.5, 1.5)
+        self.sleep(min(max(lost.wait or 0.0, growing), _LONGEST_WAIT))
 
     def unreachable(self, lost: Lost) -> RegistryUnreachable:
         """The failure after the last try."""

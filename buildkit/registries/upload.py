@@ -17,6 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 from buildkit.errors import ModelpackError, RegistryFailed
 from buildkit.machine.answers import drain, is_there
+from buildkit.machine.connections import READ_SECONDS
 from buildkit.oci.hashed import Hashed, close, hashed
 from buildkit.oci.image import Blob
 from buildkit.oci.reference import Digest
@@ -26,13 +27,16 @@ from buildkit.registries.refusals import error_body, explained, unexpected
 from buildkit.registries.token_service import Scope
 
 CLOSING_SECONDS = 600.0
+CLOSING_SECONDS_PER_MIB = 1.0
 CLOSING_SECONDS_PER_GIB = 60.0
-"""How long a registry may take to make a blob of what it was sent, of which it says nothing meanwhile.
+"""How much longer than usual a registry may take to make a blob of what it was sent, of which it says nothing meanwhile.
 
 It may hash all of it again and copy it to its place before it answers (distribution, registry/storage/blobwriter.go:
-``validateBlob`` and ``moveBlob``), over the network where that is an object store. 60 s are 17 MiB/s for a GiB.
+``validateBlob`` and ``moveBlob``), over the network where that is an object store: a second for each MiB up to ten minutes,
+and a minute for each GiB, which is 17 MiB/s. A config that is not answered for is asked again as soon as anything else.
 """
 
+_LOST = (404, 416)
 _BEGIN_AGAIN = ("BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID")
 """What a registry says of a session that it lost, or that lost bytes on the way (distribution-spec, "Error Codes")."""
 
@@ -102,9 +106,7 @@ class Upload:
         if self.connection.profile.upload == "patch":
             headers["Content-Length"] = str(self.blob.size)
         answer = self._once("PATCH", location, headers, self._pieces())
-        self._expect_room(answer)
-        self.connection.expect(answer, (200, 201, 202, 204), f"sending {self.blob.title}")
-        self._expect_all()
+        self._expect_taken(answer, f"sending {self.blob.title}")
         self._at(self._location(answer, location))
         return self._finish(self.location or location, self._digest)
 
@@ -132,7 +134,9 @@ class Upload:
 
     def _once(self, method: str, where: str, headers: Mapping[str, str], body: Body) -> Answer:
         """What may end with the registry's work on the whole blob, which takes longer the larger that is."""
-        within = CLOSING_SECONDS + CLOSING_SECONDS_PER_GIB * self.blob.size / 2**30
+        mebibytes = self.blob.size / 2**20
+        longer = min(CLOSING_SECONDS_PER_MIB * mebibytes, CLOSING_SECONDS) + CLOSING_SECONDS_PER_GIB * mebibytes / 1024
+        within = READ_SECONDS + longer
         return self.connection.once(method, where, self.scope, headers=headers, body=body, within=within)
 
     def _landed(self) -> Digest | None:
@@ -149,29 +153,27 @@ class Upload:
 
     def _close(self, answer: Answer, digest: Digest) -> None:
         """Takes the answer to the PUT that made the blob real."""
-        self._expect_room(answer)
-        if answer.status in (400, 404):
-            body = error_body(answer)
-            said = explained(body)
-            if answer.status == 404 or any(code in said for code in _BEGIN_AGAIN):
-                raise Lost(f"the registry lost the upload ({said or answer.status})")
-            raise unexpected(self.connection.host, self.connection.profile, 400, body, f"finishing {self.blob.title}")
-        self.connection.expect(answer, (200, 201, 202, 204), f"finishing {self.blob.title}")
-        self._expect_all()
+        self._expect_taken(answer, f"finishing {self.blob.title}")
         answered = answer.headers.get("Docker-Content-Digest", digest)
         drain(answer)
         if answered != digest:
             raise RegistryFailed(f"{self.connection.host} stored {answered} where {digest} was sent")
         self._at(None)
 
-    def _expect_room(self, answer: Answer) -> None:
+    def _expect_taken(self, answer: Answer, doing: str) -> None:
+        """Raises Lost where the registry lost the session, or bytes on the way, so that another is begun."""
         if answer.status == 413:
             raise RegistryFailed(
                 f"{self.connection.host} takes no layer of {self.blob.size} bytes ({self.blob.title})",
                 hint="use 'layers: per-file', or another registry",
             )
-
-    def _expect_all(self) -> None:
+        if answer.status in (400, *_LOST) and not self.connection.peer(answer.url):
+            body = error_body(answer)
+            said = explained(body)
+            if answer.status in _LOST or any(code in said for code in _BEGIN_AGAIN):
+                raise Lost(f"the registry lost the upload ({said or answer.status})")
+            raise unexpected(self.connection.host, self.connection.profile, answer.status, body, doing)
+        self.connection.expect(answer, (200, 201, 202, 204), doing)
         if self.sent != self.blob.size:
             raise Lost(f"only {self.sent} of {self.blob.size} bytes were taken")
 

@@ -106,7 +106,8 @@ def obstacle(stage: Stage) -> str | None:
     """Why no Containerfile builds this model, or None."""
     if stage.image is None and stage.from_folder and not stage.archive:
         return (
-            f"{len(stage.layers)} layers on 'scratch' need the recipe's 'builder', which is pinned for a max_layer_size"
+            f"its {len(stage.layers)} layers, which the lock says are split for a registry, need the recipe's 'builder' on"
+            " 'scratch': write that max_layer_size in the recipe"
         )
     if stage.image is None:
         return (

@@ -30,3 +30,21 @@ def test_a_tag_that_is_refused_is_told_with_those_that_moved(place: Place) -> No
     assert f"{name}:latest" in str(raised.value)
     assert str(raised.value).endswith(f"moved before that: {name}:v1")
     assert set(place.registry.tags[REPOSITORY]) == {"v1"}
+
+
+def test_tags_that_moved_are_told_where_the_registry_fails_after_them(place: Place) -> None:
+    """All of them are on the new image, and the command that says no more than that the registry failed hides it."""
+    place.registry.faults.add(Status(503), method="HEAD", path="/manifests/v1", skip=1, times=None)
+    with pytest.raises(RegistryFailed) as raised:
+        place.build(place.recipe(tags=["v1"]))
+    assert place.registry.tags[REPOSITORY].keys() == {"v1"}
+    assert f"moved before that: {place.registry.address}/{REPOSITORY}:v1" in str(raised.value)
+
+
+def test_of_two_repositories_of_a_registry_the_one_that_failed_is_told(place: Place) -> None:
+    """The registry's name alone tells nothing where it took the image under its other name."""
+    other = f"{place.registry.address}/other"
+    place.registry.faults.add(Status(503), method="PUT", path="/other/granite/manifests/v1", times=None)
+    delivered = place.build(also=(other,))
+    assert delivered.references == (f"{place.registry.address}/{REPOSITORY}:v1",)
+    assert [failure.what.startswith(f"{other}/granite") for failure in delivered.failed.values()] == [True]

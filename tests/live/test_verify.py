@@ -182,7 +182,7 @@ BROKEN_SERVERS: list[Any] = [
     ("deaf", "oci-data-science", {}, {"UNI-08"}),
     ("ends", "oci-genai", CHAT, {"OGH-03", "OGH-13"}),
     ("writes", "oci-genai", CHAT, {"OGH-05", "OGH-07"}),
-    ("ignores the variables", "vertex", {}, {"VX-04", "VX-03", "VX-06"}),
+    ("ignores the variables", "vertex", {}, {"VX-04", "VX-06"}),
 ]
 
 

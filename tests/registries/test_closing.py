@@ -142,3 +142,23 @@ def test_a_session_that_is_lost_is_begun_again(fault: Action) -> None:
         assert [registry.blob(digest) for digest in registry.blobs] == [content(0)]
         assert len(registry.sessions) == 3
         check_no_open_session(registry)
+
+
+@pytest.mark.parametrize("code", [400, 404, 416])
+def test_a_session_that_is_lost_before_its_bytes_come_is_begun_again(code: int) -> None:
+    """A registry that was started anew, or its second replica, knows nothing of a session that was opened a moment ago."""
+    with Registry() as registry:
+        fault = Status(code, {}, refusal("BLOB_UPLOAD_INVALID"))
+        registry.faults.add(fault, method="PATCH", path="uploads", times=2)
+        placed(registry)
+        assert [registry.blob(digest) for digest in registry.blobs] == [content(0)]
+        check_no_open_session(registry)
+
+
+def test_a_registry_that_asks_for_no_wait_is_given_time() -> None:
+    """Asked five times in a tenth of a second it cannot recover between, and a layer goes again each time."""
+    waits: list[float] = []
+    with Registry() as registry:
+        registry.faults.add(Status(429, {"Retry-After": "0"}), method="POST", times=3)
+        placed(registry, sleep=waits.append)
+    assert len(waits) == 3 and all(wait > 0.2 * 2**attempt for attempt, wait in enumerate(waits)), waits
