@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from buildkit.delivery.destination import Destination, legible
+from buildkit.delivery.shard import MARK
 from buildkit.errors import RegistryFailed
 from buildkit.oci.manifest import Manifest
 from buildkit.oci.reference import Digest
@@ -15,7 +16,7 @@ from buildkit.tags import fixed
 
 _MOST = 3
 """Images that are looked at under other tags: a version shares its layers with those just before it, if with any."""
-_NO_IMAGE = re.compile(r"sha256-[0-9a-f]{64}.*|modelpack-layer-.*")
+_NO_IMAGE = re.compile(rf"sha256-[0-9a-f]{{64}}.*|{re.escape(MARK)}.*")
 """Tags of what refers to an image (distribution-spec, "Referrers Tag Schema"; cosign), and marks of :mod:`.shard`."""
 
 
@@ -46,11 +47,12 @@ def remembers_nothing(repository: Repository, tags: Sequence[str]) -> bool:
 
 
 def _images(store: Repository, tags: Sequence[str]) -> Iterator[list[Manifest]]:
-    mine = [manifests for tag in tags if (manifests := legible(store, tag))]
-    yield from mine
-    if not mine:
-        for tag in _others(store)[:_MOST]:
-            yield legible(store, tag)
+    is_new = True
+    for manifests in (legible(store, tag) for tag in tags):
+        is_new = is_new and not manifests
+        yield manifests
+    if is_new:
+        yield from (legible(store, tag) for tag in _others(store)[:_MOST])
 
 
 def _others(repository: Repository) -> list[str]:

@@ -23,6 +23,9 @@ INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 
 _SHARD = re.compile(r"(?:(\d{1,6})/)?(\d{1,6})", re.ASCII)
 
+MARK = "modelpack-layer-"
+"""How every tag begins under which a layer is remembered."""
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -100,4 +103,4 @@ def forget(store: Repository, layers: Sequence[Layer]) -> None:
 
 def tag_of(layer: Layer) -> str:
     """The tag under which a layer is remembered."""
-    return f"modelpack-layer-{Digest.of(layer.blob.key.encode()).hex[:40]}"
+    return f"{MARK}{Digest.of(layer.blob.key.encode()).hex[:40]}"
