@@ -12,7 +12,6 @@ from buildkit.delivery.tally import Tally
 from buildkit.errors import InvalidInput, Problem, RegistryFailed
 from buildkit.events import Said, Warned
 from buildkit.lockfile.known import KnownLayers
-from buildkit.machine.cache import cache_folder
 from buildkit.oci.copy import put_all
 from buildkit.oci.form import Form, form_of, index_in, is_index, manifest_in, needs_gzip
 from buildkit.oci.image import Blob
@@ -118,7 +117,7 @@ class _Run:
     world: World
     beside: Sequence[Beside] = ()
     _unchanged: list[str] = field(default_factory=list)
-    _known: KnownLayers = field(default_factory=lambda: KnownLayers(cache_folder() / "layers"))
+    _known: KnownLayers = field(default_factory=KnownLayers.here)
 
     def run(self) -> Copied:
         """Blobs, then manifests, then tags."""

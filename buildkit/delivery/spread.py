@@ -13,7 +13,6 @@ from buildkit.delivery.tally import Tally, forecast
 from buildkit.errors import RegistryFailed
 from buildkit.events import Said
 from buildkit.lockfile.known import KnownLayers
-from buildkit.machine.cache import cache_folder
 from buildkit.oci.copy import Sealing, in_form, place, publish_untagged, seal
 from buildkit.oci.image import Image
 from buildkit.oci.manifest import OCI_LAYER
@@ -81,7 +80,7 @@ class _Push:
         self._world = world
         self._record = record
         self._several = as_one(destinations, world)
-        self._known = KnownLayers(cache_folder() / "layers")
+        self._known = KnownLayers.here()
         self._unchanged: list[Destination] = []
 
     def run(self) -> Delivered:

@@ -10,7 +10,6 @@ from buildkit.fleet.asking import Questions
 from buildkit.fleet.state import Target, Weight
 from buildkit.lockfile.known import KnownLayers
 from buildkit.lockfile.lock import Lock
-from buildkit.machine.cache import cache_folder
 from buildkit.oci.reference import Digest, Reference
 from buildkit.plan import Plan, PlannedLayer
 from buildkit.recipe import Recipe
@@ -54,7 +53,7 @@ def weigh(
 
 def _digests(plan: Plan, lock: Lock | None) -> Mapping[str, Digest]:
     keys = [layer.key for layer in plan.layers]
-    return {**KnownLayers(cache_folder() / "layers").of(keys), **(lock.layers if lock else {})}
+    return {**KnownLayers.here().of(keys), **(lock.layers if lock else {})}
 
 
 def _above(layer: PlannedLayer, recipe: Recipe, known: Mapping[str, Digest]) -> _Piece:

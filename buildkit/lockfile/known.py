@@ -13,6 +13,7 @@ from pathlib import Path
 
 from buildkit.errors import InvalidInput
 from buildkit.machine.atomic import AtomicFile
+from buildkit.machine.cache import cache_folder
 from buildkit.oci.reference import Digest, Reference
 
 _KEPT_SECONDS = 90 * 24 * 3600
@@ -24,6 +25,11 @@ class KnownLayers:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    @classmethod
+    def here(cls) -> KnownLayers:
+        """Those of this machine, in its cache."""
+        return cls(cache_folder() / "layers")
 
     def of(self, keys: Iterable[str]) -> dict[str, Digest]:
         """The digests that are known, by key; what cannot be read is not known."""
