@@ -150,9 +150,9 @@ def _may_list(wanted: Wanted) -> bool:
 def _are_read_on_the_way(recipe: Recipe, pins: Pins, previous: Lock | None, world: World, wanted: Wanted) -> bool:
     if not first_reading.is_possible(planned(recipe, pins)):
         return False
-    homes = [world.settings.registry(one).repository(recipe.spec.name) for one in wanted.registries]
+    targets = [world.settings.registry(one) for one in wanted.registries]
     tags = expand(recipe.spec.tags, recipe.spec.labels, pins)
-    return first_reading.saves_nothing(recipe, pins, previous, homes, tags, world)
+    return first_reading.saves_nothing(recipe, pins, previous, targets, tags, world)
 
 
 def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None = None) -> Delivered:

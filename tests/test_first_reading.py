@@ -215,6 +215,17 @@ def test_a_shard_that_was_replaced_is_read_once(
     assert place.build(recipe).sealing.digest == built.sealing.digest and place.lock.read_bytes() == lock
 
 
+def test_a_shard_that_was_replaced_under_a_tag_that_may_not_move_is_not_sent(place: Place, models: Path) -> None:
+    """It would be refused when every byte of it is there: where a tag is taken a file is read before it is sent."""
+    recipe = place.recipe(model="./models", max_layer_size=1_600_000, immutable=True)
+    place.build(recipe)
+    replaced(models / SHARD, os.urandom(len(FILES[SHARD])), 1)
+    before = uploads(place.registry)
+    with pytest.raises(InvalidInput, match="'immutable: true'"):
+        place.build(recipe)
+    assert uploads(place.registry) == before
+
+
 def test_a_shard_that_went_back_to_what_it_was_is_not_sent_again(place: Place, models: Path) -> None:
     """What was read here before may be in the registry: then it is hashed first, which is cheaper than any upload."""
     recipe = place.recipe(model="./models", max_layer_size=1_600_000)

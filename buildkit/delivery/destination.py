@@ -68,6 +68,16 @@ class Destination:
             self._refuse({tag: served for tag, served in moving.items() if served}, digest)
         return not moving
 
+    def keeps(self, images: Sequence[Image]) -> None:
+        """Raises InvalidInput where a tag that may not move is on what these images cannot be, whatever they hash to.
+
+        Told before a byte is sent. What only the bytes can tell, and what Docker's manifests do not, ``serves`` tells later.
+        """
+        for tag in fixed(self.tags) if self.immutable and self.form == "oci" else ():
+            there = legible(self.store, tag)
+            if there and not all(any(_may_be(image, manifest) for manifest in there) for image in images):
+                raise _may_not_move([Problem(f"{self.name}:{tag}", "is an image with other layers")])
+
     def tag(self, document: Document, done: Done) -> None:
         """Moves every tag that is not on the image yet, notes each in ``done``, and asks what all of them serve.
 
@@ -107,10 +117,21 @@ class Destination:
 
     def _refuse(self, moving: dict[str, Digest], digest: Digest) -> None:
         if moving:
-            problems = [Problem(f"{self.name}:{tag}", f"is {there}, not {digest}") for tag, there in moving.items()]
-            raise InvalidInput(
-                "a tag would move, and 'immutable: true' says that none may", problems, hint="push under another tag"
+            raise _may_not_move(
+                [Problem(f"{self.name}:{tag}", f"is {there}, not {digest}") for tag, there in moving.items()]
             )
+
+
+def _may_not_move(problems: Sequence[Problem]) -> InvalidInput:
+    hint = "push under another tag"
+    return InvalidInput("a tag would move, and 'immutable: true' says that none may", problems, hint=hint)
+
+
+def _may_be(image: Image, manifest: Manifest) -> bool:
+    """Whether a manifest can be an image's, some digests of which are not known: what decided a layer stands beside it."""
+    pairs = list(zip(image.layers, manifest.layers, strict=False))
+    alike = all(layer.descriptor(layer.blob.digest or there.digest) == there for layer, there in pairs)
+    return alike and len(image.layers) == len(manifest.layers)
 
 
 def _after(moved: Sequence[str], failure: RegistryFailed) -> RegistryFailed:

@@ -22,6 +22,7 @@ from buildkit.oci.reference import Digest, Reference
 from buildkit.pin import Inventory, Listing, Pins, proven
 from buildkit.plan import Plan, PlannedLayer
 from buildkit.recipe import Recipe
+from buildkit.settings import Registry
 from buildkit.tags import fixed
 from buildkit.world import World
 
@@ -87,19 +88,22 @@ def is_possible(plan: Plan) -> bool:
 
 
 def saves_nothing(
-    recipe: Recipe, pins: Pins, lock: Lock | None, homes: Sequence[Reference], tags: Sequence[str], world: World
+    recipe: Recipe, pins: Pins, lock: Lock | None, targets: Sequence[Registry], tags: Sequence[str], world: World
 ) -> bool:
-    """Whether no digest of what is unread could save a byte, as far as the lock and the repositories with these tags tell.
+    """Whether no digest of what is unread could save a byte, as far as the lock and the registries with these tags tell.
 
     Without a lock nothing may be there that layers could be found by. With one, whoever wrote it must have had what was
-    read here before, and nobody may have pushed since.
+    read here before, and nobody may have pushed since. A tag that may not move is on what the image must be compared with.
     """
+    homes = [target.repository(recipe.spec.name) for target in targets]
     if lock is None:
         return all(remembers_nothing(world.repository(home), tags) for home in homes)
     if not all(_is_of_here(recipe, key, inventory, lock, world) for key, inventory in pins.sources.items()):
         return False
     names = [replace(home, tag=tag) for home in homes for tag in fixed(tags)[:1]]
-    return all(_served(world, name) in (None, lock.pushed.get(str(name))) for name in names)
+    served = {str(name): digest for name in names if (digest := _served(world, name))}
+    immutable = recipe.spec.immutable or any(target.immutable for target in targets)
+    return all(not immutable and digest == lock.pushed.get(name) for name, digest in served.items())
 
 
 def _is_of_here(recipe: Recipe, key: str, inventory: Inventory, lock: Lock, world: World) -> bool:

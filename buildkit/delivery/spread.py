@@ -126,6 +126,8 @@ class _Push:
     def _settle_what_is_there(self) -> None:
         """Leaves out the destinations whose tags all serve the image; refuses to begin where a tag may not move."""
         if not all(image.is_known for image in self._images):
+            for one in self._moving:
+                self._several.attempt(one.name, partial(one.keeps, self._images))
             return
         sealing = seal(self._images)
         for one in self._moving:

@@ -37,6 +37,7 @@ from tests.place import FILES, Place, put_base, uploads
 from tests.registries.test_push import image
 
 REPOSITORY = "models/granite"
+WEIGHTS = bytes(range(256)) * 4096
 
 
 @pytest.fixture
@@ -255,6 +256,27 @@ def test_a_registry_whose_tags_never_move(place: Place) -> None:
     with pytest.raises(InvalidInput, match="immutable"):
         flow.build(place.recipe(), place.world(), wanted)
     assert place.registry.tags[REPOSITORY]["v1"] == first
+    assert not place.lock.exists()
+
+
+@pytest.mark.parametrize("source", ["hub", "folder"])
+def test_a_changed_model_is_refused_before_it_is_sent(place: Place, source: str) -> None:
+    """Hours of upload would end in the answer that the tag is taken, which the registry knew all the time."""
+    weights = place.folder / "weights" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(WEIGHTS)
+    place.hub.add("org/granite", {**FILES, weights.name: WEIGHTS})
+    recipe = place.recipe(immutable=True, **({"model": "./weights"} if source == "folder" else {}))
+    place.build(recipe)
+    before = uploads(place.registry)
+    weights.write_bytes(WEIGHTS[::-1])
+    place.hub.add("org/granite", {**FILES, weights.name: WEIGHTS[::-1]})
+    with pytest.raises(InvalidInput, match="'immutable: true'"):
+        place.build(recipe, policy=Policy.UPGRADE)
+    place.lock.unlink()
+    with pytest.raises(InvalidInput, match="'immutable: true'"):
+        place.build(recipe)
+    assert uploads(place.registry) == before
     assert not place.lock.exists()
 
 
