@@ -11,6 +11,7 @@ from buildkit.engines.embedded import Embedded
 from buildkit.errors import InvalidInput, Problem
 from buildkit.events import Said
 from buildkit.flow import Made, Wanted, going, make
+from buildkit.lockfile.known import KnownLayers
 from buildkit.lockfile.record import Record
 from buildkit.oci.copy import put_all
 from buildkit.oci.image import Layer
@@ -27,8 +28,11 @@ def push_shard(recipe: Recipe, world: World, wanted: Wanted, shard: Shard) -> li
     Returns the layers of the share. Raises what a push raises, and InvalidInput where there is no lock to agree upon.
     """
     made, store = _begin(recipe, world, wanted)
-    known = marked(store, _unknown(made))
-    layers = share([layer for image in made.images for layer in image.knowing(known).layers], shard)
+    unknown = _unknown(made)
+    marks = marked(store, unknown)
+    seen = KnownLayers.here()
+    unmarked = seen.of(layer.blob.key for layer in unknown if layer.blob.key not in marks)
+    layers = share([layer for image in made.images for layer in image.knowing(marks | unmarked).layers], shard)
     by_key = {layer.blob.key: layer for layer in layers}
     titles = ", ".join(layer.blob.title for layer in layers)
     world.emit(
@@ -36,11 +40,14 @@ def push_shard(recipe: Recipe, world: World, wanted: Wanted, shard: Shard) -> li
     )
 
     def learned(key: str, digest: Digest) -> None:
+        seen.learn(key, digest)
         mark(store, by_key[key], digest)
 
     world.emit(forecast(store.reference.name, layers))
     tally = Tally(world.emit)
-    put_all([layer.blob for layer in layers], store, tally.emit, world.stop, learned=learned)
+    placed = put_all([layer.blob for layer in layers], store, tally.emit, world.stop, learned=learned)
+    for key in unmarked.keys() & placed.keys():
+        mark(store, by_key[key], placed[key])
     world.emit(tally.summary(store.reference.name))
     return layers
 

@@ -12,10 +12,11 @@ import pytest
 from buildkit import flow
 from buildkit.delivery import distribute
 from buildkit.delivery.shard import Shard, share
-from buildkit.errors import InvalidInput
+from buildkit.errors import InvalidInput, ModelpackError
 from buildkit.events import Event, Forecast, Summary
 from buildkit.policy import Policy
-from tests.place import Place, uploads
+from tests.fakes.faults import Status
+from tests.place import FILES, Place, uploads
 
 SHARDS = {
     f"model-{number:05}-of-00008.safetensors": bytes([number]) * (65 * 1024 * 1024 + number) for number in range(3)
@@ -116,6 +117,21 @@ def test_a_shard_says_what_it_will_send_and_what_it_did(place: Place) -> None:
     (after,) = [one for one in events if isinstance(one, Summary)]
     own = sum(layer.blob.size for layer in layers if layer.blob.digest is None)
     assert (before.unknown, after.outcomes["sent"]) == (own, own) and own > 0
+
+
+def test_a_shard_whose_mark_was_refused_sends_its_layer_once(place: Place) -> None:
+    """A registry that fails between a layer of hours and the small manifest that remembers it would get it again."""
+    recipe = place.recipe(layers="per-file")
+    flow.lock(recipe, place.world(), Policy.KEEP)
+    place.registry.faults.add(Status(403), method="PUT", path="/manifests/modelpack-layer", times=None)
+    with pytest.raises(ModelpackError):
+        distribute.push_shard(recipe, place.world(), wanted(place), Shard(0, 1))
+    sent = uploads(place.registry)
+    assert sent > sum(map(len, FILES.values()))
+    place.registry.faults.clear()
+    distribute.push_shard(recipe, place.world(), wanted(place), Shard(0, 1))
+    assert uploads(place.registry) - sent < 10_000
+    assert distribute.assemble(recipe, place.world(), wanted(place)).delivered.references
 
 
 def test_the_shipped_job_is_an_indexed_job() -> None:
