@@ -28,9 +28,13 @@ class Done:
         self._noted[str(path)] = "is written"
 
     @property
-    def told(self) -> str:
-        """What an interrupted command says of itself."""
-        lines = [f"\n  {what} {became}" for what, became in list(self._noted.items())]
-        if not lines:
-            return "interrupted: nothing was tagged, the lock is unchanged"
-        return "interrupted: nothing was tagged or locked but this; the same command goes on from here" + "".join(lines)
+    def noted(self) -> dict[str, str]:
+        """What became of every tag and lock that was touched, by its name or path."""
+        return dict(self._noted)
+
+    @property
+    def summary(self) -> str:
+        """What an interrupted command says of itself, before it says what is noted."""
+        if self._noted:
+            return "interrupted: nothing was tagged or locked but this; the same command goes on from here"
+        return "interrupted: nothing was tagged, the lock is unchanged"

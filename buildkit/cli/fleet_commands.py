@@ -219,28 +219,19 @@ def _looking(wish: Wish) -> Iterator[Wish]:
 
 
 def _rebuilt(states: Sequence[State], worlds: dict[str, World], wish: Wish, as_json: bool) -> list[Rebuilt]:
-    from buildkit.cli.main import Interrupted
     from buildkit.cli.render import show_error
     from buildkit.fleet.rebuild import rebuild
 
-    over: list[Rebuilt] = []
     one_at_a_time = threading.Lock()
 
     def told(one: Rebuilt) -> None:
         with one_at_a_time:
-            over.append(one)
             if one.error:
                 show_error(_of(one.state.name, one.error))
             if not as_json:
                 print("".join(f"{reference}\n" for reference in one.references), end="", flush=True)
 
-    try:
-        return rebuild(states, lambda state: worlds[state.path], wish, told=told)
-    except KeyboardInterrupt:
-        done = sum(one.outcome == "rebuilt" for one in over)
-        raise Interrupted(
-            f"interrupted: {done} images were rebuilt; run it again, and it goes on with the rest"
-        ) from None
+    return rebuild(states, lambda state: worlds[state.path], wish, told=told)
 
 
 def _print_rebuilt(done: Sequence[Rebuilt], summary: Path | None, as_json: bool, quiet: bool) -> None:

@@ -9,7 +9,7 @@ import signal
 import sys
 
 from buildkit.done import Done
-from buildkit.errors import FAILED, INTERRUPTED, OUR_BUG, TERMINATED, ModelpackError
+from buildkit.errors import FAILED, INTERRUPTED, OUR_BUG, TERMINATED, ModelpackError, Problem
 
 _LOOKED_FOR_GARBAGE_AFTER = 100_000
 """Objects. What is loaded at the start is nearly as many, and no garbage: after every 700, as is usual, Python would look for it in vain."""
@@ -27,7 +27,9 @@ def main() -> None:
     if _Ended.by_signal and code == INTERRUPTED:
         code = TERMINATED
     if code in (INTERRUPTED, TERMINATED):
-        print(_Ended.words or DONE.told, file=sys.stderr)
+        from buildkit.cli.render import show_interruption
+
+        show_interruption(DONE)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -43,13 +45,8 @@ def main() -> None:
     sys.exit(code)
 
 
-class Interrupted(KeyboardInterrupt):
-    """An interruption by a command that has done a part of its work; its text says which."""
-
-
 class _Ended:
     by_signal = False
-    words = ""
 
 
 def _terminated(number: int, frame: object) -> None:
@@ -67,9 +64,6 @@ def _run() -> int:
             return int(app(standalone_mode=True, prog_name="modelpack") or 0)
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else FAILED
-    except Interrupted as interrupted:
-        _Ended.words = str(interrupted)
-        return INTERRUPTED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -98,14 +92,14 @@ def _our_bug() -> int:
     import traceback
 
     from buildkit import __version__
+    from buildkit.cli.render import show_error
 
-    print("error: this is a fault of modelpack itself, not of yours", file=sys.stderr)
+    kind, value, _ = sys.exc_info()
+    named = Problem("", f"{kind.__name__ if kind else ''}: {value}")
+    hint = f"report it with version {__version__} and what MODELPACK_TRACEBACK=1 shows"
+    show_error(ModelpackError("this is a fault of modelpack itself, not of yours", [named], hint))
     if os.environ.get("MODELPACK_TRACEBACK"):
         traceback.print_exc()
-    else:
-        kind, value, _ = sys.exc_info()
-        print(f"  {kind.__name__ if kind else ''}: {value}", file=sys.stderr)
-        print(f"\nhint: report it with version {__version__} and what MODELPACK_TRACEBACK=1 shows", file=sys.stderr)
     return OUR_BUG
 
 

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 
 from buildkit.amounts import human
 from buildkit.cli.terminal import coloured, redraws
-from buildkit.errors import ModelpackError
+from buildkit.done import Done
+from buildkit.errors import ModelpackError, Problem
 from buildkit.events import Began, Emit, Ended, Event, Forecast, Moved, Said, Summary, Warned
 
 
@@ -61,6 +62,15 @@ def show_error(error: ModelpackError) -> None:
         lines.append("")
         lines += [f"hint: {hint}" for hint in hints]
     print(f"{red}error:{plain} " + "\n".join(printable(line) for line in lines), file=sys.stderr)
+
+
+def show_interruption(done: Done) -> None:
+    """What an interrupted command says of itself, with every tag and lock that it touched. Under ``--json`` as an error."""
+    if _speech.json:
+        show_error(ModelpackError(done.summary, [Problem(name, became) for name, became in done.noted.items()]))
+        return
+    lines = (f"  {name} {became}" for name, became in done.noted.items())
+    print("\n".join(printable(line) for line in (done.summary, *lines)), file=sys.stderr)
 
 
 def printable(text: str) -> str:

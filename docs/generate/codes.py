@@ -14,6 +14,6 @@ def page() -> str:
             table(("code", "what it means"), [(code(str(number)), plain(what)) for number, what in EXIT_CODES.items()]),
             "What failed is on stderr: `error:` with what is wrong and where, and `hint:` with what to do about it. stdout has results"
             " alone, also when some of them failed: `modelpack build` of several recipes prints the images that were built. With"
-            " `--json` an error is a line of JSON on stderr, with `event`, `what`, `problems` and `hint`.",
+            " `--json` an error, and an interruption too, is a line of JSON on stderr, with `event`, `what`, `problems` and `hint`.",
         ]
     )

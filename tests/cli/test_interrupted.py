@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -142,7 +143,37 @@ def test_an_assembled_image_is_told_before_its_marks_are_taken_away(place: Place
     digest = place.registry.tags["models/granite"]["v1"]
     assert code == 130
     assert f"{place.registry.address}/models/granite:v1" in out and digest in out
-    assert f"models/granite:v1 serves {digest}\n" in err and f"{place.lock} is written" in err
+    told = json.dumps({"where": f"{place.registry.address}/models/granite:v1", "what": f"serves {digest}"})[:-1]
+    assert (told if form else f"models/granite:v1 serves {digest}\n") in err
+    assert str(place.lock) in err and "is written" in err
     assert place.registry.tags["models/granite"] == {"v1": digest, **marks}
     assert modelpack(*command, "--assemble").returncode == 0
     assert place.registry.tags["models/granite"] == {"v1": digest}, "marks of the run before stayed for ever"
+
+
+def test_in_the_second_image_of_a_rebuild_the_first_is_told(place: Place) -> None:
+    """A night that was stopped has released images, and whoever reads of none looks for them in vain."""
+    first, second = place.recipe().path, place.folder / "second.yaml"
+    second.write_text(first.read_text().replace('"granite"', '"second"'))
+    registry = f"{place.registry.address}/models"
+    assert modelpack(*pushing(place, first, second)).returncode == 0
+    put_base(place.registry, content=b"another shell")
+    silent_at(place, "PUT", "models/second/manifests")
+    command = ["rebuild", str(place.folder), "--registry", registry, "--jobs", "1"]
+    code, _, err = interrupted(place, *command)
+    assert code == 130
+    assert f"{registry}/granite:v1 serves {place.registry.tags['models/granite']['v1']}\n" in err
+    assert f"{place.lock} is written\n" in err
+
+
+def test_an_interruption_is_a_line_of_json_where_these_are_asked_for(place: Place) -> None:
+    """A program that reads every line of stderr would fail at the last one, and at the only one that says what moved."""
+    silent_at(place, "PUT", "manifests/latest")
+    command = pushing(place, place.recipe(tags=["v1", "latest"]).path)
+    code, _, err = interrupted(place, *command, "--json")
+    last = [json.loads(line) for line in err.splitlines()][-1]
+    assert code == 130
+    assert last["event"] == "error" and last["what"].startswith("interrupted")
+    assert [problem["where"] for problem in last["problems"]] == [
+        f"{place.registry.address}/models/granite:{tag}" for tag in ("v1", "latest")
+    ]
