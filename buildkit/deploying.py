@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit.adapting import planned
-from buildkit.checks.checking import chosen_targets, refuse
-from buildkit.checks.deployments import check_deployment
 from buildkit.checks.rule import Finding, Judged
 from buildkit.deployment import Order, Piece, Version
 from buildkit.errors import InvalidInput, Problem
+from buildkit.judging.chosen import chosen_targets
+from buildkit.judging.deployments import check_deployment
+from buildkit.judging.judged import refuse
 from buildkit.lockfile import lock as locks
 from buildkit.machine.atomic import AtomicFile, write
 from buildkit.oci.reference import Reference

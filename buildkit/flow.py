@@ -15,7 +15,6 @@ from pathlib import Path
 
 from buildkit.adapting import form_for, planned
 from buildkit.build import Context, Engine
-from buildkit.checks import checking
 from buildkit.delivery import first_reading
 from buildkit.delivery.first_reading import FirstReading
 from buildkit.delivery.push import Delivered, Going, Output, Recorder, Wish, deliver
@@ -23,6 +22,7 @@ from buildkit.engines import choose, engine_named
 from buildkit.engines.exported import lay_out, write_archive
 from buildkit.errors import InvalidInput, Problem
 from buildkit.events import Warned
+from buildkit.judging.recipes import before_build
 from buildkit.kinds import Judge, template_of
 from buildkit.lockfile import lock as locks
 from buildkit.lockfile import staged as staging
@@ -129,7 +129,7 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     pins = fitting
     plan = planned(recipe, pins)
     _warn(plan, world)
-    checking.before_build(recipe, pins, plan, world, wanted.registry, skip=not wanted.check)
+    before_build(recipe, pins, plan, world, wanted.registry, skip=not wanted.check)
     engine = choose(wanted.engine, plan, wanted.builder)
     context = _context(recipe, pins, world, keep=not wanted.registries)
     known = previous.layers if previous else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,16 @@ def test_imports_point_one_way() -> None:
         ):
             wrong.append(f"{name} imports subprocess")
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_part_needs_itself() -> None:
+    """Parts in a circle are one part: none of them can be read, tested or replaced without all the others."""
+    needs: dict[str, set[str]] = defaultdict(set)
+    for name, imported in modules():
+        needs[part(name)] |= {part(module) for module in imported if module.startswith("buildkit.")} - {part(name), ""}
+    while ready := {name for name, needed in needs.items() if not needed & needs.keys()}:
+        needs = {name: needed for name, needed in needs.items() if name not in ready}
+    assert not needs, f"these import each other: {', '.join(sorted(needs))}"
 
 
 def test_no_drawer_for_everything() -> None:

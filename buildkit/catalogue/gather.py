@@ -8,11 +8,11 @@ from pathlib import Path
 from buildkit.card import Card
 from buildkit.catalogue.entry import Entry, Model, Part, Verdict
 from buildkit.catalogue.history import history
-from buildkit.checks.checking import check_recipe
 from buildkit.checks.rule import Judged, Severity
 from buildkit.errors import ModelpackError
 from buildkit.fleet.state import State
 from buildkit.fleet.status import JOBS, fleet
+from buildkit.judging.recipes import check_recipe
 from buildkit.lockfile import lock as locks
 from buildkit.lockfile.lock import Lock, LockedImage
 from buildkit.lockfile.made import newer

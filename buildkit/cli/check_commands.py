@@ -115,7 +115,7 @@ def check(
 
 
 def _recipe(opened: Session, path: Path, targets: Sequence[str], registry: str | None) -> tuple[str, Sequence[Judged]]:
-    from buildkit.checks.checking import check_recipe
+    from buildkit.judging.recipes import check_recipe
 
     recipe, world = opened.recipe(path)
     return recipe.spec.name, check_recipe(recipe, world, targets, registry)
@@ -132,8 +132,8 @@ def _image(
     scanned: Callable[[Examined], Scanned | None],
 ) -> tuple[str, Sequence[Judged]]:
     from buildkit.amounts import human
-    from buildkit.checks.checking import check_image
     from buildkit.events import Said
+    from buildkit.judging.images import check_image
 
     recipe = opened.recipe(path)[0] if path else None
     world = opened.world(recipe.folder if recipe else Path.cwd())
@@ -164,8 +164,8 @@ def _scanned(world: World, scan: bool, report: Path | None, examined: Examined) 
 
 
 def _deployment(opened: Session, path: Path | None, file: Path, targets: Sequence[str]) -> tuple[str, Sequence[Judged]]:
-    from buildkit.checks.checking import chosen_targets
-    from buildkit.checks.deployments import check_deployment, meant_for
+    from buildkit.judging.chosen import chosen_targets
+    from buildkit.judging.deployments import check_deployment, meant_for
     from buildkit.reading.written import read_each
 
     recipe: Recipe | None = opened.recipe(path)[0] if path else None

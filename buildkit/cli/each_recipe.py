@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 def each_shard(paths: Sequence[Path], text: str, wanted: Wanted, as_json: bool, quiet: bool) -> None:
     """Pushes a shard of every recipe; what it prints are the layers' names, since no image is done yet."""
-    from buildkit.delivery import distribute
+    from buildkit import distributing
     from buildkit.delivery.shard import Shard
 
     shard = Shard.parse(text, os.environ)
     with session(as_json, quiet) as opened:
-        pushed = [distribute.push_shard(*opened.recipe(path), wanted, shard) for path in paths]
+        pushed = [distributing.push_shard(*opened.recipe(path), wanted, shard) for path in paths]
     titles = [layer.blob.title for layers in pushed for layer in layers]
     print(json.dumps(titles, ensure_ascii=False) if as_json else "\n".join(titles))
 
 
 def each_assembled(paths: Sequence[Path], wanted: Wanted, as_json: bool, quiet: bool) -> None:
     """Assembles every recipe; the marks are taken away when all is told, since the images need that no more."""
-    from buildkit.delivery import distribute
+    from buildkit import distributing
 
-    done: list[distribute.Assembled] = []
+    done: list[distributing.Assembled] = []
 
     def assembled(recipe: Recipe, world: World) -> Delivered:
-        done.append(distribute.assemble(recipe, world, wanted))
+        done.append(distributing.assemble(recipe, world, wanted))
         return done[-1].delivered
 
     def forget() -> None:

@@ -93,8 +93,8 @@ def verify(
     from buildkit.machine.atomic import write
     from buildkit.probe.command_line import engine_named
     from buildkit.probe.session import Patience
-    from buildkit.probe.verify import Chosen
-    from buildkit.probe.verify import verify as run_probes
+    from buildkit.verifying.verify import Chosen
+    from buildkit.verifying.verify import verify as run_probes
 
     choice = Chosen(tuple(target or ()), artifact, _changes(settings, sample), _passed(env), Patience(fast))
     with session(as_json, quiet) as opened:
@@ -132,8 +132,8 @@ def run(
     Example: modelpack run recipe.yaml --target oci-data-science --port 8080 --artifact model
     """
     from buildkit.probe.command_line import engine_named
-    from buildkit.probe.foreground import run as run_container
-    from buildkit.probe.verify import Chosen
+    from buildkit.verifying.foreground import run as run_container
+    from buildkit.verifying.verify import Chosen
 
     choice = Chosen((target,) if target else (), artifact, _changes(settings, None), _passed(env))
     with session(False, quiet) as opened:

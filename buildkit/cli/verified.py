@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from buildkit.checks.rule import ERROR, NOTE, WARNING
 from buildkit.cli.render import printable
-from buildkit.probe.report import Line, Report
+from buildkit.verifying.report import Line, Report
 
 
 def tell(reports: Sequence[Report], *, as_json: bool, annotations: Sequence[str] | None) -> None:

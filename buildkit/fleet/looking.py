@@ -11,17 +11,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from buildkit.amounts import human
-from buildkit.checks.checking import check_image, refuse
 from buildkit.checks.examine import Examined
 from buildkit.checks.rule import Judged
 from buildkit.errors import EngineFailed
 from buildkit.events import Emit, Event, Warned
+from buildkit.judging.images import check_image
+from buildkit.judging.judged import refuse
 from buildkit.machine.parallel import Stop
 from buildkit.oci.reference import Digest, Reference
 from buildkit.probe.command_line import engine_named
 from buildkit.probe.session import Patience
-from buildkit.probe.verify import Chosen, verify_pushed
 from buildkit.recipe import Recipe
+from buildkit.verifying.verify import Chosen, verify_pushed
 from buildkit.world import World
 
 LARGEST_RUN = 10 * 1000**3

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit import flow
-from buildkit.delivery import distribute
+from buildkit import distributing, flow
 from buildkit.delivery.shard import Shard, share
 from buildkit.errors import InvalidInput, ModelpackError
 from buildkit.events import Event, Forecast, Summary
@@ -56,7 +55,7 @@ def test_processes_push_each_layer_once_and_one_of_them_assembles(place: Place) 
     assert place.lock.read_bytes() == before
     sent = uploads(place.registry)
     assert sum(map(len, SHARDS.values())) < sent < sum(map(len, SHARDS.values())) + 1_000_000
-    assembled = distribute.assemble(recipe, place.world(), wanted(place))
+    assembled = distributing.assemble(recipe, place.world(), wanted(place))
     assembled.forget()
     assert uploads(place.registry) - sent < 10_000, "assembling sent a layer again"
     alone = flow.build(recipe, place.world(), flow.Wanted("embedded"))
@@ -70,7 +69,7 @@ def test_what_is_missing_is_named(place: Place) -> None:
     recipe = place.recipe(layers="per-file")
     flow.lock(recipe, place.world(), Policy.KEEP)
     with pytest.raises(InvalidInput) as raised:
-        distribute.assemble(recipe, place.world(), wanted(place))
+        distributing.assemble(recipe, place.world(), wanted(place))
     assert "small files" in {problem.where for problem in raised.value.problems}
     assert not place.registry.tags.get("models/granite")
 
@@ -78,7 +77,7 @@ def test_what_is_missing_is_named(place: Place) -> None:
 def test_without_a_lock_machines_cannot_agree(place: Place) -> None:
     """A branch that moves between two machines would mix two models."""
     with pytest.raises(InvalidInput, match="could not agree"):
-        distribute.push_shard(place.recipe(), place.world(), wanted(place), Shard(0, 2))
+        distributing.push_shard(place.recipe(), place.world(), wanted(place), Shard(0, 2))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +111,7 @@ def test_a_shard_says_what_it_will_send_and_what_it_did(place: Place) -> None:
     events: list[Event] = []
     world = replace(place.world(), emit=events.append)
     wanted = flow.Wanted("embedded", registry=f"{place.registry.address}/models")
-    layers = distribute.push_shard(recipe, world, wanted, Shard(0, 1))
+    layers = distributing.push_shard(recipe, world, wanted, Shard(0, 1))
     (before,) = [one for one in events if isinstance(one, Forecast)]
     (after,) = [one for one in events if isinstance(one, Summary)]
     own = sum(layer.blob.size for layer in layers if layer.blob.digest is None)
@@ -125,13 +124,13 @@ def test_a_shard_whose_mark_was_refused_sends_its_layer_once(place: Place) -> No
     flow.lock(recipe, place.world(), Policy.KEEP)
     place.registry.faults.add(Status(403), method="PUT", path="/manifests/modelpack-layer", times=None)
     with pytest.raises(ModelpackError):
-        distribute.push_shard(recipe, place.world(), wanted(place), Shard(0, 1))
+        distributing.push_shard(recipe, place.world(), wanted(place), Shard(0, 1))
     sent = uploads(place.registry)
     assert sent > sum(map(len, FILES.values()))
     place.registry.faults.clear()
-    distribute.push_shard(recipe, place.world(), wanted(place), Shard(0, 1))
+    distributing.push_shard(recipe, place.world(), wanted(place), Shard(0, 1))
     assert uploads(place.registry) - sent < 10_000
-    assert distribute.assemble(recipe, place.world(), wanted(place)).delivered.references
+    assert distributing.assemble(recipe, place.world(), wanted(place)).delivered.references
 
 
 def test_the_shipped_job_is_an_indexed_job() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit.checks.checking import check_image
+from buildkit.judging.images import check_image
 from buildkit.settings import find
 from buildkit.world import World
 from tests.live.install import program

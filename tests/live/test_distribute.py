@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit import flow
-from buildkit.delivery import distribute
+from buildkit import distributing, flow
 from buildkit.events import silent
 from buildkit.policy import Policy
 from buildkit.recipe import load
@@ -83,7 +82,7 @@ def test_four_processes_send_each_layer_once_and_assemble_what_one_would_have_ma
         assert (project / "recipe.lock").read_bytes() == lock
         hub.log.clear()
         many, alone = (flow.Wanted("embedded", registry=f"{live_registry.host}/{name}") for name in ("many", "alone"))
-        done = distribute.assemble(recipe, world, many)
+        done = distributing.assemble(recipe, world, many)
         done.forget()
         assembled = done.delivered.sealing.digest
         assert not [one for one in hub.requests if "/resolve/" in one.path], "assembling read the model"

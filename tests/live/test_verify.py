@@ -24,11 +24,11 @@ from buildkit.events import silent
 from buildkit.policy import Policy
 from buildkit.probe.command_line import engine_named
 from buildkit.probe.containers import Engine
-from buildkit.probe.report import Report
 from buildkit.probe.session import PREFIX, Patience
-from buildkit.probe.verify import Chosen, verify
 from buildkit.recipe import load
 from buildkit.settings import find
+from buildkit.verifying.report import Report
+from buildkit.verifying.verify import Chosen, verify
 from buildkit.world import World
 from tests.live.base_images import PYTHON_BASE, SHELL_BASE
 from tests.live.registry import LiveRegistry

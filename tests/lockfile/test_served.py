@@ -25,7 +25,6 @@ from buildkit.lockfile.served import current
 from buildkit.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST
 from buildkit.oci.reference import Digest, Reference
 from buildkit.policy import Policy
-from buildkit.probe.verify import pushed_reference
 from buildkit.recipe import Recipe
 from buildkit.trust import referrers
 from buildkit.trust.attestation import attest
@@ -33,6 +32,7 @@ from buildkit.trust.provenance import TYPE as PROVENANCE
 from buildkit.trust.sbom import TYPE as SBOM
 from buildkit.trust.signature import Signer
 from buildkit.trust.subject import subject_of
+from buildkit.verifying.verify import pushed_reference
 from tests.delivery.test_several_registries import docker_layers, downloads
 from tests.fakes.faults import Status
 from tests.fakes.registry import OCI_INDEX, OCI_MANIFEST, Registry

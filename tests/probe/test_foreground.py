@@ -10,9 +10,9 @@ import pytest
 
 from buildkit.errors import InvalidInput
 from buildkit.probe.containers import Mount
-from buildkit.probe.foreground import run, source_of
-from buildkit.probe.verify import Chosen
 from buildkit.recipe import Recipe
+from buildkit.verifying.foreground import run, source_of
+from buildkit.verifying.verify import Chosen
 from recipes.agent.kind import AgentSpec, agent
 from recipes.server.kind import ServerSpec, server
 

@@ -12,10 +12,10 @@ from buildkit.checks.report import failed
 from buildkit.probe.asked import Asked
 from buildkit.probe.containers import Container, Engine, NotStarted, State
 from buildkit.probe.job import Job, Programs, Version
-from buildkit.probe.report import report_of
 from buildkit.probe.session import Probe, Session
 from buildkit.target_settings import settings_of
 from buildkit.targets import TARGETS, load
+from buildkit.verifying.report import report_of
 
 
 @dataclass

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from buildkit.checks.report import failed, github, sarif
 from buildkit.checks.rule import ERROR, NOTE, WARNING
-from buildkit.probe.report import Report, report_of
 from buildkit.probe.verdicts import broken, noted, passed, unasked
 from buildkit.targets import target_named
+from buildkit.verifying.report import Report, report_of
 
 OUTCOMES = (
     passed("ODS-01", "GET /health", "200"),

@@ -6,24 +6,26 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from buildkit.checks.checking import check_recipe, chosen_targets
 from buildkit.containerfiles.image_places import Named, places
 from buildkit.containerfiles.instructions import Written, read
+from buildkit.errors import InvalidInput
 from buildkit.events import Event, Said, silent
+from buildkit.judging.chosen import chosen_targets, names_a_target
+from buildkit.judging.recipes import check_recipe
 from buildkit.kinds import Kind, kind_named, kinds
 from buildkit.oci.reference import Digest
 from buildkit.pin import File, ImagePin, Inventory, Pins
 from buildkit.plan import Plan, PlannedLayer
-from buildkit.probe.verify import settings_for
 from buildkit.recipe import Recipe, load
 from buildkit.settings import Settings
 from buildkit.sources import open_source
 from buildkit.spec import FolderRef, HuggingFaceRef, SourceRef, UrlsRef
 from buildkit.start import start
-from buildkit.targets import target_named
+from buildkit.verifying.verify import Chosen, verify
 from buildkit.world import World
 from recipes.containerfile.secrets import left_in
 
@@ -262,11 +264,29 @@ def test_a_target_asks_on_the_recipe_s_own_port(tmp_path: Path) -> None:
     recipe.path.write_text(text)
     ports = {}
     for target, said in chosen_targets(load(tmp_path), ["oci-data-science", "azureml", "sagemaker"]):
-        assert said == settings_for(target, load(tmp_path), {})
         ports[target.name] = said.model_dump()["port"]
     assert ports == {"oci-data-science": 5000, "azureml:v2": 5000, "sagemaker": 8080}
     recipe.path.write_text(f"{text}targets: [{{name: oci-data-science, port: 6000}}]\n")
     ((_, told),) = chosen_targets(load(tmp_path), ())
     assert told.model_dump()["port"] == 6000
-    changed = settings_for(target_named("vertex"), load(tmp_path), {"port": 7000})
+    ((_, changed),) = chosen_targets(load(tmp_path), ["vertex"], {"port": 7000})
     assert changed.model_dump()["port"] == 7000
+
+
+def test_another_mode_of_a_platform_is_asked_with_the_same_settings(tmp_path: Path) -> None:
+    """``verify --target`` would ask port 8080 of an image that ``check --target`` has judged for port 5000."""
+    recipe = project("server", tmp_path)
+    said = "targets: [{name: oci-data-science, port: 6000}]\nwaive: [{rule: XX-99, reason: there is none}]\n"
+    recipe.path.write_text(f"{recipe.path.read_text()}{said}")
+    ((target, told),) = chosen_targets(load(tmp_path), ["oci-data-science:triton"])
+    assert (target.name, told.model_dump()["port"]) == ("oci-data-science:triton", 6000)
+    ((_, changed),) = chosen_targets(load(tmp_path), ["oci-data-science:triton"], {"instances": 3})
+    assert (changed.model_dump()["port"], changed.model_dump()["instances"]) == (6000, 3)
+    with pytest.raises(InvalidInput, match="waives what is no rule"):
+        verify("x", load(tmp_path), World(Settings(), silent), cast(Any, None), Chosen())
+
+
+def test_a_kind_with_one_platform_is_run_for_it(tmp_path: Path) -> None:
+    """``run`` of an agent started a bare container, while ``verify`` started what OCI Generative AI starts."""
+    assert names_a_target(project("agent", tmp_path), ())
+    assert not names_a_target(None, ())

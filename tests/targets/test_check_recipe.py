@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from buildkit.adapting import adapted
-from buildkit.checks.checking import check_recipe, chosen_targets
 from buildkit.checks.report import failed
 from buildkit.checks.rule import Judged, Severity, judge
 from buildkit.checks.subject import Given, Subject
 from buildkit.errors import CheckFailed, InvalidInput, RegistryFailed, SourceFailed
 from buildkit.events import Warned
+from buildkit.judging.chosen import chosen_targets
+from buildkit.judging.recipes import check_recipe
 from buildkit.oci.files import Files
 from buildkit.oci.manifest import ImageConfig
 from buildkit.oci.reference import Platform, Reference

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildkit.checks.checking import check_image
 from buildkit.checks.examine import Examined, examine
 from buildkit.errors import InvalidInput
 from buildkit.inspect import look
+from buildkit.judging.images import check_image
 from buildkit.oci.files import Files, Member
 from buildkit.oci.headers import Spans, inflated, members_in_spans, members_of_stream
 from buildkit.settings import find

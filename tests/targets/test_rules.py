@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from buildkit.checks.checking import check_image
 from buildkit.checks.rule import Severity
+from buildkit.judging.images import check_image
 from buildkit.settings import find
 from buildkit.targets import TARGETS
 from buildkit.trust.scan import Scanned, Vulnerability

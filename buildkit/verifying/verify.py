@@ -12,23 +12,23 @@ from typing import Any
 from buildkit import flow
 from buildkit.checks.examine import chosen, opened
 from buildkit.delivery.push import Output, Wish, export
-from buildkit.errors import EngineFailed, InvalidInput, ModelpackError, Problem
+from buildkit.errors import EngineFailed, InvalidInput, ModelpackError
 from buildkit.events import Said
+from buildkit.judging.chosen import chosen_targets, waivers
 from buildkit.lockfile import lock as locks
 from buildkit.lockfile.served import current
 from buildkit.machine.cache import cache_folder
-from buildkit.meant import natural_target, settings_in
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import Manifest
 from buildkit.oci.reference import Reference
 from buildkit.policy import asked as asked_by
 from buildkit.probe.asked import Asked, samples_of
 from buildkit.probe.containers import Engine, Served
-from buildkit.probe.report import Report, report_of
 from buildkit.probe.session import Patience, Probe, Session
 from buildkit.recipe import Recipe
-from buildkit.target_settings import SETTINGS, TargetSettings
-from buildkit.targets import Target, load, target_named
+from buildkit.target_settings import TargetSettings
+from buildkit.targets import Target, load
+from buildkit.verifying.report import Report, report_of
 from buildkit.world import World
 
 
@@ -57,17 +57,17 @@ def verify(image: str, recipe: Recipe | None, world: World, engine: Engine, choi
 
     Raises InvalidInput where there is no image or no target, and EngineFailed.
     """
-    plans = _targets(recipe, choice)
+    plans, waived = chosen_targets(recipe, choice.targets, choice.changes), waivers(recipe)
     with obtained(image, recipe, world, engine) as got:
-        return _reports(got, recipe, world, engine, choice, plans)
+        return _reports(got, recipe, world, engine, choice, plans, waived)
 
 
 def verify_pushed(image: str, recipe: Recipe, world: World, engine: Engine, choice: Chosen) -> tuple[Report, ...]:
     """The same for an image of a recipe that lies in a registry, whatever the lock says; it is not left in the engine."""
-    plans = _targets(recipe, choice)
+    plans, waived = chosen_targets(recipe, choice.targets, choice.changes), waivers(recipe)
     got = _pulled(image, world, engine)
     try:
-        return _reports(got, recipe, world, engine, choice, plans)
+        return _reports(got, recipe, world, engine, choice, plans, waived)
     finally:
         engine.forget(got.image)
 
@@ -79,8 +79,8 @@ def _reports(
     engine: Engine,
     choice: Chosen,
     plans: Sequence[tuple[Target, TargetSettings]],
+    waived: Mapping[str, str],
 ) -> tuple[Report, ...]:
-    waived = {one.rule: one.reason for one in recipe.spec.waive} if recipe else {}
     reports = []
     for target, settings in plans:
         session = Session(engine, got.image, got.served, choice.patience, world.emit, choice.passed)
@@ -89,41 +89,6 @@ def _reports(
             outcomes = [outcome for probe in probes for outcome in probe.outcomes(session)]
         reports.append(report_of(target, got.name, engine.name, outcomes, session.logs, waived))
     return tuple(reports)
-
-
-def _targets(recipe: Recipe | None, choice: Chosen) -> list[tuple[Target, TargetSettings]]:
-    """The targets with their settings: the recipe's where it names them."""
-    natural = natural_target(recipe) if recipe else None
-    names = choice.targets or tuple(written_targets(recipe)) or ((natural,) if natural else ())
-    if not names:
-        raise InvalidInput(
-            "no target is named", hint="say where the image goes: --target oci-data-science, for example"
-        )
-    return [(target_named(name), settings_for(target_named(name), recipe, choice.changes)) for name in names]
-
-
-def written_targets(recipe: Recipe | None) -> dict[str, TargetSettings]:
-    """The targets that a recipe names, with their settings."""
-    return {one.name: one for one in recipe.spec.targets} if recipe else {}
-
-
-def settings_for(target: Target, recipe: Recipe | None, changes: Mapping[str, Any]) -> TargetSettings:
-    """A target's settings as the recipe has them, with what the command line changes; raises InvalidInput."""
-    from pydantic import ValidationError
-
-    told = next((one for name, one in written_targets(recipe).items() if target_named(name) == target), None)
-    if not changes:
-        return settings_in(recipe, target.name, told)
-    said = told.model_dump(exclude_unset=True, exclude={"name"}) if told else {}
-    try:
-        changed = SETTINGS[target.platform].model_validate({"name": target.name, **said, **changes})
-        return settings_in(recipe, target.name, changed)
-    except ValidationError as error:
-        problems = [
-            Problem(f"--set {'.'.join(map(str, one['loc']))}", str(one["msg"]))
-            for one in error.errors(include_url=False)
-        ]
-        raise InvalidInput(f"the settings of {target.name} cannot be used", problems) from None
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from buildkit.checks.checking import waivers
 from buildkit.checks.rule import Judged, judge
 from buildkit.checks.subject import Given, Subject
 from buildkit.errors import InvalidInput
+from buildkit.judging.chosen import waivers
 from buildkit.recipe import Recipe
 from buildkit.target_settings import TargetSettings
 from buildkit.targets import Target, target_named

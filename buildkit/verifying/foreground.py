@@ -8,12 +8,13 @@ from dataclasses import replace
 
 from buildkit.errors import EngineFailed, InvalidInput, Problem
 from buildkit.events import Said
+from buildkit.judging.chosen import chosen_targets, names_a_target
 from buildkit.probe.containers import Container, Engine, Mount, NotStarted
 from buildkit.probe.server import Server
 from buildkit.probe.session import Kept, Session
-from buildkit.probe.verify import Chosen, asked, obtained, settings_for, written_targets
 from buildkit.recipe import Recipe
-from buildkit.targets import load, target_named
+from buildkit.targets import load
+from buildkit.verifying.verify import Chosen, asked, obtained
 from buildkit.world import World
 
 _PORT = 8080
@@ -54,22 +55,26 @@ def _followed(session: Session, running: Kept, begin: Callable[[], None]) -> int
 
 @contextlib.contextmanager
 def _container(recipe: Recipe | None, choice: Chosen) -> Iterator[Container]:
-    """How the target runs it; without a target the image as it is, on port 8080."""
-    written = written_targets(recipe)
-    name = next(iter((*choice.targets, *written)), None)
-    if name is None:
-        spoken = getattr(recipe.spec, "port", _PORT) if recipe else _PORT
-        yield Container("", ports=(int(choice.changes.get("port", spoken)),))
+    """How the target runs it; where nobody says which, and the kind's own runs no server, the image as it is."""
+    if not names_a_target(recipe, choice.targets):
+        yield _plain(recipe, choice)
         return
-    target = target_named(name)
-    with asked(settings_for(target, recipe, choice.changes), recipe, choice) as wanted:
+    target, settings = chosen_targets(recipe, choice.targets, choice.changes)[0]
+    with asked(settings, recipe, choice) as wanted:
         servers = [probe for probe in load(target.running)(wanted) if isinstance(probe, Server)]
-        if not servers:
-            raise InvalidInput(
-                f"{target.name} runs no server from an image",
-                hint=f"modelpack verify does with the image what {target.name} does",
-            )
-        yield servers[0].container
+        if servers:
+            yield servers[0].container
+        elif not choice.targets and recipe and not recipe.spec.targets:
+            yield _plain(recipe, choice)
+        else:
+            hint = f"modelpack verify does with the image what {target.name} does"
+            raise InvalidInput(f"{target.name} runs no server from an image", hint=hint)
+
+
+def _plain(recipe: Recipe | None, choice: Chosen) -> Container:
+    """The image as it is, on the recipe's port or 8080."""
+    spoken = getattr(recipe.spec, "port", _PORT) if recipe else _PORT
+    return Container("", ports=(int(choice.changes.get("port", spoken)),))
 
 
 def source_of(recipe: Recipe) -> Mount | None:
