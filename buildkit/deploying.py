@@ -21,11 +21,11 @@ from buildkit.oci.reference import Reference
 from buildkit.pin import proven
 from buildkit.plan import PlannedLayer
 from buildkit.recipe import Recipe
+from buildkit.registry_hosts import pulls_from
 from buildkit.spec import FolderRef
 from buildkit.tags import expand
 from buildkit.target_settings import OciDataScience, TargetSettings
 from buildkit.targets import Target, load
-from buildkit.targets.hosts import pulls_from
 from buildkit.world import World
 
 MOUNT = "/opt/ds/model/deployed_model"

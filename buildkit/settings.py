@@ -15,6 +15,7 @@ from buildkit.reading.checked import check, choice
 from buildkit.reading.plain import shown
 from buildkit.reading.written import read
 from buildkit.registries import ocir
+from buildkit.registry_hosts import ocir_names
 from buildkit.settings_file import (
     ENDPOINT,
     PORT,
@@ -115,7 +116,7 @@ class Settings:
 
         at_host = [one for one in self.registries.values() if one.host == reference.host]
         named = tuple(one.name for one in sorted(at_host, key=particular, reverse=True))
-        return named or (("ocir",) if ocir.names_of(reference.host) else ())
+        return named or (("ocir",) if ocir_names(reference.host) else ())
 
     def located(self, reference: Reference) -> Reference:
         """Where an image really is fetched from: through the longest mirror that matches its host and path."""

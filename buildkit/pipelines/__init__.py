@@ -15,6 +15,7 @@ from buildkit import __version__
 from buildkit.errors import InvalidInput
 from buildkit.reading.plain import shown
 from buildkit.registries.auth import variable_stem
+from buildkit.registry_hosts import ACR, ARTIFACT_REGISTRY, ECR, GCR, GHCR
 
 SYSTEMS: Mapping[str, str] = {
     "github": ".github/workflows/modelpack.yml",
@@ -42,7 +43,7 @@ _PINS = {
     "google": "google-github-actions/auth@7c6bc770dae815cd3e89ee6cdf493a5fab2cc093 # v3.0.0",
     "azure": "Azure/login@f5d393ae46f8fde4be8b75f32e3fc50e654ad0ca # v3.0.1",
 }
-_ECR = re.compile(r"\d{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
+_SORTS = (("ecr", ECR), ("gar", ARTIFACT_REGISTRY), ("gar", GCR), ("ghcr", GHCR), ("acr", ACR))
 _CRON_FIELD = re.compile(r"[\d*/,A-Za-z-]+")
 
 
@@ -59,13 +60,9 @@ class Host:
     def of(cls, name: str) -> Host:
         """The host by its name."""
         stem = f"MODELPACK_{variable_stem(name)}"
-        region = _ECR.fullmatch(name)
-        if region:
-            return cls(name, "ecr", stem, region[1])
-        if name.endswith((".pkg.dev", "gcr.io")) and name != "ghcr.io":
-            return cls(name, "gar", stem)
-        sort = "ghcr" if name == "ghcr.io" else "acr" if name.endswith(".azurecr.io") else "other"
-        return cls(name, sort, stem)
+        found = ECR.fullmatch(name)
+        region = found["region"] if found else ""
+        return cls(name, next((sort for sort, theirs in _SORTS if theirs.fullmatch(name)), "other"), stem, region)
 
 
 @dataclass(frozen=True)

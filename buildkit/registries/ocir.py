@@ -13,9 +13,10 @@ from difflib import get_close_matches
 
 from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.reference import Reference
+from buildkit.oracle_regions import REGIONS
 from buildkit.registries.auth import find
 from buildkit.registries.credentials import Credentials
-from buildkit.registries.ocir_regions import REGIONS
+from buildkit.registry_hosts import ocir_names
 
 REGION_VARIABLE = "OCIR_REGION"
 NAMESPACE_VARIABLE = "OCIR_NAMESPACE"
@@ -93,21 +94,12 @@ def full_user(credentials: Credentials, namespace: str) -> Credentials:
     return replace(credentials, username=f"{namespace}/{user}")
 
 
-def names_of(host: str) -> tuple[str, ...]:
-    """Every host of the same region; none where the host is not one of OCIR's."""
-    for region, key in REGIONS.items():
-        names = (f"{key}.ocir.io", f"{region}.ocir.io", f"ocir.{region}.oci.oraclecloud.com")
-        if host in names:
-            return names
-    return ()
-
-
 def refuse_other_login(reference: Reference, environment: Mapping[str, str] = os.environ) -> None:
     """Raises InvalidInput where one logged in to another host of the region than the one that is pushed to.
 
     For a repository that there are no credentials for.
     """
-    for other in names_of(reference.host):
+    for other in ocir_names(reference.host):
         found = find(other, reference.repository, environment) if other != reference.host else None
         if found:
             raise InvalidInput(

@@ -10,6 +10,7 @@ import re
 
 from buildkit.errors import InvalidInput
 from buildkit.registries.profile import Profile
+from buildkit.registry_hosts import ACR, ARTIFACT_REGISTRY, ECR, ECR_PUBLIC, GCR, GHCR, OCIR, SWR
 
 _MIB = 1024**2
 _GIB = 1024**3
@@ -17,7 +18,7 @@ _GIB = 1024**3
 PROFILES = (
     Profile(
         "ocir",
-        hosts=r"[a-z0-9-]+\.ocir\.io|ocir\.[a-z0-9-]+\.oci\.[a-z0-9.-]+",
+        hosts=OCIR.pattern,
         login="the user is NAMESPACE/USER, or NAMESPACE/oracleidentitycloudservice/USER where the user is federated, and the"
         " password an auth token (console: User settings, Auth tokens)",
         create="create the repository in the console or with 'oci artifacts container repository create', or let an"
@@ -33,7 +34,7 @@ PROFILES = (
     ),
     Profile(
         "ghcr",
-        hosts=r"ghcr\.io",
+        hosts=GHCR.pattern,
         login="the user is a GitHub user, the password a classic token with the scope write:packages, or GITHUB_TOKEN in"
         " Actions with 'permissions: packages: write'",
         create="the path begins with your user or organisation in lower case, and the token may write its packages",
@@ -44,7 +45,7 @@ PROFILES = (
     ),
     Profile(
         "ecr",
-        hosts=r"\d+\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?|\d+\.dkr-ecr\.[a-z0-9-]+\.on\.aws",
+        hosts=ECR.pattern,
         login="the user is AWS, the password what 'aws ecr get-login-password' prints; or the helper"
         " docker-credential-ecr-login",
         create="create the repository first: aws ecr create-repository --repository-name NAME",
@@ -54,7 +55,7 @@ PROFILES = (
     ),
     Profile(
         "ecr-public",
-        hosts=r"public\.ecr\.aws",
+        hosts=ECR_PUBLIC.pattern,
         login="the user is AWS, the password what 'aws ecr-public get-login-password --region us-east-1' prints",
         create="create the repository first: aws ecr-public create-repository --repository-name NAME --region us-east-1",
         largest_layer=10_000 * _MIB,
@@ -63,7 +64,7 @@ PROFILES = (
     ),
     Profile(
         "gar",
-        hosts=r"[a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io",
+        hosts=f"{ARTIFACT_REGISTRY.pattern}|{GCR.pattern}",
         login="the user is oauth2accesstoken, the password what 'gcloud auth print-access-token' prints (an hour); or"
         " _json_key with a service account's key; or 'gcloud auth configure-docker HOST'",
         create="create the repository first: gcloud artifacts repositories create REPOSITORY --repository-format=docker;"
@@ -73,7 +74,7 @@ PROFILES = (
     ),
     Profile(
         "acr",
-        hosts=r"[a-z0-9-]+\.azurecr\.(io|cn|us|de)",
+        hosts=ACR.pattern,
         login="'az acr login --name REGISTRY', or a service principal's id and secret",
         largest_layer=200 * _GIB,
         source="Azure container registry service tiers: 200 GiB a layer",
@@ -94,7 +95,7 @@ PROFILES = (
     ),
     Profile(
         "swr",
-        hosts=r"swr\.[a-z0-9.-]+\.(myhuaweicloud|t-systems)\.com",
+        hosts=SWR.pattern,
         login="the user is REGIONAL_PROJECT@AK, the password the login key made of the AK and SK (console: generate login"
         " command)",
         create="create the organisation first; the path begins with it",

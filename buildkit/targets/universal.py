@@ -181,7 +181,7 @@ def copies(files: Files) -> Iterator[Copy]:
 )
 def same_host(subject: Subject) -> Iterator[Found]:
     """OCIR answers under several names; a login under another one is no login."""
-    from buildkit.targets.regions import ocir_names
+    from buildkit.registry_hosts import ocir_names
 
     for reference in subject.references:
         names = [name for name in ocir_names(reference.host) if name != reference.host]

@@ -20,16 +20,17 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from buildkit import flow
 from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.oci.reference import Reference
+from buildkit.oracle_regions import REGIONS
 from buildkit.registries.credentials import Credentials
 from buildkit.registries.identity import credentials_of
-from buildkit.registries.ocir import full_user, key_of, names_of
-from buildkit.registries.ocir_regions import REGIONS
+from buildkit.registries.ocir import full_user, key_of
 from buildkit.registries.ocir_token import bearer
 from buildkit.registries.profiles import BY_NAME
+from buildkit.registry_hosts import ocir_names, ocir_region, oracle_region
 from buildkit.settings import find
 from tests.fakes.registry import Account
 from tests.place import Place
-from tests.registries import write_ocir_regions
+from tests.registries import write_oracle_regions
 from tests.registries.test_auth import encoded, home, write
 
 __all__ = ["home"]
@@ -37,7 +38,15 @@ __all__ = ["home"]
 
 def test_the_table_is_the_packages_own() -> None:
     """A region that Oracle opened meanwhile, or a key that was mistyped, would send images to a host that is not there."""
-    assert write_ocir_regions.table() == REGIONS, "run: python -m tests.registries.write_ocir_regions"
+    assert write_oracle_regions.table() == REGIONS, "run: python -m tests.registries.write_oracle_regions"
+
+
+def test_every_region_is_known_to_the_rules_too() -> None:
+    """A push to hsg.ocir.io for ap-batam-1 was called a push into another region than the deployment's."""
+    for region, key in REGIONS.items():
+        hosts = {f"{key}.ocir.io", f"{region}.ocir.io", f"ocir.{region}.oci.oraclecloud.com"}
+        assert {ocir_region(host) for host in hosts} == {region} == {oracle_region(key), oracle_region(region)}
+        assert all(set(ocir_names(host)) == hosts for host in hosts)
 
 
 @pytest.mark.parametrize("text", ["ap-osaka-1", "kix", "KIX", " ap-osaka-1 "])
@@ -124,8 +133,8 @@ def test_both_forms_of_a_user(home: Path, user: str, expected: str) -> None:
 def test_the_names_of_a_region() -> None:
     """All hosts of a region are one registry."""
     expected = ("kix.ocir.io", "ap-osaka-1.ocir.io", "ocir.ap-osaka-1.oci.oraclecloud.com")
-    assert all(names_of(host) == expected for host in expected)
-    assert names_of("quay.io") == ()
+    assert all(ocir_names(host) == expected for host in expected)
+    assert ocir_names("quay.io") == ()
 
 
 @pytest.mark.parametrize(

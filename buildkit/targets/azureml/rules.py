@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from buildkit.checks.rule import ERROR, WARNING, Found, NotKnown, probed, rule
 from buildkit.checks.subject import Subject
+from buildkit.registry_hosts import ACR
 from buildkit.target_settings import AzureMl
 from buildkit.targets.oci_data_science.rules import hidden_files
 from buildkit.targets.reading import missing, program
@@ -132,7 +133,7 @@ def inference_keys(subject: Subject) -> Iterator[Found]:
 def workspace_registry(subject: Subject) -> Iterator[Found]:
     """Whether a registry outside Azure is public cannot be told, so that it is a warning."""
     for reference in subject.references:
-        if not re.fullmatch(r"[a-z0-9-]+\.azurecr\.(?:io|cn|us)|mcr\.microsoft\.com", reference.host):
+        if reference.host != "mcr.microsoft.com" and not ACR.fullmatch(reference.host):
             yield Found(str(reference), f"is in {reference.host}, and must be public there", "", WARNING)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from buildkit import registry_hosts
 from buildkit.amounts import human
 from buildkit.checks.document import Value
 from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, NotKnown, probed, rule
@@ -75,9 +76,6 @@ def layers(subject: Subject) -> Iterator[Found]:
         yield Found("the image", f"has {len(sizes)} layers", "", WARNING)
 
 
-_SWR = re.compile(r"swr\.[a-z0-9-]+(?:\.[a-z0-9-]+)+")
-
-
 @rule(
     "MA-04",
     "G",
@@ -90,12 +88,13 @@ def in_swr(subject: Subject) -> Iterator[Found]:
     """With an organisation, and in the region of the target where that is said."""
     for reference in subject.references:
         wanted = getattr(subject.settings, "region", None)
-        if not _SWR.fullmatch(reference.host):
+        found = registry_hosts.SWR.fullmatch(reference.host)
+        if not found:
             yield Found(str(reference), f"is in {reference.host}")
         elif reference.repository.count("/") < 1:
             yield Found(str(reference), "names no organisation before the image")
-        elif wanted and reference.host.split(".")[1] != wanted:
-            yield Found(str(reference), f"is in {reference.host.split('.')[1]}, and the service in {wanted}")
+        elif wanted and found["region"] != wanted:
+            yield Found(str(reference), f"is in {found['region']}, and the service in {wanted}")
 
 
 PORT = probed(

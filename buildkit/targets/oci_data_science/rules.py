@@ -12,6 +12,7 @@ from buildkit.checks.rule import ERROR, NOTE, WARNING, Found, NotKnown, probed, 
 from buildkit.checks.subject import Subject
 from buildkit.oci.manifest import INDEXES
 from buildkit.process import variables
+from buildkit.registry_hosts import ocir_region, oracle_region
 from buildkit.target_settings import OciDataScience
 from buildkit.targets.environment import said
 from buildkit.targets.reading import (
@@ -25,7 +26,6 @@ from buildkit.targets.reading import (
     started,
     uncompressed_size,
 )
-from buildkit.targets.regions import ocir_region, region
 from buildkit.targets.server import port_of
 from buildkit.targets.sources import BYOC, BYOC_VARIABLES, OCI_SAMPLES, OCI_SDK, OCIR, UNVERIFIED
 
@@ -237,8 +237,8 @@ def same_region(subject: Subject) -> Iterator[Found]:
         raise NotKnown("the region of the deployment ('region' of the target)")
     for reference in subject.references:
         where = ocir_region(reference.host)
-        if where and where != region(wanted):
-            yield Found(str(reference), f"is in {where}, and the deployment in {region(wanted)}")
+        if where and where != oracle_region(wanted):
+            yield Found(str(reference), f"is in {where}, and the deployment in {oracle_region(wanted)}")
 
 
 @rule(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from buildkit.checks.rule import ERROR, WARNING, Found, NotKnown, probed, rule
 from buildkit.checks.subject import Subject
 from buildkit.oci.manifest import DOCKER_MANIFEST, INDEXES
+from buildkit.registry_hosts import ECR
 from buildkit.targets.oci_data_science.rules import hidden_files
 from buildkit.targets.reading import program, words
 from buildkit.targets.sources import SAGEMAKER, SAGEMAKER_MEDIA, UNVERIFIED
@@ -94,7 +94,6 @@ STARTS = probed(
     source=SAGEMAKER,
     do="load less, or set startup_seconds (ContainerStartupHealthCheckTimeoutInSeconds, 60 to 3600)",
 )
-_ECR = re.compile(r"\d{12}\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 
 
 @rule(
@@ -109,8 +108,8 @@ def in_ecr(subject: Subject) -> Iterator[Found]:
     """The region is compared where the target says one."""
     wanted = getattr(subject.settings, "region", None)
     for reference in subject.references:
-        found = _ECR.fullmatch(reference.host)
+        found = ECR.fullmatch(reference.host)
         if not found:
             yield Found(str(reference), f"is in {reference.host}")
-        elif wanted and found[1] != wanted:
-            yield Found(str(reference), f"is in {found[1]}, and the endpoint in {wanted}")
+        elif wanted and found["region"] != wanted:
+            yield Found(str(reference), f"is in {found['region']}, and the endpoint in {wanted}")

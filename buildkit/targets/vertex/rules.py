@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from buildkit.checks.rule import ERROR, WARNING, Found, probed, rule
 from buildkit.checks.subject import Subject
+from buildkit.registry_hosts import ARTIFACT_REGISTRY
 from buildkit.targets.environment import reserved
 from buildkit.targets.sources import VERTEX
 
@@ -55,7 +55,6 @@ ROUTES = probed(
     source=VERTEX,
     do="read AIP_HEALTH_ROUTE and AIP_PREDICT_ROUTE",
 )
-_GAR = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev")
 _MULTIPLE = ("us", "europe", "asia")
 
 
@@ -71,15 +70,15 @@ def in_artifact_registry(subject: Subject) -> Iterator[Found]:
     """The region is compared where the target says one."""
     wanted = getattr(subject.settings, "region", None)
     for reference in subject.references:
-        found = _GAR.fullmatch(reference.host)
+        found = ARTIFACT_REGISTRY.fullmatch(reference.host)
         if not found:
             yield Found(str(reference), f"is in {reference.host}")
-        elif found[1] in _MULTIPLE:
-            yield Found(str(reference), f"is in the multi-region {found[1]}")
+        elif found["region"] in _MULTIPLE:
+            yield Found(str(reference), f"is in the multi-region {found['region']}")
         elif reference.repository.count("/") < 2:
             yield Found(str(reference), "does not name project, repository and image")
-        elif wanted and found[1] != wanted:
-            yield Found(str(reference), f"is in {found[1]}, and the model in {wanted}")
+        elif wanted and found["region"] != wanted:
+            yield Found(str(reference), f"is in {found['region']}, and the model in {wanted}")
 
 
 STORAGE = probed(

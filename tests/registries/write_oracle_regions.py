@@ -1,12 +1,12 @@
-"""Writes the table of OCI regions from the ``oci`` package's own data: ``python -m tests.registries.write_ocir_regions``."""
+"""Writes the table of OCI regions from the ``oci`` package's own data: ``python -m tests.registries.write_oracle_regions``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import buildkit.registries
+import buildkit
 
-PLACE = Path(buildkit.registries.__file__).parent / "ocir_regions.py"
+PLACE = Path(buildkit.__file__).parent / "oracle_regions.py"
 HEAD = '''"""OCI's regions with their keys, as the ``oci`` package {version} has them. Written by a script, never by hand."""
 
 from __future__ import annotations
