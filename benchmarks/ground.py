@@ -120,7 +120,7 @@ class Ground:
         return Command(arguments, PROJECT, _clean())
 
     def engine(self, name: str, models: Path) -> Command:
-        """Build and push of the seed's Containerfile with podman or docker, from a folder of files; crane appends to its base."""
+        """Build and push with podman or docker, by the Containerfile that documentations show; crane appends to its base."""
         if name == "crane":
             return self._crane(models)
         engine, image = self.engines[name], f"{self.registry.host}/{REPOSITORY}:v1"

@@ -35,7 +35,7 @@ def modelpack(ground: Ground, model: Path | str, layers: str = "per-file", name:
 
 
 def engine(ground: Ground, name: str, models: Path) -> Contender:
-    """The seed's Containerfile with an engine whose store is empty."""
+    """The Containerfile of :meth:`Ground.engine` with an engine whose store is empty."""
 
     def prepare(number: int) -> Command:
         ground.registry.reset()

@@ -1,4 +1,4 @@
-"""Every work by its name: what is done, by whom, and what issue 3 ("What it must reach") asks of it."""
+"""Every work by its name: what is done, by whom, and what it has to reach."""
 
 from __future__ import annotations
 

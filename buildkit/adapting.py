@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from buildkit.oci.form import Form
 from buildkit.pin import Pins
@@ -15,25 +15,14 @@ DOCKER_ONLY = ("modelarts", "sagemaker")
 """Platforms that take Docker's manifests alone: see the rules MA-01 and SM-01."""
 
 
-@dataclass(frozen=True)
-class Adapted:
-    """A plan as its targets need it, and the form of manifests that they need; None where any will do."""
-
-    plan: Plan
-    form: Form | None
-
-
-def adapted(plan: Plan, targets: Iterable[str]) -> Adapted:
-    """Meets the rules that can be met by writing the image differently.
+def adapted(plan: Plan, targets: Iterable[str]) -> Plan:
+    """Meets the rules that can be met by planning the image differently.
 
     KS-03: under ``kserve:modelcar`` an ENTRYPOINT that the base brought is emptied; one that the kind sets on purpose
-    stays, and is told by the rule. MA-01, SM-01: the manifest has Docker's form. One platform gives a plain manifest,
-    never an index of one.
+    stays, and is told by the rule.
     """
-    named = [target_named(name) for name in targets]
-    if any(target.name == "kserve:modelcar" for target in named) and "Entrypoint" not in plan.process:
-        plan = _without_entrypoint(plan)
-    return Adapted(plan, "docker" if any(target.platform in DOCKER_ONLY for target in named) else None)
+    modelcar = any(target_named(name).name == "kserve:modelcar" for name in targets)
+    return _without_entrypoint(plan) if modelcar and "Entrypoint" not in plan.process else plan
 
 
 def _without_entrypoint(plan: Plan) -> Plan:
@@ -48,11 +37,11 @@ def _without_entrypoint(plan: Plan) -> Plan:
 
 
 def form_for(recipe: Recipe) -> Form | None:
-    """The form of manifests that a recipe's targets need; None where any will do."""
+    """The form of manifests that a recipe's targets need (MA-01, SM-01); None where any will do."""
     return "docker" if any(target_named(one.name).platform in DOCKER_ONLY for one in recipe.spec.targets) else None
 
 
 def planned(recipe: Recipe, pins: Pins) -> Plan:
     """What a recipe's kind plans, as the recipe's targets need it; raises InvalidInput where the pins do not fit."""
     plan = recipe.kind.plan(recipe.spec, pins)
-    return adapted(plan, [target.name for target in recipe.spec.targets]).plan
+    return adapted(plan, [target.name for target in recipe.spec.targets])

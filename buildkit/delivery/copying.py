@@ -185,7 +185,7 @@ class _Run:
             for entry in Index.read(self.source.top).manifests
             if entry.digest in manifests
         ]
-        return list(manifests.values()), index_in(form, entries, {}).document
+        return list(manifests.values()), index_in(form, entries).document
 
     def _top(self, destination: Destination) -> Document:
         return self._documents(destination)[1]

@@ -51,7 +51,7 @@ def check_recipe(
 
 def _looked_up(recipe: Recipe, world: World, targets: Sequence[str], registry: str | None) -> Given:
     pins = pin(recipe, locks.read(recipe.lock_path), world, Policy.KEEP, builders=False)
-    plan = adapted(recipe.kind.plan(recipe.spec, pins), targets).plan
+    plan = adapted(recipe.kind.plan(recipe.spec, pins), targets)
     return foreseen(recipe, pins, plan, world, registry)
 
 

@@ -52,7 +52,7 @@ class LockedImage:
 
 @dataclass(frozen=True)
 class Lock:
-    """What a lockfile says. ``asked`` is each source as the recipe asked for it when it was pinned.
+    """What a lockfile says. ``asked`` is each source and image as the recipe asked for it when it was pinned.
 
     ``template`` and ``packing`` are those of the modelpack that wrote it; None where an old one did not note it.
     """

@@ -20,7 +20,7 @@ def digest_of(recipe: Recipe, lock: Lock) -> Digest | None:
     if len(platforms) == 1:
         return lock.images[platforms[0]].manifest.digest
     manifests = [(platform, lock.images[platform].manifest) for platform in sorted(platforms)]
-    return Index.write([replace(one, platform=platform) for platform, one in manifests], {}).document.digest
+    return Index.write([replace(one, platform=platform) for platform, one in manifests]).document.digest
 
 
 def served_digest(lock: Lock) -> str:

@@ -104,7 +104,7 @@ def _sealing(sealed: Mapping[Platform, Sealed], form: Form) -> Sealing:
     if len(sealed) == 1:
         return Sealing(sealed, next(iter(sealed.values())).manifest.document)
     descriptors = [one.manifest.document.descriptor(platform) for platform, one in sorted(sealed.items())]
-    return Sealing(sealed, index_in(form, descriptors, {}).document)
+    return Sealing(sealed, index_in(form, descriptors).document)
 
 
 def publish(

@@ -108,10 +108,10 @@ def manifest_in(form: Form, manifest: Manifest, gzipped: Mapping[Digest, Descrip
     return Manifest(Document(DOCKER_MANIFEST, canonical(written)), config, tuple(layers), {})
 
 
-def index_in(form: Form, manifests: Iterable[Descriptor], annotations: Mapping[str, str]) -> Index:
+def index_in(form: Form, manifests: Iterable[Descriptor]) -> Index:
     """An index (Docker: manifest list) over manifests of one form."""
     if form == "oci":
-        return Index.write(manifests, annotations)
+        return Index.write(manifests)
     manifests = tuple(manifests)
     content: dict[str, Any] = {
         "schemaVersion": 2,

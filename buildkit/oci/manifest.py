@@ -166,7 +166,7 @@ class Index:
         return cls(document, tuple(Descriptor.read(manifest) for manifest in content["manifests"]))
 
     @classmethod
-    def write(cls, manifests: Iterable[Descriptor], annotations: Mapping[str, str]) -> Index:
+    def write(cls, manifests: Iterable[Descriptor]) -> Index:
         """Writes an OCI image index in canonical JSON."""
         manifests = tuple(manifests)
         content: dict[str, Any] = {
@@ -174,8 +174,6 @@ class Index:
             "mediaType": OCI_INDEX,
             "manifests": [manifest.document() for manifest in manifests],
         }
-        if annotations:
-            content["annotations"] = dict(annotations)
         return cls(Document(OCI_INDEX, canonical(content)), manifests)
 
     @property

@@ -1,6 +1,6 @@
 """The programs that keep docker's credentials: docker-credential-NAME, asked through their documented protocol.
 
-Source: docker/docker-credential-helpers. Outside the engines this is the only place where another program is started.
+Source: docker/docker-credential-helpers.
 """
 
 from __future__ import annotations

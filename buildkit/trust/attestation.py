@@ -64,7 +64,7 @@ def _attached(subject: Subject, world: World, signer: Signer | None) -> Iterator
 
 def _sign(image: Reference, signer: Signer, bill: Artifact, provenance: Artifact) -> None:
     """Signs the image, and what is said of it as statements that ``cosign verify-attestation`` reads."""
-    sign(image, signer, {})
+    sign(image, signer)
     signed(image, signer, bill.content, "cyclonedx")
     predicate = json.loads(provenance.content)["predicate"]
     signed(image, signer, canonical(predicate), "slsaprovenance1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,10 +32,9 @@ class Signer:
     plain_http: bool = False
 
 
-def sign(image: Reference, signer: Signer, annotations: Mapping[str, str]) -> None:
+def sign(image: Reference, signer: Signer) -> None:
     """Signs an image by its digest; raises EngineFailed with what cosign said."""
     options = [*_common(signer), "--yes", *_key(signer), f"--tlog-upload={_word(signer.transparency)}"]
-    options += [f"--annotations={key}={value}" for key, value in annotations.items()]
     _run(["sign", *options], image, "sign the image")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from buildkit.adapting import adapted
+from buildkit.adapting import adapted, form_for
 from buildkit.checks.report import failed
 from buildkit.checks.rule import Judged, Severity, judge
 from buildkit.checks.subject import Given, Subject
@@ -265,14 +265,20 @@ def test_an_entrypoint_of_the_base_is_taken_away_for_modelcars(place: Place) -> 
     assert place.served()[1].process["Entrypoint"] == ["/usr/bin/tini"]
 
 
-def test_the_form_of_the_manifest_follows_the_targets() -> None:
+@pytest.mark.parametrize(
+    ("targets", "form"), [(["kserve"], None), (["modelarts", "vertex"], "docker"), (["sagemaker"], "docker")]
+)
+def test_the_form_of_the_manifest_follows_the_targets(place: Place, targets: list[str], form: str | None) -> None:
     """SWR and SageMaker refuse OCI manifests."""
+    assert form_for(place.recipe(targets=targets)) == form
+
+
+def test_an_entrypoint_that_the_kind_sets_stays() -> None:
+    """A server that is to be started would not be."""
     empty = Plan("x", None, (Platform("linux", "amd64"),), {}, (), {}, lambda: "FROM scratch\n")
-    assert adapted(empty, ["kserve"]).form is None
-    assert adapted(empty, ["modelarts", "vertex"]).form == adapted(empty, ["sagemaker"]).form == "docker"
-    assert adapted(empty, ["kserve"]).plan.containerfile.endswith("ENTRYPOINT []\n")
+    assert adapted(empty, ["kserve"]).containerfile.endswith("ENTRYPOINT []\n")
     own = replace(empty, process={"Entrypoint": ["serve"]})
-    assert adapted(own, ["kserve"]).plan is own
+    assert adapted(own, ["kserve"]) is own
 
 
 CONTAINERFILES = [
