@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points
 from importlib.resources import files
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from buildkit.errors import InvalidInput
 from buildkit.oci.manifest import canonical
@@ -55,6 +55,14 @@ class Meant(Protocol):
 
     def meant_for(self, spec: Spec) -> str | None:
         """The target's name, such as ``modelarts:batch``; None where this recipe is for any platform."""
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A kind whose recipes say where their server answers: it is asked there where a target says nothing else."""
+
+    def answers(self, spec: Spec, platform: str) -> Mapping[str, Any]:
+        """Settings of a platform, such as ``readiness``, by their keys; none where the recipe does not say them."""
 
 
 def kinds() -> dict[str, Kind]:

@@ -1,8 +1,10 @@
-"""What a recipe means where it says nothing of its platform: the one that its kind is made for, and the port that it serves on."""
+"""What a recipe means where it says nothing of its platform: the one that its kind is made for, and where it answers."""
 
 from __future__ import annotations
 
-from buildkit.kinds import Meant
+from typing import Any
+
+from buildkit.kinds import Answering, Meant
 from buildkit.recipe import Recipe
 from buildkit.target_settings import TargetSettings, settings_of
 
@@ -18,9 +20,14 @@ def natural_target(recipe: Recipe) -> str | None:
 
 
 def settings_in(recipe: Recipe | None, name: str, told: TargetSettings | None) -> TargetSettings:
-    """What a recipe tells of a target, or its defaults; the port is the recipe's own where the target's is not told."""
+    """What a recipe tells of a target, or its defaults; the port and paths are the recipe's own where the target's are not told."""
     settings = told or settings_of(name)
-    port = getattr(recipe.spec, "port", None) if recipe else None
-    if settings.platform not in PORT_IS_TOLD or not isinstance(port, int) or "port" in settings.model_fields_set:
-        return settings
-    return settings.model_copy(update={"port": port})
+    own = _answers(recipe, settings.platform) if recipe else {}
+    untold = {key: value for key, value in own.items() if key not in settings.model_fields_set}
+    return settings.model_copy(update=untold) if untold else settings
+
+
+def _answers(recipe: Recipe, platform: str) -> dict[str, Any]:
+    port = getattr(recipe.spec, "port", None) if platform in PORT_IS_TOLD else None
+    paths = recipe.kind.answers(recipe.spec, platform) if isinstance(recipe.kind, Answering) else {}
+    return {**({"port": port} if isinstance(port, int) else {}), **paths}

@@ -73,8 +73,8 @@ def _container(recipe: Recipe | None, choice: Chosen) -> Iterator[Container]:
 
 def _plain(recipe: Recipe | None, choice: Chosen) -> Container:
     """The image as it is, on the recipe's port or 8080."""
-    spoken = getattr(recipe.spec, "port", _PORT) if recipe else _PORT
-    return Container("", ports=(int(choice.changes.get("port", spoken)),))
+    own = getattr(recipe.spec, "port", None) if recipe else None
+    return Container("", ports=(int(choice.changes.get("port", own or _PORT)),))
 
 
 def source_of(recipe: Recipe) -> Mount | None:

@@ -10,17 +10,18 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from buildkit import image_annotations
 from buildkit.containerfiles.template import filled
-from buildkit.inputs import Part, Plain
+from buildkit.inputs import Plain, all_refused
 from buildkit.oci.reference import Reference
 from buildkit.oci.tar import Entry
 from buildkit.pin import File, Pins
 from buildkit.placing import placed
 from buildkit.plan import Plan, PlannedFile, PlannedLayer
-from buildkit.process import Command, Environment, Port, process
+from buildkit.process import Command, Environment, process
 from buildkit.reading.plain import Refusal, shown
 from buildkit.spec import FileRef, ImageRef, OneFile, Project, SourceRef, Spec, UrlsRef
 from recipes.azureml import environment
 from recipes.azureml.installer import DEFAULT, MACHINES, Installer
+from recipes.azureml.routes import InferenceConfig
 from recipes.azureml.starter import files as starter_files
 
 BASE = ImageRef("docker.io/library/ubuntu:24.04")
@@ -36,34 +37,6 @@ def _python(text: str) -> str:
     if not re.fullmatch(r"3\.\d{1,2}\.\d{1,2}", text, re.ASCII):
         raise Refusal(f"{shown(text)} is not a pinned Python", "write all three numbers, such as 3.12.8")
     return text
-
-
-def _path(text: str) -> str:
-    if not re.fullmatch(r"/[!-~]*", text):
-        raise Refusal(f"{shown(text)} is not a path of a server", "write it with its first slash, as in /score")
-    return text
-
-
-class Route(Part):
-    """Where a server answers."""
-
-    port: Port = Field(description="The port.")
-    path: Annotated[str, AfterValidator(_path)] = Field(description="The path.")
-
-
-class InferenceConfig(Part):
-    """The three routes of an environment with a server of its own, in the words of Azure's environment YAML."""
-
-    liveness_route: Route = Field(description="Answers 2xx as soon as the process is up.")
-    readiness_route: Route = Field(description="Answers 200 when the model is loaded.")
-    scoring_route: Route = Field(description="Takes the POST that is the prediction.")
-
-    @model_validator(mode="after")
-    def _one_port(self) -> Self:
-        ports = sorted({self.liveness_route.port, self.readiness_route.port, self.scoring_route.port})
-        if len(ports) > 1:
-            raise Refusal(f"names the ports {', '.join(map(str, ports))}", "the three routes have one port")
-        return self
 
 
 class AzureMlSpec(Spec):
@@ -100,7 +73,7 @@ class AzureMlSpec(Spec):
 
     @model_validator(mode="after")
     def _fits(self, info: ValidationInfo) -> Self:
-        for refuse in (self._release, self._old_python, self._architectures, self._served):
+        for refuse in (self._release, self._old_python, self._architectures, self._served, self._contradicted):
             refuse()
         folder = (info.context or {}).get("folder")
         if folder is not None:
@@ -134,6 +107,16 @@ class AzureMlSpec(Spec):
             raise Refusal(
                 "needs both or none: inference_config and command", "a server's routes and its command belong together"
             )
+
+    def _contradicted(self) -> None:
+        found = list(self.inference_config.contradicted(self.targets)) if self.inference_config else []
+        if found:
+            raise all_refused(found)
+
+    @property
+    def port(self) -> int | None:
+        """The port of the three routes; None for what Azure builds on."""
+        return self.inference_config.scoring_route.port if self.inference_config else None
 
     def sources(self) -> Iterator[tuple[str, SourceRef]]:
         """The environment's file, the code, and an installer for each architecture."""
@@ -196,6 +179,12 @@ class AzureMl:
         """Azure ML, in the recipe's variant."""
         return f"azureml:{spec.variant}" if isinstance(spec, AzureMlSpec) else None
 
+    def answers(self, spec: Spec, platform: str) -> Mapping[str, Any]:
+        """The port and the paths of the three routes, in the words of the platform's settings."""
+        if not isinstance(spec, AzureMlSpec) or spec.inference_config is None or platform != "azureml":
+            return {}
+        return {key: value for key, (_, value) in spec.inference_config.settings().items()}
+
     def starter(self, name: str) -> Mapping[str, str]:
         """A project to start from; raises InvalidInput where ``name`` cannot be an image's."""
         return starter_files(name)
@@ -223,13 +212,12 @@ def _laid(file: File, source: str, folder: str, name: str) -> PlannedLayer:
 
 
 def _process(spec: AzureMlSpec, labels: Mapping[str, str]) -> dict[str, Any]:
-    port = spec.inference_config.scoring_route.port if spec.inference_config else None
     decided = process(
         user=_user(spec),
         folder=f"/{_APP}" if spec.code else "/",
         environment=_environment(spec),
         command=spec.command or (),
-        ports=(port,) if port else (),
+        ports=(spec.port,) if spec.port else (),
         labels=labels,
     )
     # What Azure builds on keeps the base's own command.

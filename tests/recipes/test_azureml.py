@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from buildkit.checks.checking import chosen_targets
+from buildkit.deploying import Wish, deploy
 from buildkit.errors import InvalidInput
 from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.pin import File, ImagePin, Inventory, Pins
 from buildkit.plan import Plan
+from buildkit.probe.verify import settings_for
 from buildkit.recipe import Recipe, load
+from buildkit.settings import find
+from buildkit.world import World
 from recipes.azureml.installer import DEFAULT
 from recipes.azureml.kind import azureml
 from tests.containerfiles.test_containerfile import both
@@ -81,6 +87,42 @@ def test_a_server(tmp_path: Path) -> None:
     assert both(text).count("FROM") == 2
     assert planned.process["Labels"]["org.opencontainers.image.base.digest"] == Digest.of(b"base")
     assert "embedded" in planned.blocked
+
+
+OWN_ROUTES = {
+    "liveness_route": {"port": 9090, "path": "/live"},
+    "readiness_route": {"port": 9090, "path": "/loaded"},
+    "scoring_route": {"port": 9090, "path": "/score"},
+}
+OWN: Mapping[str, Any] = {"command": ["server"], "inference_config": OWN_ROUTES}
+IMAGE = f"team.azurecr.io/az@{Digest.of(b'image')}"
+
+
+@pytest.mark.parametrize("targets", [[], ["azureml"], [{"name": "azureml:v2", "readiness": "/loaded"}]])
+def test_the_routes_of_the_recipe_are_deployed_and_asked(tmp_path: Path, targets: list[Any]) -> None:
+    """The endpoint asks 8080/health of a server that answers at 9090/live, and never becomes ready."""
+    written = recipe(tmp_path, **OWN, targets=targets)
+    deploy(written, World(find(tmp_path), lambda event: None), [], tmp_path / "out", Wish(image=IMAGE))
+    for name, above in (("deployment.yml", "environment"), ("environment.yml", None)):
+        document = yaml.safe_load((tmp_path / "out" / name).read_text())
+        assert (document[above] if above else document)["inference_config"] == OWN_ROUTES
+    ((target, said),) = chosen_targets(written, ["azureml"])
+    assert said == settings_for(target, written, {})
+    assert settings_for(target, written, {"port": 7000}).model_dump()["port"] == 7000
+    ((_, elsewhere),) = chosen_targets(written, ["vertex"])
+    assert elsewhere.model_dump()["port"] == 9090
+
+
+def test_a_target_and_the_routes_must_say_the_same(tmp_path: Path) -> None:
+    """The image exposes one port, and the endpoint is told another: only one of the two places is right."""
+    target = {"name": "azureml", "port": 9000, "readiness": "/ready", "scoring": "/score"}
+    with pytest.raises(InvalidInput) as raised:
+        recipe(tmp_path, **OWN, targets=[target])
+    told = {problem.where.rpartition(" ")[2]: problem.what for problem in raised.value.problems}
+    assert told == {
+        "targets[0].port": "says 9000, and inference_config.scoring_route.port says 9090",
+        "targets[0].readiness": "says /ready, and inference_config.readiness_route.path says /loaded",
+    }
 
 
 def test_what_azure_builds_on(tmp_path: Path) -> None:
