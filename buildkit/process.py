@@ -15,6 +15,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _LONGEST_VALUE = 16 * 1024
 BEHIND = "build.modelpack.port.behind"
 """A label: the port that only a proxy inside the image asks, and no platform."""
+INIT = "/opt/modelpack/init"
+"""The first process that modelpack brings along: it starts the words behind it."""
 
 
 def _variable(name: str) -> str:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from buildkit.process import is_numeric_user
+from buildkit.process import INIT, is_numeric_user
 from buildkit.reading.plain import Refusal, plain, relative_path, shown
 
-CODE, OWN = "/app", "/opt/modelpack"
+CODE, OWN = "/app", INIT.rpartition("/")[0]
 """Where the code lies, and what modelpack adds: ``init`` and nginx's configuration."""
 MOUNTS = ("/opt/ds/model/deployed_model", "/opt/ml/model", "/var/azureml-app")
 """Where OCI Data Science, SageMaker and Azure ML mount a model: what an image has there is hidden."""

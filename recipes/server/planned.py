@@ -15,7 +15,7 @@ from buildkit.oci.tar import Entry
 from buildkit.pin import File, Pins
 from buildkit.placing import placed, written
 from buildkit.plan import Plan, PlannedLayer
-from buildkit.process import BEHIND, process, variables
+from buildkit.process import BEHIND, INIT, process, variables
 from recipes.server.commands import lengthy
 from recipes.server.fields import CODE, OWN
 from recipes.server.routes import WORK, configuration
@@ -78,7 +78,7 @@ def _own(spec: ServerSpec) -> PlannedLayer:
     files = []
     if spec.init:
         text = (resources("recipes.server") / "init").read_text(encoding="utf-8")
-        files.append(written(f"{folder}/init", text, mode=0o755))
+        files.append(written(INIT[1:], text, mode=0o755))
     if spec.routes:
         text = configuration(spec.routes, spec.port, spec.listens, spec.drain)
         files.append(written(f"{folder}/nginx.conf", text))
@@ -101,7 +101,7 @@ def _lock(spec: ServerSpec, pins: Pins) -> dict[str, PlannedLayer]:
 
 
 def _process(spec: ServerSpec, labels: Mapping[str, str]) -> dict[str, Any]:
-    first = [f"{OWN}/init"] if spec.init else []
+    first = [INIT] if spec.init else []
     if spec.serve:
         first, command = [*first, "--words", str(len(spec.words)), *spec.words], []
     else:

@@ -220,6 +220,29 @@ def test_a_waiver_of_no_rule_is_refused(place: Place) -> None:
         check_recipe(recipe, place.world())
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, {"SM-04"}),
+        ({"serve": True}, set()),
+        ({"entrypoint": ["python3"], "command": ["app.py"]}, set()),
+        ({"command": ["serve"]}, set()),
+    ],
+)
+def test_sagemakers_own_word_is_not_what_a_server_is_started_as(
+    place: Place, said: dict[str, Any], expected: set[str]
+) -> None:
+    """SageMaker starts IMAGE serve: a container without a program of that name ends with 127, after the push."""
+    server = {"kind": "server", "command": ["python3", "app.py"], "user": "0", "targets": ["sagemaker"], **said}
+    recipe = place.recipe(**server)
+    (found,) = check_recipe(recipe, place.world())
+    assert errors((found,)) == expected
+    if expected:
+        assert {one.do for one in found.findings if one.rule.id == "SM-04"} == {"write serve: true in the recipe"}
+        with pytest.raises(CheckFailed, match="SM-04"):
+            place.build(recipe)
+
+
 def test_no_check_is_loud(place: Place) -> None:
     """Who skips the check should see that in the log of the build."""
     recipe = place.recipe(targets=[{"name": "kserve", "server": "vllm"}])

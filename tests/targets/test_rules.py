@@ -12,6 +12,7 @@ import pytest
 
 from buildkit.checks.rule import Severity
 from buildkit.judging.images import check_image
+from buildkit.process import INIT
 from buildkit.settings import find
 from buildkit.targets import TARGETS
 from buildkit.trust.scan import Scanned, Vulnerability
@@ -66,7 +67,11 @@ RIGHT = {
     "modelarts:batch": [BATCH, BATCH.config(Cmd=["/bin/sh", "-c", "/bin/sh /home/run.sh"])],
     "azureml:v2": [SERVER, DOCKER_SERVER],
     "azureml:v1": [CONDA, CONDA.with_(Entry("opt/miniconda/lib/python3.11/test/ssl_key.pem", KEY))],
-    "sagemaker": [DOCKER_SERVER.config(User=None)],
+    "sagemaker": [
+        DOCKER_SERVER.config(User=None),
+        DOCKER_SERVER.config(User=None, Entrypoint=[INIT, "--words", "2", "python3", "/app/app.py"], Cmd=None),
+        DOCKER_SERVER.config(User=None, Entrypoint=[INIT]).with_(program("usr/bin/serve")),
+    ],
     "vertex": [SERVER, DOCKER_SERVER],
 }
 TOKEN = "hf_" + "aBcDeFgHiJ" * 4
@@ -167,6 +172,7 @@ def broken() -> list[Broken]:
         ("SM-01", "sagemaker", SERVER, ""),
         ("SM-01", "sagemaker", replace(DOCKER_SERVER, index=True), ""),
         ("SM-04", "sagemaker", DOCKER_SERVER.config(Entrypoint=None), ""),
+        ("SM-04", "sagemaker", DOCKER_SERVER.config(Entrypoint=[INIT], Cmd=["python3", "/app/app.py"]), ""),
         ("SM-06", "sagemaker", DOCKER_SERVER.with_(Entry("opt/ml/model/model.bin", b"x")), ""),
         ("SM-08", "sagemaker", DOCKER_SERVER, QUAY),
         ("VX-01", "vertex", SERVER.config(Env=["PATH=/bin", "AIP_HTTP_PORT=8080"]), ""),

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from buildkit.checks.rule import ERROR, WARNING, Found, NotKnown, probed, rule
 from buildkit.checks.subject import Subject
+from buildkit.oci.files import Files
 from buildkit.oci.manifest import DOCKER_MANIFEST, INDEXES
 from buildkit.registry_hosts import ECR
+from buildkit.process import INIT
 from buildkit.targets.oci_data_science.rules import hidden_files
 from buildkit.targets.reading import program, words
 from buildkit.targets.sources import SAGEMAKER, SAGEMAKER_MEDIA, UNVERIFIED
@@ -60,10 +62,20 @@ INVOCATIONS = probed(
 def takes_serve(subject: Subject) -> Iterator[Found]:
     """CMD is replaced by ``serve``. A shell that is the entrypoint hears the signals in the server's place."""
     entrypoint = words(subject.process, "Entrypoint")
-    if not entrypoint and program(subject.all_files, "serve", subject.process) is None:
+    if entrypoint == [INIT]:
+        if program(_where_serve_may_be(subject), "serve", subject.process) is None:
+            what = f"is {INIT}, which starts 'serve' in the place of the command, and PATH has no serve"
+            yield Found("Entrypoint", what, "write serve: true in the recipe")
+    elif not entrypoint and program(subject.all_files, "serve", subject.process) is None:
         yield Found("Entrypoint", "is empty, and PATH has no serve")
     elif entrypoint[:2] in (["/bin/sh", "-c"], ["sh", "-c"]) and not any("exec " in word for word in entrypoint):
         yield Found("Entrypoint", "is in shell form: SIGTERM does not reach the server", "use the exec form", WARNING)
+
+
+def _where_serve_may_be(subject: Subject) -> Files:
+    """All files; those that a recipe adds where it starts something else: a serve of the base is not what it means to start."""
+    means_other = subject.given.plan is not None and words(subject.process, "Cmd")[:1] != ["serve"]
+    return subject.known_files if means_other else subject.all_files
 
 
 @rule("SM-05", "I", WARNING, "the container runs as root", source=SAGEMAKER, do="leave USER out")
