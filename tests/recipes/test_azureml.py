@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from buildkit.checks.checking import chosen_targets
 from buildkit.deploying import Wish, deploy
 from buildkit.errors import InvalidInput
+from buildkit.judging.chosen import chosen_targets
 from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.pin import File, ImagePin, Inventory, Pins
 from buildkit.plan import Plan
-from buildkit.probe.verify import settings_for
 from buildkit.recipe import Recipe, load
 from buildkit.settings import find
 from buildkit.world import World
@@ -106,9 +105,8 @@ def test_the_routes_of_the_recipe_are_deployed_and_asked(tmp_path: Path, targets
     for name, above in (("deployment.yml", "environment"), ("environment.yml", None)):
         document = yaml.safe_load((tmp_path / "out" / name).read_text())
         assert (document[above] if above else document)["inference_config"] == OWN_ROUTES
-    ((target, said),) = chosen_targets(written, ["azureml"])
-    assert said == settings_for(target, written, {})
-    assert settings_for(target, written, {"port": 7000}).model_dump()["port"] == 7000
+    ((_, changed),) = chosen_targets(written, ["azureml"], {"port": 7000})
+    assert changed.model_dump()["port"] == 7000
     ((_, elsewhere),) = chosen_targets(written, ["vertex"])
     assert elsewhere.model_dump()["port"] == 9090
 

@@ -8,8 +8,8 @@ from buildkit.checks.rule import ERROR, WARNING, Found, NotKnown, probed, rule
 from buildkit.checks.subject import Subject
 from buildkit.oci.files import Files
 from buildkit.oci.manifest import DOCKER_MANIFEST, INDEXES
-from buildkit.registry_hosts import ECR
 from buildkit.process import INIT
+from buildkit.registry_hosts import ECR
 from buildkit.targets.oci_data_science.rules import hidden_files
 from buildkit.targets.reading import program, words
 from buildkit.targets.sources import SAGEMAKER, SAGEMAKER_MEDIA, UNVERIFIED
