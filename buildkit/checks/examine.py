@@ -25,6 +25,8 @@ STREAMED = 256 * 1024 * 1024
 """Bytes of a registry's compressed layers that are read without being asked to: a base with Python, not a model."""
 STREAMED_HERE = 4 * 1024**3
 """The same for an image on this disk."""
+INFLATED = 8
+"""How many times these bytes all of the layers may become: four is usual, and deflate can make a thousand."""
 _LARGEST_INDEX = 32 * 1024 * 1024
 _READ_FILES = 2 * 1024 * 1024
 """Bytes of small files that are read one by one from a layer that is not compressed."""
@@ -142,6 +144,7 @@ class _Reader:
     kept: dict[tuple[int, str], bytes] = field(default_factory=dict)
     left: int = _READ_FILES
     streamed: frozenset[int] = frozenset()
+    inflated: int = 0
 
     def files(self) -> Files:
         """The image's files; what could not be read is told in ``unread``."""
@@ -183,11 +186,22 @@ class _Reader:
             raise InvalidInput(
                 f"it is compressed, and more than {human(self.most)} would have to be read (--whole reads it all the same)"
             )
-        passing = _Passing(inflated(self.store.fetch(layer), layer.media_type))
-        members = tuple(members_of_stream(passing.pieces(), number, _is_wanted, self.kept))
-        for _ in passing.pieces():
+        before, passing = self.inflated, self._counted(inflated(self.store.fetch(layer)))
+        members = tuple(members_of_stream(passing, number, _is_wanted, self.kept))
+        for _ in passing:
             continue
-        return members, passing.amount
+        return members, self.inflated - before
+
+    def _counted(self, tar: Pieces) -> Pieces:
+        """Counts what a layer becomes while it passes: a hostile one is small only where it lies."""
+        for piece in tar:
+            self.inflated += len(piece)
+            if self.inflated > self.most * INFLATED:
+                raise InvalidInput(
+                    f"it is compressed, and with the layers below it becomes more than {human(self.most * INFLATED)} "
+                    "(--whole reads it all the same)"
+                )
+            yield piece
 
     def _in_spans(self, layer: Descriptor, number: int) -> tuple[Member, ...]:
         if layer.size == 0:
@@ -213,19 +227,6 @@ class _Reader:
 
 def _is_compressed(layer: Descriptor) -> bool:
     return layer.media_type.endswith(("gzip", "zstd"))
-
-
-class _Passing:
-    """Pieces that are counted while they pass."""
-
-    def __init__(self, pieces: Pieces) -> None:
-        self._pieces = pieces
-        self.amount = 0
-
-    def pieces(self) -> Pieces:
-        for piece in self._pieces:
-            self.amount += len(piece)
-            yield piece
 
 
 _INDEX = ".safetensors.index.json"

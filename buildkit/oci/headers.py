@@ -16,6 +16,7 @@ from typing import IO, Any, cast
 from buildkit.errors import InvalidInput
 from buildkit.oci.files import Member
 from buildkit.oci.image import Pieces
+from buildkit.oci.pieces import reader
 
 
 class NoTar(InvalidInput):
@@ -82,7 +83,7 @@ class Spans(io.RawIOBase):
 
 def members_in_spans(span: Span, size: int, layer: int) -> Iterator[Member]:
     """The members of a layer that is not compressed; raises NoTar."""
-    yield from _members(Spans(span, size), "r:", layer, lambda member: False, {})
+    yield from _members(cast("IO[bytes]", Spans(span, size)), "r:", layer, lambda member: False, {})
 
 
 def members_of_stream(pieces: Pieces, layer: int, keep: Keep, kept: dict[tuple[int, str], bytes]) -> Iterator[Member]:
@@ -90,14 +91,14 @@ def members_of_stream(pieces: Pieces, layer: int, keep: Keep, kept: dict[tuple[i
 
     Raises NoTar.
     """
-    yield from _members(Stream(pieces), "r|", layer, keep, kept)
+    yield from _members(reader(pieces), "r|", layer, keep, kept)
 
 
 def _members(
-    file: io.RawIOBase, mode: str, layer: int, keep: Keep, kept: dict[tuple[int, str], bytes]
+    file: IO[bytes], mode: str, layer: int, keep: Keep, kept: dict[tuple[int, str], bytes]
 ) -> Iterator[Member]:
     try:
-        with tarfile.open(fileobj=cast("IO[bytes]", file), mode=mode) as tar:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=file, mode=mode) as tar:  # type: ignore[call-overload]
             for info in tar:
                 member = Member.of(info, layer)
                 if member.type == "file" and keep(member):
@@ -110,35 +111,10 @@ def _members(
         raise NoTar(f"it is no tar: {error}") from None
 
 
-class Stream(io.RawIOBase):
-    """Pieces as a file that is read once."""
-
-    def __init__(self, pieces: Pieces) -> None:
-        super().__init__()
-        self._pieces = pieces
-        self._rest = b""
-        self.passed = 0
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes, all that were asked for but at the end."""
-        while size < 0 or len(self._rest) < size:
-            piece = next(self._pieces, None)
-            if piece is None:
-                break
-            self._rest += bytes(piece)
-        amount = len(self._rest) if size < 0 else size
-        found, self._rest = self._rest[:amount], self._rest[amount:]
-        self.passed += len(found)
-        return found
-
-
-def inflated(pieces: Pieces, media_type: str) -> Pieces:
+def inflated(pieces: Pieces) -> Pieces:
     """A layer's tar, whatever it is compressed with: told by its first bytes, as containerd does, not by its media type.
 
+    No piece of what is inflated has more than 1 MiB, but all of them together may be very many: who reads them counts.
     Raises NoTar where it is damaged or ends too early, and InvalidInput for zstd where nothing here can read it.
     """
     first = b""
@@ -155,6 +131,10 @@ def inflated(pieces: Pieces, media_type: str) -> Pieces:
 
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_LARGEST_PIECE = 1024 * 1024
+"""Bytes that are inflated at once: deflate makes a thousand of one, zstd thirty thousand."""
+_PORTION = 16 * 1024
+"""Compressed bytes that are given at once: what lies behind is copied whenever a member of gzip or a frame of zstd ends."""
 
 
 def _chained(first: bytes, pieces: Pieces) -> Pieces:
@@ -162,16 +142,23 @@ def _chained(first: bytes, pieces: Pieces) -> Pieces:
     yield from pieces
 
 
+def _portions(pieces: Pieces) -> Iterator[memoryview]:
+    for piece in pieces:
+        view = memoryview(piece)
+        yield from (view[start : start + _PORTION] for start in range(0, len(view), _PORTION))
+
+
 def _gunzipped(pieces: Pieces) -> Pieces:
     """RFC 1952: one member after the other, as stargz and pigz write them."""
     engine, ended = zlib.decompressobj(wbits=31), False
     try:
-        for piece in pieces:
-            data: bytes | memoryview = piece
+        for portion in _portions(pieces):
+            data: bytes | memoryview = portion
             # Behind a member there may be nothing but zeros (RFC 1952 knows none, tape archives do).
             while data and not (ended and not any(data)):
-                yield engine.decompress(data)
-                data, ended = engine.unused_data, engine.eof
+                yield engine.decompress(data, _LARGEST_PIECE)
+                ended = engine.eof
+                data = engine.unused_data if ended else engine.unconsumed_tail
                 engine = zlib.decompressobj(wbits=31) if ended else engine
     except zlib.error as error:
         raise NoTar(f"it is not what gzip writes: {error}") from None
@@ -184,13 +171,13 @@ def _unzstd(pieces: Pieces) -> Pieces:
     zstd = _zstd()
     engine, ended = zstd.ZstdDecompressor(), False
     try:
-        for piece in pieces:
-            data = bytes(piece)
-            while data:
-                yield engine.decompress(data)
+        for portion in _portions(pieces):
+            data: bytes | memoryview = portion
+            # What it has taken in and not given out yet, it keeps to itself.
+            while data or not engine.needs_input:
+                yield engine.decompress(data, _LARGEST_PIECE)
                 data, ended = engine.unused_data, engine.eof
-                if ended:
-                    engine = zstd.ZstdDecompressor()
+                engine = zstd.ZstdDecompressor() if ended else engine
     except zstd.ZstdError as error:
         raise NoTar(f"it is not what zstd writes: {error}") from None
     if not ended:

@@ -274,7 +274,7 @@ def test_both_ways_of_reading_agree(written: list[tuple[str, bytes]]) -> None:
     raw = tar(layer)
     spans = list(members_in_spans(lambda start, length: raw[start : start + length], len(raw), 0))
     kept: dict[tuple[int, str], bytes] = {}
-    streamed = list(members_of_stream(inflated(iter((gzip.compress(raw),)), ""), 0, lambda member: True, kept))
+    streamed = list(members_of_stream(inflated(iter((gzip.compress(raw),))), 0, lambda member: True, kept))
     assert [(one.name, one.size, one.mode) for one in spans] == [(one.name, one.size, one.mode) for one in streamed]
     for member in spans:
         assert raw[member.offset : member.offset + member.size] == kept[0, member.path]
@@ -312,6 +312,39 @@ def test_layers_of_zstd_are_read(tmp_path: Path, target: str, monkeypatch: pytes
 
 def _absent(name: str) -> None:
     raise ImportError(name)
+
+
+def zstd_compressed(raw: bytes) -> bytes:
+    zstd = pytest.importorskip("backports.zstd" if sys.version_info < (3, 14) else "compression.zstd")
+    return bytes(zstd.compress(raw))
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, zstd_compressed])
+def test_a_little_that_becomes_very_much_is_held_in_pieces(packed: Callable[[bytes], bytes]) -> None:
+    """A layer of a hundred kilobytes takes all of the memory, and a check of it does not end in ten minutes."""
+    zeros = bytes(20 * 1024**2)
+    pieces = [len(piece) for piece in inflated(iter((packed(zeros) + packed(b"more"),)))]
+    assert sum(pieces) == len(zeros) + 4
+    assert max(pieces) <= 1024**2
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, zstd_compressed])
+def test_a_layer_that_becomes_very_much_is_left_unread(
+    tmp_path: Path, packed: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hostile layer is small where it lies, and keeps the check of a whole fleet busy for ever."""
+    monkeypatch.setattr("buildkit.checks.examine.STREAMED_HERE", 100_000)
+    kind = f"application/vnd.oci.image.layer.v1.tar+{'gzip' if packed is gzip.compress else 'zstd'}"
+    bomb = replace(OVMS.above(model("1/zeros.bin", bytes(2_000_000))), layer_type=kind, packed=packed)
+    image = write(bomb, tmp_path)
+    examined = examine(image, world(tmp_path))
+    assert "layer 3" in examined.files.unread
+    assert "--whole" in examined.files.unread
+    assert examined.files.sizes[2] is None
+    assert examined.files.find("bin/sh")
+    whole = examine(image, world(tmp_path), whole=True).files
+    assert not whole.unread
+    assert whole.merged["models/1/zeros.bin"].size == 2_000_000
 
 
 def test_many_compressed_layers_are_not_drained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
