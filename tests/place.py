@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import json
 import os
@@ -39,23 +41,26 @@ def put_base(
     *,
     programs: Sequence[str] = ("bin/sh",),
     tag: str = "latest",
+    zipped: bool = False,
     **process: object,
 ) -> str:
-    """A base image with one gzip-less layer, as an index with one platform."""
+    """A base image with one layer, as an index with one platform."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         for program in programs:
             info = tarfile.TarInfo(program)
             info.size, info.mode = len(content), 0o755
             tar.addfile(info, io.BytesIO(content))
-    digest = registry.put_blob(name, layer.getvalue())
+    diff_id = f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"
+    packed = gzip.compress(layer.getvalue(), mtime=0) if zipped else layer.getvalue()
+    media_type = "application/vnd.oci.image.layer.v1.tar" + ("+gzip" if zipped else "")
     config = {
         "os": "linux",
         "architecture": "amd64",
         "created": "2024-01-01T00:00:00Z",
         "config": {"Env": ["PATH=/bin", "container=oci"], "Labels": {"vendor": "base"}, "Cmd": ["/bin/sh"]}
         | {key.capitalize(): value for key, value in process.items()},
-        "rootfs": {"type": "layers", "diff_ids": [digest]},
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
         "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "base"}],
     }
     raw = json.dumps(config).encode()
@@ -67,9 +72,7 @@ def put_base(
             "digest": registry.put_blob(name, raw),
             "size": len(raw),
         },
-        "layers": [
-            {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": len(layer.getvalue())}
-        ],
+        "layers": [{"mediaType": media_type, "digest": registry.put_blob(name, packed), "size": len(packed)}],
     }
     raw = json.dumps(manifest).encode()
     platform = {"os": "linux", "architecture": "amd64"}

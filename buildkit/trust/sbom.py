@@ -1,6 +1,7 @@
 """The bill of materials of an image, in CycloneDX 1.6: the model with its files and license, the base, Python packages.
 
-It is a function of the image alone: no clock, no random number, so that attesting twice attests once.
+It is a function of the image and of what of it can be read: no clock, no random number, so that attesting twice attests once.
+Where a layer cannot be read, it says that it is incomplete.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ def bill(subject: Subject) -> Artifact:
     written = json.loads(make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string())
     written.get("metadata", {}).pop("timestamp", None)
     _add_model_cards(written, subject)
+    if subject.packages.unread:
+        # CycloneDX 1.6, compositions, which the library cannot write.
+        written["compositions"] = [{"aggregate": "incomplete", "assemblies": [f"image:{subject.digest}"]}]
     return Artifact(TYPE, canonical(written) + b"\n", FILE, suffix=".sbom")
 
 
@@ -69,7 +73,7 @@ def _components(subject: Subject) -> Iterator[Component]:
     for key, pin in sorted(subject.lock.pins.images.items()):
         if key not in builders:
             yield _base(key, pin)
-    for package in subject.packages:
+    for package in subject.packages.found:
         yield _package(package.name, package.version)
 
 
@@ -120,7 +124,9 @@ def _package(name: str, version: str) -> Component:
     from cyclonedx.model.component import Component, ComponentType
 
     purl = _purl(f"pkg:pypi/{quote(name.lower().replace('_', '-'))}@{quote(version)}")
-    return Component(type=ComponentType.LIBRARY, name=name, version=version, bom_ref=f"python:{name}", purl=purl)
+    return Component(
+        type=ComponentType.LIBRARY, name=name, version=version, bom_ref=f"python:{name}@{version}", purl=purl
+    )
 
 
 def _licenses(card: Card | None) -> list[Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from buildkit.card import Card
 from buildkit.errors import InvalidInput, Problem
+from buildkit.events import Warned
 from buildkit.lockfile import lock as locks
 from buildkit.lockfile import made
 from buildkit.lockfile.lock import Lock
@@ -16,7 +17,7 @@ from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
 from buildkit.registries.client import Repository
 from buildkit.trust import licenses
-from buildkit.trust.packages import Package, packages
+from buildkit.trust.packages import Packages, packages
 from buildkit.world import World
 
 
@@ -53,7 +54,7 @@ class Subject(Pushed):
     """A pushed image with what is known of its models and packages: hub and layers were asked for that."""
 
     cards: Mapping[str, Card]
-    packages: tuple[Package, ...] = ()
+    packages: Packages
 
     @property
     def forms(self) -> tuple[Subject, ...]:
@@ -62,10 +63,17 @@ class Subject(Pushed):
 
 
 def subject_of(recipe: Recipe, world: World, lock: Lock | None = None) -> Subject:
-    """What :func:`pushed_of` finds, and what is known of it; raises what that raises, and what the hub does."""
+    """What :func:`pushed_of` finds, and what is known of it; raises what that raises, and what hub and registry do.
+
+    Layers that cannot be read are a warning.
+    """
     pushed = pushed_of(recipe, world, lock)
     cards = licenses.cards(recipe, pushed.lock.pins, world)
-    return Subject(recipe, pushed.lock, pushed.digest, pushed.served, cards, _packages(pushed.served, world))
+    found = _packages(pushed.served, world)
+    if found.unread:
+        what = f"{pushed.name}: not all of its Python packages are known: {'; '.join(found.unread)}"
+        world.emit(Warned(what, "its bill of materials says that it is incomplete: list them in another way as well"))
+    return Subject(recipe, pushed.lock, pushed.digest, pushed.served, cards, found)
 
 
 def pushed_of(recipe: Recipe, world: World, lock: Lock | None = None) -> Pushed:
@@ -90,14 +98,22 @@ def pushed_of(recipe: Recipe, world: World, lock: Lock | None = None) -> Pushed:
     return Pushed(recipe, lock, digest, served)
 
 
-def _packages(served: Mapping[str, Digest], world: World) -> tuple[Package, ...]:
-    """The Python packages of all platforms' images, from the first repository whose layers tell them."""
+def _packages(served: Mapping[str, Digest], world: World) -> Packages:
+    """The Python packages of all platforms' images, from the first repository whose layers can all be read, else from the first."""
+    known: list[Packages] = []
     for name, digest in sorted(served.items()):
-        store = world.repository(Reference.parse(name))
-        found = {one for manifest in served_manifests(store, digest) for one in packages(store, manifest)}
-        if found:
-            return tuple(sorted(found))
-    return ()
+        known.append(_packages_in(world.repository(Reference.parse(name)), digest))
+        if not known[-1].unread:
+            return known[-1]
+    return known[0]
+
+
+def _packages_in(store: Repository, digest: Digest) -> Packages:
+    each = [packages(store, manifest) for manifest in served_manifests(store, digest)]
+    if not each:
+        return Packages(unread=(f"{store.reference.name}@{digest} is not there any more",))
+    found = {package for one in each for package in one.found}
+    return Packages(tuple(sorted(found)), tuple(text for one in each for text in one.unread))
 
 
 def places(subject: Subject, world: World) -> list[tuple[Repository, Descriptor]]:

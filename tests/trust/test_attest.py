@@ -12,16 +12,16 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from buildkit import flow
 from buildkit.errors import InvalidInput, RegistryFailed
-from buildkit.events import Said
+from buildkit.events import Said, Warned
 from buildkit.oci.reference import Digest
 from buildkit.policy import Policy
 from buildkit.trust import referrers
 from buildkit.trust.attestation import attest
 from buildkit.trust.provenance import TYPE as PROVENANCE
 from buildkit.trust.sbom import TYPE as SBOM
-from tests.fakes.faults import Status
+from tests.fakes.faults import Hangup, Status
 from tests.fakes.registry import Registry
-from tests.place import FILES, Place, uploads
+from tests.place import FILES, Place, put_base, uploads
 
 CARD = {"license": "apache-2.0", "language": ["en"], "datasets": ["org/data"], "pipeline_tag": "text-generation"}
 
@@ -216,6 +216,59 @@ def test_python_packages_are_in_the_bill(place: Place) -> None:
     assert [(one["name"], one["version"], one["purl"]) for one in libraries] == [
         ("my_agent", "1.2.3", "pkg:pypi/my-agent@1.2.3")
     ]
+
+
+def test_python_packages_of_a_base_are_in_the_bill(place: Place) -> None:
+    """Nearly every base is compressed, and its packages are the ones that nobody of the team has chosen."""
+    place.hub.add("org/granite", FILES, card=CARD)
+    info = "usr/lib/python3.12/site-packages/{}.dist-info/METADATA"
+    installed = [info.format(name) for name in ("pip-23.0", "pip-24.0", "wheel-0.43")]
+    put_base(place.registry, "library/python", programs=["bin/sh", *installed], zipped=True)
+    place.build(place.recipe(base=f"{place.registry.address}/library/python:latest"))
+    attest(place.recipe(base=f"{place.registry.address}/library/python:latest"), place.world())
+    bill = documents(place)[SBOM]
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
+    libraries = [one["bom-ref"] for one in bill["components"] if one["type"] == "library"]
+    assert libraries == ["python:pip@23.0", "python:pip@24.0", "python:wheel@0.43"]
+    assert "compositions" not in bill
+
+
+def test_a_bill_that_lacks_packages_says_so(pushed: Place) -> None:
+    """A registry sends no parts of a layer, and an auditor reads in a signed document that there are no packages."""
+    pushed.registry.behaviour.ranges = False
+    first = attest(pushed.recipe(), pushed.world())
+    bill = documents(pushed)[SBOM]
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
+    image = bill["metadata"]["component"]["bom-ref"]
+    assert bill["compositions"] == [{"aggregate": "incomplete", "assemblies": [image]}]
+    told = [event for event in pushed.events if isinstance(event, Warned) and "Python packages" in event.text]
+    assert len(told) == 1
+    assert "does not serve parts of a layer" in told[0].text
+    assert attest(pushed.recipe(), pushed.world()) == first, "attesting again makes another artifact"
+
+
+def test_packages_are_read_where_they_can_be(place: Place) -> None:
+    """One of two registries serves no parts of layers, and the bill is incomplete though the other one tells everything."""
+    place.hub.add("org/granite", {**FILES, "site-packages/my_agent-1.2.3.dist-info/METADATA": b""}, card=CARD)
+    with Registry() as other:
+        both = sorted((place.registry, other), key=lambda registry: registry.address)
+        wanted = flow.Wanted("embedded", registry=f"{both[0].address}/models", also=(f"{both[1].address}/models",))
+        flow.build(place.recipe(), place.world(), wanted)
+        both[0].behaviour.ranges = False
+        attest(place.recipe(), place.world())
+    bill = documents(place)[SBOM]
+    assert [one["name"] for one in bill["components"] if one["type"] == "library"] == ["my_agent"]
+    assert "compositions" not in bill
+
+
+def test_a_registry_that_is_down_is_not_an_image_without_packages(pushed: Place) -> None:
+    """A registry falters for a minute, and the bill of that minute, which is signed, names no package."""
+    pushed.registry.faults.add(Hangup(), method="GET", path="/blobs/", times=None)
+    with pytest.raises(RegistryFailed):
+        attest(pushed.recipe(), pushed.world())
+    assert pushed.registry.faults.fired
+    pushed.registry.faults.clear()
+    assert documents(pushed) == {}
 
 
 def test_the_settings_attest_every_push(place: Place) -> None:
