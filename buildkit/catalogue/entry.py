@@ -20,7 +20,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Model:
-    """A model in an image: where it comes from, which version, how large, and what its card says."""
+    """A model in an image: where it comes from, which version, how large, and what its card says.
+
+    ``problem`` is why the card could not be read; without one and without a card, the model has none.
+    """
 
     key: str
     type: str
@@ -30,6 +33,7 @@ class Model:
     size: int = 0
     card: Card | None = None
     link: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,11 @@ class Entry:
         if self.drift or self.newer:
             return "needs a rebuild"
         return "not asked" if self.drift is None else "current"
+
+    @property
+    def unasked(self) -> tuple[str, ...]:
+        """Why models' cards are not known, each reason once: what is told of licenses is not all then."""
+        return tuple(dict.fromkeys(model.problem for model in self.models if model.problem))
 
     @property
     def licenses(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from buildkit.oci.reference import Reference
 from buildkit.pin import Inventory
 from buildkit.recipe import Recipe
 from buildkit.settings_file import ENDPOINT
-from buildkit.trust import licenses
+from buildkit.spec import SourceRef
 from buildkit.world import World
 
 Open = Callable[[Path], tuple[Recipe, World]]
@@ -56,7 +56,7 @@ def _entry(recipe: Recipe, world: World, state: State | None, *, ask: bool) -> E
         digest=served_digest(lock) if lock else "",
         platforms=tuple(spec.platforms),
         base=str(base.reference) if base else "",
-        models=tuple(_models(recipe, lock, _cards(recipe, lock, world) if ask else {})),
+        models=tuple(_models(recipe, lock, world, ask=ask)),
         parts=tuple(_parts(lock, image, world, ask=ask)),
         verdicts=tuple(_verdicts(recipe, world)) if ask else (),
         history=history(recipe.lock_path),
@@ -66,24 +66,26 @@ def _entry(recipe: Recipe, world: World, state: State | None, *, ask: bool) -> E
     )
 
 
-def _models(recipe: Recipe, lock: Lock | None, cards: dict[str, Card]) -> Iterator[Model]:
-    for key, _ in recipe.spec.sources():
+def _models(recipe: Recipe, lock: Lock | None, world: World, *, ask: bool) -> Iterator[Model]:
+    for key, reference in recipe.spec.sources():
         inventory = lock.pins.sources.get(key) if lock else None
         if inventory:
-            size, link = inventory.size, _link(inventory)
-            named = inventory.name or key
-            yield Model(key, inventory.type, named, inventory.commit, len(inventory.files), size, cards.get(key), link)
+            size, link, named = inventory.size, _link(inventory), inventory.name or key
+            card, problem = _card(reference, inventory, world) if ask else (None, "")
+            files = len(inventory.files)
+            yield Model(key, inventory.type, named, inventory.commit, files, size, card, link, problem)
+
+
+def _card(reference: SourceRef, inventory: Inventory, world: World) -> tuple[Card | None, str]:
+    """A model's card, else why it is not known: a hub that fails is not a model without a license."""
+    try:
+        return world.card(reference, inventory), ""
+    except ModelpackError as error:
+        return None, str(error)
 
 
 def _link(inventory: Inventory) -> str:
     return f"{ENDPOINT}/{inventory.name}/tree/{inventory.commit}" if inventory.type == "huggingface" else ""
-
-
-def _cards(recipe: Recipe, lock: Lock | None, world: World) -> dict[str, Card]:
-    try:
-        return licenses.cards(recipe, lock.pins, world) if lock else {}
-    except ModelpackError:
-        return {}
 
 
 def _parts(lock: Lock | None, image: LockedImage | None, world: World, *, ask: bool) -> Iterator[Part]:

@@ -15,6 +15,7 @@ from buildkit.catalogue.page import page
 from buildkit.policy import Policy
 from buildkit.recipe import Recipe, load
 from buildkit.world import World
+from tests.fakes.faults import Status
 from tests.place import FILES, Place
 
 
@@ -51,6 +52,24 @@ def test_everything_is_gathered(place: Place) -> None:
     assert "cc-by-nc-4.0 (non-commercial)" in text and str(second.sealing.digest) in text
     (calm,) = gather([recipe.path], opened, ask=False)
     assert (calm.state, calm.digest, calm.licenses) == ("not asked", found.digest, ())
+
+
+def test_a_hub_that_fails_is_not_a_model_without_a_license(place: Place) -> None:
+    """A hub is down for a night, and the page says of a model that may not be sold that no license is known."""
+    place.hub.add("org/granite", FILES, card={"license": "cc-by-nc-4.0"})
+    recipe = place.recipe()
+    place.build(recipe)
+    place.hub.faults.add(Status(503), times=None)
+
+    def opened(path: Path) -> tuple[Recipe, World]:
+        return load(path), place.world()
+
+    (found,) = gather([recipe.path], opened, ask=True)
+    assert [model.card for model in found.models] == [None]
+    assert "503" in found.models[0].problem
+    text = page([found], "x", asked=True)
+    assert "Not every license is known" in text and "503" in text
+    assert "no license known" not in text
 
 
 @pytest.mark.parametrize("ask", [False, True])
