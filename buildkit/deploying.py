@@ -18,6 +18,7 @@ from buildkit.judging.judged import refuse
 from buildkit.lockfile import lock as locks
 from buildkit.machine.atomic import AtomicFile, write
 from buildkit.oci.reference import Reference
+from buildkit.opening import open_reference
 from buildkit.pin import proven
 from buildkit.plan import PlannedLayer
 from buildkit.recipe import Recipe
@@ -133,10 +134,7 @@ def _resolved(reference: Reference, world: World) -> Reference:
     """The reference with its digest, asked from the registry where it has none."""
     if reference.digest is not None:
         return reference
-    document = world.base(reference).resolve(reference.tag or "latest")
-    if document is None:
-        raise InvalidInput(f"there is no image {reference}", hint="push it first, or name it with its digest")
-    return reference.at(document.digest)
+    return reference.at(open_reference(reference, world, world.settings.located(reference)).document().digest)
 
 
 def _judged(recipe: Recipe, said: TargetSettings, pieces: Sequence[Piece]) -> list[Judged]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from buildkit.errors import InvalidInput
-from buildkit.oci.image import Store
-from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest, config_of
-from buildkit.oci.reference import Reference
+from buildkit.oci.stored import Readable
+from buildkit.opening import open_image
 from buildkit.plan import TITLE
 from buildkit.world import World
 
@@ -65,10 +63,13 @@ class Seen:
 
 def look(image: str, world: World) -> Seen:
     """Reads an image's manifests and configs, never its layers; raises InvalidInput or RegistryFailed."""
-    store, name = open_image(image, world)
-    document = store.resolve(name)
-    if document is None:
-        raise absent(image, world)
+    opened = open_image(image, world)
+    if not opened.exact:
+        what = f"{image} does not tell what its manifest will be: no digest in it would be true"
+        raise InvalidInput(
+            what, hint="'docker save' of Docker 25 and later tells it; 'modelpack check --image' reads it"
+        )
+    store, document = opened.store, opened.document()
     if document.media_type in INDEXES:
         entries = Index.read(document).images
         documents = [found for entry in entries if (found := store.resolve(entry.digest))]
@@ -77,37 +78,7 @@ def look(image: str, world: World) -> Seen:
     return Seen(image, document, tuple(_seen(one, store, image) for one in documents))
 
 
-def open_image(image: str, world: World) -> tuple[Store, str]:
-    """The store that a reference or ``oci:DIR[:TAG]`` leads to, and the tag or digest there; raises InvalidInput."""
-    if image.startswith("oci:"):
-        path, _, tag = image[4:].rpartition(":")
-        folder, tag = (Path(path), tag) if path and Path(path).is_dir() else (Path(image[4:]), "")
-        if not (folder / "index.json").is_file():
-            raise InvalidInput(
-                f"{folder} is not an OCI layout: it has no index.json",
-                hint="'modelpack build RECIPE --output oci:DIR' writes one",
-            )
-        return Layout(folder), tag
-    if image.partition(":")[0] in ("oci-archive", "docker-archive"):
-        raise InvalidInput(
-            f"{image} cannot be read", hint="what is read is a reference or oci:DIR; unpack the archive first"
-        )
-    reference = Reference.parse(image)
-    return world.base(reference), reference.digest or reference.tag or "latest"
-
-
-def absent(image: str, world: World) -> InvalidInput:
-    """What to say of an image that is not there: it may be the mirror that lacks it."""
-    if not image.startswith("oci:"):
-        reference = Reference.parse(image)
-        asked = world.settings.located(reference)
-        if asked != reference:
-            hint = "copy it to the mirror from where modelpack.yaml does not name that mirror"
-            return InvalidInput(f"there is no image {image}: its mirror has no {asked}", hint=hint)
-    return InvalidInput(f"there is no image {image}", hint="check the name, and that you may pull it")
-
-
-def _seen(document: Document, store: Store, image: str) -> SeenImage:
+def _seen(document: Document, store: Readable, image: str) -> SeenImage:
     manifest = Manifest.read(document)
     config = config_of(manifest, b"".join(store.fetch(manifest.config)), image)
     steps = [

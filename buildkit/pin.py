@@ -215,12 +215,13 @@ def _until_checked(source: Source, file: File, proof: Proof | None) -> Iterator[
         )
 
 
-def absent(reference: Reference, located: Reference) -> RegistryFailed:
+def absent(reference: Reference, located: Reference) -> InvalidInput:
     """What to say of an image that is not where it was looked for: it may be the mirror that lacks it."""
+    what = f"there is no image {reference}"
     if located == reference:
-        return RegistryFailed(f"{reference} is not there", hint="check the name and the tag, and that you may pull it")
+        return InvalidInput(what, hint="check the name and the tag, and that you may pull it")
     hint = "copy it to the mirror from where modelpack.yaml does not name that mirror"
-    return RegistryFailed(f"{reference} is not there: its mirror has no {located}", hint=hint)
+    return InvalidInput(f"{what}: its mirror has no {located}", hint=hint)
 
 
 def pin_image(reference: Reference, platforms: Sequence[Platform], store: Store, located: Reference) -> ImagePin:

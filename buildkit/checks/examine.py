@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from buildkit.checks.layer_files import STREAMED, read_files
 from buildkit.checks.subject import Pushed
@@ -13,7 +12,8 @@ from buildkit.oci.files import Files
 from buildkit.oci.image import Pieces
 from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest, NotAnImage, config_of
 from buildkit.oci.reference import Platform, Reference
-from buildkit.oci.stored import Archived, LocalLayout, Readable
+from buildkit.oci.stored import Readable
+from buildkit.opening import open_image
 from buildkit.world import World
 
 STREAMED_HERE = 4 * 1024**3
@@ -48,14 +48,12 @@ def examine(image: str, world: World, *, platform: Platform | None = None, whole
     Of an index the image for ``platform`` is taken, by default linux/amd64, else the only one. ``whole`` reads compressed
     layers however large they are. Raises InvalidInput or RegistryFailed.
     """
-    store, name, reference = opened(image, world)
-    counted = _Counted(store)
-    top = counted.resolve(name)
-    if top is None:
-        raise InvalidInput(f"there is no image {image}", hint="check the name and the tag, and that you may pull it")
+    opened = open_image(image, world)
+    counted, reference = _Counted(opened.store), opened.reference
+    top = replace(opened, store=counted).document()
     document = chosen(top, counted, platform, image)
     manifest = Manifest.read(document)
-    pushed = Pushed(top, manifest, exact=not isinstance(store, Archived) or store.is_exact)
+    pushed = Pushed(top, manifest, exact=opened.exact)
     try:
         config = config_of(manifest, b"".join(counted.fetch(manifest.config)), image)
     except NotAnImage as artifact:
@@ -63,26 +61,6 @@ def examine(image: str, world: World, *, platform: Platform | None = None, whole
     most = STREAMED if reference else STREAMED_HERE
     files = read_files(counted, manifest, 1 << 62 if whole else most, " (--whole reads it all the same)")
     return Examined(image, reference, pushed, config, files, lambda: counted.moved)
-
-
-def opened(image: str, world: World) -> tuple[Readable, str, Reference | None]:
-    """Where an image can be read, by which name in there, and its reference if it is not on this disk."""
-    form, _, rest = image.partition(":")
-    if form == "oci":
-        folder, _, tag = rest.rpartition(":")
-        path, tag = (Path(folder), tag) if folder and Path(folder).is_dir() else (Path(rest), "")
-        if not (path / "index.json").is_file():
-            raise InvalidInput(
-                f"{path} is not an OCI layout: it has no index.json",
-                hint="'modelpack build RECIPE --output oci:DIR' writes one",
-            )
-        return LocalLayout(path), tag, None
-    if form in ("oci-archive", "docker-archive"):
-        file, _, tag = rest.partition(":")
-        path, tag = (Path(rest), "") if Path(rest).is_file() or not tag else (Path(file), tag)
-        return Archived(path), tag, None
-    reference = Reference.parse(image)
-    return world.base(reference), reference.digest or reference.tag or "latest", reference
 
 
 def chosen(top: Document, store: Readable, platform: Platform | None, image: str) -> Document:

@@ -17,7 +17,10 @@ from buildkit.cli.session import session
 
 @app.command(rich_help_panel=RECIPES)
 def inspect(
-    image: Annotated[str, typer.Argument(help="A reference, or oci:DIR.", metavar="REF|oci:DIR", show_default=False)],
+    image: Annotated[
+        str,
+        typer.Argument(help="A reference, oci:DIR or oci-archive:FILE.", metavar="REF|oci:DIR", show_default=False),
+    ],
     as_json: Json = False,
 ) -> None:
     """Show what is in an image, and from where.

@@ -13,7 +13,7 @@ from buildkit.cli import completion
 from buildkit.cli.app import app
 from buildkit.cli.options import Json, OneRecipe, Quiet, Recipes
 from buildkit.cli.plain_help import TRUST
-from buildkit.cli.session import session
+from buildkit.cli.session import Session, session
 
 if TYPE_CHECKING:
     from buildkit.oci.reference import Reference
@@ -159,23 +159,19 @@ def scan(
         raise typer.Exit(1)
 
 
-def _images(opened: object, image: str) -> tuple[World, list[Reference]]:
+def _images(opened: Session, image: str) -> tuple[World, list[Reference]]:
     """What a recipe's lock says was pushed, or the reference itself, by digest."""
-    from buildkit.cli.session import Session
-    from buildkit.errors import InvalidInput
     from buildkit.oci.reference import Reference
+    from buildkit.opening import open_reference
     from buildkit.trust.subject import pushed_of
 
-    assert isinstance(opened, Session)
     if Path(image).exists():
         recipe, world = opened.recipe(Path(image))
         return world, list(pushed_of(recipe, world).references)
     world = opened.world(Path.cwd())
     reference = Reference.parse(image)
-    document = world.repository(reference).resolve(reference.digest or reference.tag or "latest")
-    if document is None:
-        raise InvalidInput(f"there is no image {image}", hint="check the name, and that you may pull it")
-    return world, [reference.at(document.digest)]
+    # Who scans it and verifies it goes to the registry itself, and not to a mirror.
+    return world, [reference.at(open_reference(reference, world, reference).document().digest)]
 
 
 def _document(image: Reference, result: Scanned) -> dict[str, object]:

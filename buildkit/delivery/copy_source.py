@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from buildkit.errors import InvalidInput
-from buildkit.inspect import absent, open_image
 from buildkit.oci.form import is_index
-from buildkit.oci.image import Blob, Image, Layer, Store
+from buildkit.oci.image import Blob, Image, Layer
 from buildkit.oci.layout import REFERENCE_NAME, Layout
 from buildkit.oci.manifest import Descriptor, Document, Index, Manifest
 from buildkit.oci.reference import Digest, Platform, Reference, is_tag
+from buildkit.oci.stored import Archived, Readable
+from buildkit.opening import open_image
 from buildkit.registries.client import Repository
 from buildkit.world import World
 
@@ -27,7 +28,7 @@ UNKNOWN = Platform("unknown", "unknown")
 class Source:
     """An image with everything below it: manifests, and under an index each platform's."""
 
-    store: Store
+    store: Readable
     top: Document
     manifests: Mapping[Digest, Manifest]
     name: str
@@ -65,10 +66,12 @@ def read_source(image: str, named: str, world: World) -> Source:
 
     Raises InvalidInput where it is not there, incomplete, or has no name.
     """
-    store, name = open_image(image, world)
-    top = store.resolve(name)
-    if top is None:
-        raise absent(image, world)
+    opened = open_image(image, world)
+    store, name = opened.store, opened.name
+    if isinstance(store, Archived):
+        hint = "what is copied is a reference or oci:DIR; unpack the archive first"
+        raise InvalidInput(f"{image} cannot be copied", hint=hint)
+    top = opened.document()
     manifests = {one.digest: Manifest.read(one) for one in _below(top, store)}
     if isinstance(store, Repository):
         repository = store.repository.rpartition("/")[2]
@@ -81,7 +84,7 @@ def read_source(image: str, named: str, world: World) -> Source:
     return Source(store, top, manifests, title, name if is_tag(name) else _tag_in(store, top), None)
 
 
-def _tag_in(store: Store, top: Document) -> str:
+def _tag_in(store: Readable, top: Document) -> str:
     """The tag that a layout gives an image."""
     if isinstance(store, Layout):
         named = [entry.annotations.get(REFERENCE_NAME, "") for entry in store.entries() if entry.digest == top.digest]
@@ -90,7 +93,7 @@ def _tag_in(store: Store, top: Document) -> str:
     return "latest"
 
 
-def _below(top: Document, store: Store) -> list[Document]:
+def _below(top: Document, store: Readable) -> list[Document]:
     if not is_index(top):
         return [top]
     found = []

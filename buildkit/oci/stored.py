@@ -1,4 +1,4 @@
-"""Reads images where they lie: an OCI layout in a folder or in a tar, or what ``docker save`` and ``podman save`` write."""
+"""Reads images where they lie: what every place can do, and an OCI layout or what ``docker save`` and ``podman save`` write in a tar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.oci.image import Pieces
-from buildkit.oci.layout import REFERENCE_NAME, Layout
+from buildkit.oci.layout import REFERENCE_NAME
 from buildkit.oci.manifest import (
     DOCKER_CONFIG,
     DOCKER_LAYER,
@@ -44,16 +44,6 @@ class Readable(Protocol):
 
     def span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
         """Some bytes of a blob: they are not proven by its digest. Raises NoSpans where a registry would send all."""
-
-
-class LocalLayout(Layout):
-    """An OCI layout folder that is read also in parts."""
-
-    def span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
-        """Some bytes of a blob."""
-        with self.path(descriptor.digest).open("rb") as file:
-            file.seek(start)
-            return file.read(length)
 
 
 @dataclass(frozen=True)

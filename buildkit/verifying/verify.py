@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit import flow
-from buildkit.checks.examine import chosen, opened
+from buildkit.checks.examine import chosen
 from buildkit.delivery.push import Output, Wish, export
 from buildkit.errors import EngineFailed, InvalidInput, ModelpackError
 from buildkit.events import Said
@@ -21,6 +21,7 @@ from buildkit.machine.cache import cache_folder
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import Manifest
 from buildkit.oci.reference import Reference
+from buildkit.opening import ON_THIS_DISK, open_image
 from buildkit.policy import asked as asked_by
 from buildkit.probe.asked import Asked, samples_of
 from buildkit.probe.containers import Engine, Served
@@ -114,7 +115,7 @@ def obtained(image: str, recipe: Recipe | None, world: World, engine: Engine) ->
             return
         with _built(recipe, world) as layout, _loaded(layout, recipe.spec.name, world, engine) as got:
             yield got
-    elif image.partition(":")[0] in ("oci", "oci-archive", "docker-archive"):
+    elif image.partition(":")[0] in ON_THIS_DISK:
         with _loaded(image, image, world, engine) as got:
             yield got
     else:
@@ -152,11 +153,9 @@ def _loaded(image: str, name: str, world: World, engine: Engine) -> Iterator[Obt
 
 
 def _served(image: str, world: World) -> Served:
-    store, tag, _ = opened(image, world)
-    top = store.resolve(tag)
-    if top is None:
-        raise InvalidInput(f"there is no image {image}", hint="name its tag, as in oci:DIR:TAG")
-    document = chosen(top, store, None, image)
+    opened = open_image(image, world)
+    store = opened.store
+    document = chosen(opened.document(), store, None, image)
     return Served(store, Manifest.read(document), store.folder if isinstance(store, Layout) else None)
 
 

@@ -1,0 +1,78 @@
+"""An image that a person named, found where it is: in a registry, in an OCI layout, or in an archive on this disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit.errors import InvalidInput
+from buildkit.oci.layout import Layout
+from buildkit.oci.manifest import Document
+from buildkit.oci.reference import Reference
+from buildkit.oci.stored import Archived, Readable
+from buildkit.pin import absent
+from buildkit.world import World
+
+ON_THIS_DISK = ("oci", "oci-archive", "docker-archive")
+"""How the names of images on this disk begin, before a colon."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An image that was named ``image``: what it is read from, and its tag or digest in there, "" for the only one.
+
+    ``reference`` is its name in a registry, and ``located`` where it is asked for, which may be a mirror; both are None for
+    one on this disk.
+    """
+
+    image: str
+    store: Readable
+    name: str
+    reference: Reference | None = None
+    located: Reference | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether manifests and layers are as they would be pushed: what ``docker save`` wrote before 25 is not."""
+        return not isinstance(self.store, Archived) or self.store.is_exact
+
+    def document(self) -> Document:
+        """Its manifest or index; raises InvalidInput where there is no such image, and RegistryFailed."""
+        found = self.store.resolve(self.name)
+        if found is not None:
+            return found
+        if self.reference is None:
+            raise InvalidInput(f"there is no image {self.image}", hint="name its tag, as in oci:DIR:TAG")
+        raise absent(self.reference, self.located or self.reference)
+
+
+def open_image(image: str, world: World) -> Opened:
+    """What a reference, ``oci:DIR[:TAG]``, ``oci-archive:FILE[:TAG]`` or ``docker-archive:FILE[:TAG]`` leads to.
+
+    Nobody is asked whether it is there. Raises InvalidInput where the text or what lies on this disk is not acceptable.
+    """
+    form, _, rest = image.partition(":")
+    if form not in ON_THIS_DISK:
+        reference = Reference.parse(image)
+        return open_reference(reference, world, world.settings.located(reference))
+    path, tag = _path_and_tag(rest)
+    if form != "oci":
+        return Opened(image, Archived(path), tag)
+    if not (path / "index.json").is_file():
+        raise InvalidInput(
+            f"{path} is not an OCI layout: it has no index.json",
+            hint="'modelpack build RECIPE --output oci:DIR' writes one",
+        )
+    return Opened(image, Layout(path), tag)
+
+
+def open_reference(reference: Reference, world: World, located: Reference) -> Opened:
+    """An image of a registry, asked for at ``located``: at the reference itself, or at its mirror."""
+    name = reference.digest or reference.tag or "latest"
+    return Opened(str(reference), world.repository(located), name, reference, located)
+
+
+def _path_and_tag(text: str) -> tuple[Path, str]:
+    """A path with a colon in it is a path, where it is there."""
+    path, _, tag = text.rpartition(":")
+    return (Path(path), tag) if path and Path(path).exists() and not Path(text).exists() else (Path(text), "")
