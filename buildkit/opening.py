@@ -19,7 +19,7 @@ ON_THIS_DISK = ("oci", "oci-archive", "docker-archive")
 
 @dataclass(frozen=True)
 class Opened:
-    """An image that was named ``image``: what it is read from, and its tag or digest in there, "" for the only one.
+    """An image that was named ``image``: what it is read from, and its name or digest in there, "" for the only one.
 
     ``reference`` is its name in a registry, and ``located`` where it is asked for, which may be a mirror; both are None for
     one on this disk.
@@ -47,7 +47,7 @@ class Opened:
 
 
 def open_image(image: str, world: World) -> Opened:
-    """What a reference, ``oci:DIR[:TAG]``, ``oci-archive:FILE[:TAG]`` or ``docker-archive:FILE[:TAG]`` leads to.
+    """What a reference, ``oci:DIR[:NAME]``, ``oci-archive:FILE[:NAME]`` or ``docker-archive:FILE[:NAME]`` leads to.
 
     Nobody is asked whether it is there. Raises InvalidInput where the text or what lies on this disk is not acceptable.
     """
@@ -55,15 +55,15 @@ def open_image(image: str, world: World) -> Opened:
     if form not in ON_THIS_DISK:
         reference = Reference.parse(image)
         return open_reference(reference, world, world.settings.located(reference))
-    path, tag = _path_and_tag(rest)
+    path, name = _path_and_name(rest)
     if form != "oci":
-        return Opened(image, Archived(path), tag)
+        return Opened(image, Archived(path), name)
     if not (path / "index.json").is_file():
         raise InvalidInput(
             f"{path} is not an OCI layout: it has no index.json",
             hint="'modelpack build RECIPE --output oci:DIR' writes one",
         )
-    return Opened(image, Layout(path), tag)
+    return Opened(image, Layout(path), name)
 
 
 def open_reference(reference: Reference, world: World, located: Reference) -> Opened:
@@ -72,7 +72,9 @@ def open_reference(reference: Reference, world: World, located: Reference) -> Op
     return Opened(str(reference), world.repository(located), name, reference, located)
 
 
-def _path_and_tag(text: str) -> tuple[Path, str]:
-    """A path with a colon in it is a path, where it is there."""
-    path, _, tag = text.rpartition(":")
-    return (Path(path), tag) if path and Path(path).exists() and not Path(text).exists() else (Path(text), "")
+def _path_and_name(text: str) -> tuple[Path, str]:
+    """A path with colons in it is a path, where it is there; and so may be a name: a tag, a whole reference, a digest."""
+    colons = [place for place, letter in enumerate(text) if letter == ":"]
+    split = [(text, ""), *((text[:colon], text[colon + 1 :]) for colon in reversed(colons))]
+    path, name = next((one for one in split if one[0] and Path(one[0]).exists()), (text, ""))
+    return Path(path), name

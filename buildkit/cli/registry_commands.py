@@ -66,7 +66,7 @@ def logout(registry: _Registry) -> None:
 @app.command(rich_help_panel=PLACES)
 def copy(
     image: Annotated[
-        str, typer.Argument(help="A reference, or oci:DIR[:TAG].", metavar="REF|oci:DIR", show_default=False)
+        str, typer.Argument(help="A reference, or oci:DIR[:NAME].", metavar="REF|oci:DIR", show_default=False)
     ],
     registries: Annotated[
         list[str],

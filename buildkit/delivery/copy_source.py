@@ -81,13 +81,14 @@ def read_source(image: str, named: str, world: World) -> Source:
     title = next((found for one in manifests.values() if (found := one.annotations.get(_TITLE))), "")
     if not (named or title):
         raise InvalidInput(f"{image} does not say what the image is called", hint="say it: --name NAME")
-    return Source(store, top, manifests, title, name if is_tag(name) else _tag_in(store, top), None)
+    return Source(store, top, manifests, title, name if is_tag(name) else _tag_in(store, top, name), None)
 
 
-def _tag_in(store: Readable, top: Document) -> str:
-    """The tag that a layout gives an image."""
+def _tag_in(store: Readable, top: Document, asked: str) -> str:
+    """The tag that a layout gives an image, by preference in the name that it was asked for by."""
     if isinstance(store, Layout):
         named = [entry.annotations.get(REFERENCE_NAME, "") for entry in store.entries() if entry.digest == top.digest]
+        named.sort(key=lambda name: name != asked)
         tags = [name.rpartition(":")[2] for name in named if is_tag(name.rpartition(":")[2])]
         return tags[0] if tags else "latest"
     return "latest"

@@ -13,6 +13,7 @@ from buildkit.machine.atomic import PARTIAL, AtomicFile, sweep, write
 from buildkit.oci.hashed import hashed
 from buildkit.oci.image import Blob, Pieces, Placed
 from buildkit.oci.manifest import OCI_INDEX, Descriptor, Document, Index, canonical
+from buildkit.oci.named import meant
 from buildkit.oci.reference import Digest
 
 BLOCK = 1024 * 1024
@@ -27,19 +28,17 @@ class Layout:
         self.folder = folder
 
     def resolve(self, name: str) -> Document | None:
-        """The document under a tag or digest; with the name "" the only one there is, else None."""
+        """The document under a name or digest; with the name "" the only one there is, else None.
+
+        Raises InvalidInput where several can be meant, or where the document is damaged.
+        """
         entries = self.entries()
-        if name.startswith("sha256:"):
-            found = next((entry for entry in entries if entry.digest == name), None)
-            media_type = found.media_type if found else ""
-            path = self.path(Digest(name))
-            return self._document(path, media_type, Digest(name)) if path.is_file() else None
-        if not name:
-            digests = {entry.digest for entry in entries}
-            named = entries[:1] if len(digests) == 1 else []
-        else:
-            named = [entry for entry in entries if entry.annotations.get(REFERENCE_NAME, "").rpartition(":")[2] == name]
-        return self._document(self.path(named[0].digest), named[0].media_type, named[0].digest) if named else None
+        named = [(entry.annotations.get(REFERENCE_NAME, ""), entry.digest) for entry in entries]
+        digest = Digest(name) if name.startswith("sha256:") else meant(name, named, self.folder)
+        if digest is None or (digest == name and not self.path(digest).is_file()):
+            return None
+        media_type = next((entry.media_type for entry in entries if entry.digest == digest), "")
+        return self._document(self.path(digest), media_type, digest)
 
     def fetch(self, descriptor: Descriptor) -> Pieces:
         """Yields a blob, and raises InvalidInput at its end where it is not what its name says."""

@@ -23,6 +23,7 @@ from buildkit.oci.manifest import (
     Index,
     canonical,
 )
+from buildkit.oci.named import meant
 from buildkit.oci.reference import Digest
 
 BLOCK = 1024 * 1024
@@ -76,7 +77,7 @@ class Archived:
                 f"{path} is not an image's archive: {error}", hint="unpack it first if it is compressed"
             ) from None
         self._by_digest: dict[str, _Place] = {}
-        self._documents: dict[str, Document] = {}
+        self._named: list[tuple[str, Document]] = []
         if "index.json" in self._places:
             self._open_layout()
         elif "manifest.json" in self._places:
@@ -93,14 +94,12 @@ class Archived:
         return "index.json" in self._places
 
     def resolve(self, name: str) -> Document | None:
-        """The document under a tag or digest; with the name "" the only one there is."""
-        if name.startswith("sha256:"):
-            place = self._by_digest.get(name)
-            return self._documents.get(name) or (self._document(name, place) if place else None)
-        named = [tag for tag in self._documents if not tag.startswith("sha256:")]
-        if not name and len({self._documents[tag].digest for tag in named}) == 1:
-            return self._documents[named[0]]
-        return next((self._documents[tag] for tag in named if tag.rpartition(":")[2] == name), None)
+        """The document under a name or digest; with the name "" the only one there is. Raises InvalidInput as a layout does."""
+        named = [(own, document.digest) for own, document in self._named]
+        digest = name if name.startswith("sha256:") else meant(name, named, self.path)
+        found = next((document for _, document in self._named if document.digest == digest), None)
+        place = self._by_digest.get(digest or "")
+        return found or (self._document(name, place) if place else None)
 
     def fetch(self, descriptor: Descriptor) -> Pieces:
         """Yields a blob's bytes."""
@@ -132,11 +131,11 @@ class Archived:
             if name.startswith("blobs/sha256/")
         }
         index = Index.read(Document(OCI_INDEX, self._bytes("index.json")))
-        for number, entry in enumerate(index.manifests):
+        for entry in index.manifests:
             place = self._by_digest.get(entry.digest)
             if place:
-                name = entry.annotations.get(REFERENCE_NAME) or f"#{number}"
-                self._documents[name] = Document(entry.media_type, self._read(place))
+                name = entry.annotations.get(REFERENCE_NAME, "")
+                self._named.append((name, Document(entry.media_type, self._read(place))))
 
     def _document(self, digest: str, place: _Place) -> Document:
         raw = self._read(place)
@@ -147,11 +146,9 @@ class Archived:
         listed = json.loads(self._bytes("manifest.json"))
         if not isinstance(listed, list) or not listed:
             raise InvalidInput(f"{self.path} holds no image: its manifest.json lists none")
-        for number, one in enumerate(listed):
+        for one in listed:
             document = self._docker_document(one)
-            for tag in one.get("RepoTags") or [f"#{number}"]:
-                self._documents[str(tag)] = document
-            self._documents[document.digest] = document
+            self._named += [(str(tag), document) for tag in one.get("RepoTags") or [""]]
 
     def _docker_document(self, one: Mapping[str, Any]) -> Document:
         config = self._bytes(str(one["Config"]))

@@ -14,6 +14,7 @@ from buildkit.delivery.push import Output
 from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.events import Warned
 from buildkit.oci.image import Blob
+from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, Manifest
 from buildkit.oci.reference import Digest, Reference
 from buildkit.trust import referrers
@@ -142,6 +143,21 @@ def test_a_layout_is_a_source(place: Place, other: Registry, tmp_path: Path) -> 
     assert other.tags["a/granite"] == {"v1": digest}
     copied(place, f"{other.address}/a", image=f"oci:{tmp_path / 'layout'}:v1", name="b", tags=("{digest}",))
     assert other.tags["a/b"] == {digest.hex[:12]: digest}
+
+
+def test_the_image_just_built_is_copied_from_a_layout_that_another_tool_wrote_to(
+    place: Place, other: Registry, tmp_path: Path
+) -> None:
+    """What podman left under a whole reference is pushed under the name of the image just built."""
+    folder = tmp_path / "layout"
+    wanted = flow.Wanted("embedded", output=Output("oci", folder))
+    older = flow.build(place.recipe(labels={"a": "b"}), place.world(), wanted).sealing
+    Layout(folder).publish(older.document, "quay.example/other/granite:v1")
+    digest = flow.build(place.recipe(), place.world(), wanted).sealing.digest
+    copied(place, f"{other.address}/a", image=f"oci:{folder}:v1")
+    assert other.tags["a/granite"] == {"v1": digest}
+    copied(place, f"{other.address}/a", image=f"oci:{folder}:quay.example/other/granite:v1", name="b")
+    assert other.tags["a/b"] == {"v1": older.digest}
 
 
 @pytest.mark.parametrize("platforms", [["linux/amd64"], ["linux/amd64", "linux/arm64"]])

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,10 @@ from buildkit.oci.image import Blob, Image, Layer
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import OCI_LAYER, ImageConfig, Manifest
 from buildkit.oci.reference import Digest, Platform
+from buildkit.oci.stored import Archived, Readable
+from buildkit.opening import open_image
+from buildkit.settings import Settings
+from buildkit.world import World
 
 ROOT = Path(__file__).parents[2]
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
@@ -81,6 +85,51 @@ def test_an_index_leads_to_each_platform(tmp_path: Path) -> None:
     assert document is not None
     platforms = {entry["platform"]["architecture"] for entry in json.loads(document.raw)["manifests"]}
     assert platforms == {"amd64", "arm64"}
+
+
+def called(layout: Layout, *names: str, content: bytes) -> Digest:
+    """An image in a layout under names that other tools may have given it; "" for none."""
+    whole = seal(place([image(AMD64, content)], layout, silent, Stop()))
+    for name in names:
+        publish(whole, layout, [name])
+    return whole.digest
+
+
+REFERENCE = "quay.example/other/granite:v1"
+
+
+def test_a_tag_means_the_image_that_is_called_so_before_one_whose_name_ends_so(tmp_path: Path) -> None:
+    """A folder into which podman wrote another image before has that one pushed in the place of the one just built."""
+    older = called(Layout(tmp_path), REFERENCE, content=b"of podman")
+    newer = called(Layout(tmp_path), "v1", content=b"just built")
+    names = {"v1": newer, REFERENCE: older, str(newer): newer}
+    for name, digest in names.items():
+        assert open_image(f"oci:{tmp_path}:{name}", World(Settings(), silent)).document().digest == digest
+
+
+def archived(layout: Layout) -> Archived:
+    with tarfile.open(layout.folder / "archive", "w") as tar:
+        tar.add(layout.folder / "index.json", "index.json")
+        tar.add(layout.folder / "blobs", "blobs")
+    return Archived(layout.folder / "archive")
+
+
+@pytest.mark.parametrize("opened", [Layout, lambda path: archived(Layout(path))])
+def test_a_name_that_two_images_can_have_means_neither(tmp_path: Path, opened: Callable[[Path], Readable]) -> None:
+    """The first of two images that end in the asked tag would be pushed, whichever was meant."""
+    layout = Layout(tmp_path)
+    digests = [called(layout, f"quay.example/{name}:v1", content=name.encode()) for name in ("a", "b")]
+    store = opened(tmp_path)
+    for name in ("v1", ""):
+        with pytest.raises(InvalidInput, match="holds several images") as refused:
+            store.resolve(name)
+        assert [(one.where, one.what) for one in refused.value.problems] == [
+            ("quay.example/a:v1", digests[0]),
+            ("quay.example/b:v1", digests[1]),
+        ]
+    assert store.resolve("quay.example/b:v1") == layout.resolve(digests[1])
+    called(layout, "localhost/other:v2", "v2", content=b"one")
+    assert opened(tmp_path).resolve("v2"), "the same image under two names is one"
 
 
 def test_a_damaged_blob_is_not_handed_out(tmp_path: Path) -> None:
