@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from buildkit.checks.layer_files import STREAMED, read_files
 from buildkit.checks.subject import Pushed
 from buildkit.errors import InvalidInput
 from buildkit.oci.files import Files
 from buildkit.oci.image import Pieces
+from buildkit.oci.layer_files import STREAMED, read_files
 from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest, NotAnImage, config_of
 from buildkit.oci.reference import Platform, Reference
 from buildkit.oci.stored import Readable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from buildkit.checks.layer_files import STREAMED, read_files
+from buildkit.oci.layer_files import STREAMED, read_files
 from buildkit.oci.manifest import Manifest
 from buildkit.oci.stored import Readable
 
