@@ -86,9 +86,11 @@ def _seen(document: Document, store: Readable, image: str) -> SeenImage:
         for entry in config.content.get("history") or []
         if not entry.get("empty_layer")
     ]
-    steps += [""] * (len(manifest.layers) - len(steps))
+    if len(steps) != len(manifest.layers):
+        # It is optional, and matched by order alone: which of its lines is of which layer, nobody knows.
+        steps = [""] * len(manifest.layers)
     layers = tuple(
         SeenLayer(layer, layer.annotations.get(TITLE) or step)
-        for layer, step in zip(manifest.layers, steps, strict=False)
+        for layer, step in zip(manifest.layers, steps, strict=True)
     )
     return SeenImage(str(config.platform), manifest, config, layers)

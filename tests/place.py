@@ -42,6 +42,7 @@ def put_base(
     programs: Sequence[str] = ("bin/sh",),
     tag: str = "latest",
     zipped: bool = False,
+    history: object = ({"created": "2024-01-01T00:00:00Z", "created_by": "base"},),
     **process: object,
 ) -> str:
     """A base image with one layer, as an index with one platform."""
@@ -61,7 +62,7 @@ def put_base(
         "config": {"Env": ["PATH=/bin", "container=oci"], "Labels": {"vendor": "base"}, "Cmd": ["/bin/sh"]}
         | {key.capitalize(): value for key, value in process.items()},
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-        "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "base"}],
+        "history": history,
     }
     raw = json.dumps(config).encode()
     manifest = {

@@ -13,7 +13,7 @@ import pytest
 from buildkit import flow
 from buildkit.delivery.push import Output
 from buildkit.done import Done
-from buildkit.errors import Drifted, ModelpackError
+from buildkit.errors import Drifted, InvalidInput, ModelpackError
 from buildkit.events import Forecast, Summary, Warned
 from buildkit.lockfile import staged
 from buildkit.oci.reference import Digest
@@ -41,6 +41,24 @@ def test_a_model_goes_from_the_hub_to_the_registry(place: Place, layers: str) ->
     assert manifest.annotations["org.opencontainers.image.base.digest"].startswith("sha256:")
     lock = json.loads(place.lock.read_text())
     assert lock["pushed"] == {f"{place.registry.address}/models/granite:v1": delivered.sealing.digest}
+
+
+@pytest.mark.parametrize("told", [None, [], [{"created_by": "ENV A=b", "empty_layer": True}]])
+def test_every_layer_has_its_line_of_the_history_above_a_base_that_has_none(place: Place, told: object) -> None:
+    """What ``docker history`` and scanners say of the base's layer would be what was said of the model's."""
+    put_base(place.registry, history=told)
+    place.build()
+    config = place.served()[1]
+    steps = [one["created_by"] for one in config.content["history"] if not one.get("empty_layer")]
+    assert steps == ["a layer of the base", "modelpack: model"]
+    assert len(config.content["history"]) == 2 + len(told or [])  # type: ignore[arg-type]
+
+
+def test_a_base_whose_history_is_malformed_is_explained(place: Place) -> None:
+    """A base that some script wrote would end the build as a fault of modelpack."""
+    put_base(place.registry, history=["a line"])
+    with pytest.raises(InvalidInput, match="history"):
+        place.build()
 
 
 def test_nothing_is_written_but_the_lock(place: Place, private_home: Path) -> None:

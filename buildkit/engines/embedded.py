@@ -51,8 +51,18 @@ def laid_over(config: ImageConfig, plan: Plan) -> Mapping[str, Any]:
         **kept,
         "created": EPOCH,
         "config": {key: process[key] for key in sorted(process) if process[key] not in (None, "", [], {})},
-        "history": [*(config.content.get("history") or []), *added],
+        "history": [*_filled(config), *added],
     }
+
+
+def _filled(config: ImageConfig) -> list[Any]:
+    """The base's history with an entry for each of its layers: it is optional, and is matched with the layers in their order.
+
+    Sources: image-spec config.md, ``history``; BuildKit, exporter/containerimage/writer.go, normalizeLayersAndHistory.
+    """
+    told = list(config.content.get("history") or [])
+    lacking = len(config.diff_ids) - sum(not entry.get("empty_layer") for entry in told)
+    return [*told, *[{"created": EPOCH, "created_by": "a layer of the base"}] * lacking]
 
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

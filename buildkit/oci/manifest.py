@@ -251,6 +251,8 @@ class ImageConfig:
         wrong = [key for key, fits in _PROCESS.items() if config.get(key) is not None and not fits(config[key])]
         if wrong:
             raise InvalidInput(f"the image config has no valid {', '.join(wrong)} (image-spec config.md)")
+        if not all(isinstance(step, dict) for step in content.get("history") or []):
+            raise InvalidInput("the image config has no valid history (image-spec config.md)")
         return cls(content)
 
     @classmethod

@@ -245,6 +245,14 @@ def test_an_artifact_is_called_what_it_is(tmp_path: Path) -> None:
     assert {"KV-03", "UNI-01", "UNI-13"} <= {one.rule.id for one in found[0].unjudged}
 
 
+@pytest.mark.parametrize("told", [("of which layer?",), ("one", "two"), ("one", "two", "three")])
+def test_a_history_tells_of_layers_where_it_has_a_line_for_each(tmp_path: Path, told: tuple[str, ...]) -> None:
+    """The base's layer is shown as what was said of the layer above it."""
+    draft = Draft(layers=((folder("bin"),), (folder("etc"),)), history=told)
+    seen = look(write(draft, tmp_path), world(tmp_path))
+    assert [layer.origin for layer in seen.images[0].layers] == (list(told) if len(told) == 2 else ["", ""])
+
+
 def spanned(raw: bytes, layer: int) -> tuple[Member, ...]:
     return tuple(members_in_spans(lambda start, length: raw[start : start + length], len(raw), layer))
 
