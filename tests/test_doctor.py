@@ -126,3 +126,10 @@ def test_the_command_says_it_for_people_and_for_machines(place: Place, bare: Pat
     assert {"embedded", "podman"} <= {one["name"] for one in json.loads(machines.stdout)}
     assert max(map(len, people.stdout.splitlines())) <= 80
     assert people.stdout.count("kserve:native") == 1
+
+
+def test_a_registry_by_its_number_is_named_whole(place: Place, bare: Path) -> None:
+    """The brackets of an IPv6 address are taken for markup, and nobody knows which registry is meant."""
+    command = [sys.executable, "-m", "buildkit", "doctor", "--offline", "--registry", "[fe80::1]:5000/models"]
+    done = subprocess.run(command, cwd=place.folder, capture_output=True, text=True, check=False)
+    assert "[fe80::1]:5000/models  " in done.stdout, done.stdout + done.stderr

@@ -178,6 +178,7 @@ def _deployment(opened: Session, path: Path | None, file: Path, targets: Sequenc
 
 def _report(name: str, found: Sequence[Judged], file: str, sarif: Path | None, *, github: bool, as_json: bool) -> None:
     from buildkit.checks import report
+    from buildkit.cli.render import printable
     from buildkit.machine.atomic import write
 
     if sarif is not None:
@@ -187,7 +188,7 @@ def _report(name: str, found: Sequence[Judged], file: str, sarif: Path | None, *
         print(json.dumps(report.document(name, found), ensure_ascii=False, indent=2))
     elif github:
         for line in report.github(found, file):
-            print(line)
+            print(printable(line))
     else:
         from buildkit.cli.check_tables import show_judged
 

@@ -75,6 +75,8 @@ def _show(found: list[Finding]) -> None:
         told = Text(printable(one.what))
         if one.mend:
             told.append(f"\n→ {printable(one.mend)}", style="dim")
-        table.add_row("" if one.part == part else one.part, printable(name), Text(one.state, colours[one.state]), told)
+        table.add_row(
+            "" if one.part == part else one.part, Text(printable(name)), Text(one.state, colours[one.state]), told
+        )
         part = one.part
     console().print(table)

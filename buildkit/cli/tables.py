@@ -17,7 +17,7 @@ _SHOWN_KEYS = ("User", "Entrypoint", "Cmd", "WorkingDir", "Env", "ExposedPorts")
 def show_image(seen: Seen) -> None:
     """Prints what an image consists of."""
     console = stdout_console()
-    console.print(f"[bold]{escape(printable(seen.name))}[/]")
+    console.print(f"[bold]{_told(seen.name)}[/]")
     console.print(f"{seen.top.digest}", soft_wrap=True)
     for image in seen.images:
         console.print()
@@ -25,7 +25,7 @@ def show_image(seen: Seen) -> None:
 
 
 def _show_platform(image: SeenImage, console: Console) -> None:
-    console.print(f"[bold]{escape(image.platform)}[/]  {human(sum(layer.descriptor.size for layer in image.layers))}")
+    console.print(f"[bold]{_told(image.platform)}[/]  {human(sum(layer.descriptor.size for layer in image.layers))}")
     table = Table(box=None, pad_edge=False, show_edge=False, expand=False)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("layer", no_wrap=True)
@@ -33,10 +33,15 @@ def _show_platform(image: SeenImage, console: Console) -> None:
     table.add_column("from", overflow="fold")
     for layer in image.layers:
         form = layer.descriptor.media_type.rpartition(".")[2]
-        table.add_row(human(layer.descriptor.size), layer.descriptor.digest[:19], form, escape(printable(layer.origin)))
+        table.add_row(human(layer.descriptor.size), layer.descriptor.digest[:19], _told(form), _told(layer.origin))
     console.print(table)
     for key in _SHOWN_KEYS:
         if image.config.process.get(key):
-            console.print(f"  {key}: {escape(printable(str(image.config.process[key])))}", soft_wrap=True)
+            console.print(f"  {key}: {_told(str(image.config.process[key]))}", soft_wrap=True)
     for name, value in sorted({**(image.config.process.get("Labels") or {}), **image.manifest.annotations}.items()):
-        console.print(f"  {escape(printable(f'{name}={value}'))}", soft_wrap=True)
+        console.print(f"  {_told(f'{name}={value}')}", soft_wrap=True)
+
+
+def _told(text: str) -> str:
+    """What a registry says, which neither steers the terminal nor is markup."""
+    return escape(printable(text))

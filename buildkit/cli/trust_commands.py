@@ -180,8 +180,10 @@ def _document(image: Reference, result: Scanned) -> dict[str, object]:
 
 
 def _show(image: Reference, result: Scanned) -> None:
+    from buildkit.cli.render import printable
+
     counts = ", ".join(f"{count} {severity}" for severity, count in result.counts.items()) or "nothing known"
     print(f"{image}: {counts} ({result.scanner})")
     for one in result.found:
         mended = f", mended in {one.fixed}" if one.fixed else ""
-        print(f"  {one.severity:<10} {one.id}  {one.package} {one.version}{mended}")
+        print(printable(f"  {one.severity:<10} {one.id}  {one.package} {one.version}{mended}"))

@@ -16,7 +16,7 @@ def tell(reports: Sequence[Report], *, as_json: bool, annotations: Sequence[str]
         print(json.dumps([report.document() for report in reports], ensure_ascii=False, indent=2))
     elif annotations is not None:
         for line in annotations:
-            print(line)
+            print(printable(line))
     else:
         for report in reports:
             show(report)

@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.cli.test_cli import modelpack
 from tests.fakes.registry import Registry
 from tests.fakes.registry_auth import Account, Auth
 from tests.place import Place
+from tests.targets.drafts import OVMS, write
 from tests.terminal import COLUMNS, Screen, at_terminal
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -168,6 +170,15 @@ def test_what_comes_from_outside_steers_no_terminal(tmp_path: Path) -> None:
     assert shown.code == 1
     assert "\x1b[2J" not in shown.raw and "\x1b]" not in shown.raw
     assert COLOUR.search(shown.raw), "the test proves nothing without colours"
+
+
+def test_what_a_registry_says_steers_no_terminal(tmp_path: Path) -> None:
+    """A platform or a media type in a stranger's image repaints the screen, or ends the command as a fault of its own."""
+    strange = replace(OVMS, architecture="\x1b]0;owned\a[/bold]", layer_type="application/x.\x1b[2Jtar[/x]")
+    shown = at_terminal("inspect", write(strange, tmp_path))
+    assert shown.code == 0, shown.raw
+    assert "\x1b[2J" not in shown.raw and "\x1b]" not in shown.raw
+    assert "[2Jtar[/x]" in shown.raw and "[/bold]" in shown.raw, "what looks like markup was left out"
 
 
 def test_init_asks_at_a_terminal_and_tells_how_to_say_it_at_once(tmp_path: Path) -> None:

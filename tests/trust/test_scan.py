@@ -10,6 +10,8 @@ import pytest
 from buildkit.errors import EngineFailed, InvalidInput
 from buildkit.oci.reference import Digest, Reference
 from buildkit.trust.scan import read, scan
+from tests.cli.test_cli import modelpack
+from tests.fakes.registry import OCI_MANIFEST, Registry
 
 IMAGE = Reference.parse("127.0.0.1:5000/models/granite@sha256:" + "0" * 64)
 TRIVY = {
@@ -136,3 +138,14 @@ def test_the_report_of_another_image_is_refused(tmp_path: Path) -> None:
     assert read(file, [IMAGE.digest]).scanner == "trivy"
     with pytest.raises(InvalidInput, match="no report of this image"):
         read(file, [Digest("sha256:" + "1" * 64)])
+
+
+def test_what_a_package_is_called_steers_no_terminal(programs: Path) -> None:
+    """A package in a stranger's image repaints the screen of who scans it, or writes a line that looks like ours."""
+    found = {**TRIVY["Results"][0]["Vulnerabilities"][0], "PkgName": "\x1b]0;owned\a\nall is well"}  # type: ignore[index]
+    stand_in(programs, "trivy", json.dumps({"Results": [{"Vulnerabilities": [found]}]}))
+    with Registry() as registry:
+        registry.put_manifest("models/granite", b'{"schemaVersion": 2}', OCI_MANIFEST, "v1")
+        done = modelpack("scan", f"{registry.address}/models/granite:v1")
+    assert "CVE-1" in done.stdout, done.stderr
+    assert "\x1b" not in done.stdout and "\nall is well" not in done.stdout
