@@ -6,13 +6,13 @@ copy of it, reads the same text differently, the text is refused: two engines wo
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from buildkit.containerfiles.shell_words import raw_words, unquoted
+from buildkit.oci.parsing import parse
 
 KEYWORDS = frozenset(
     {
@@ -238,7 +238,7 @@ def _is_list(instruction: Instruction) -> bool:
     """Whether it is in the JSON form, in which no here-document can be."""
     text = instruction.text[max((end for _, end in flags(instruction)), default=0) :].strip(_SPACE)
     try:
-        return text.startswith("[") and all(isinstance(word, str) for word in json.loads(text))
+        return text.startswith("[") and all(isinstance(word, str) for word in parse(text))
     except ValueError:
         return False
 

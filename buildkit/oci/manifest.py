@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from buildkit.errors import InvalidInput
+from buildkit.oci.parsing import parse
 from buildkit.oci.reference import Digest, Platform
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -290,8 +291,8 @@ class ImageConfig:
 def parse_object(raw: bytes, what: str) -> dict[str, Any]:
     """Reads a JSON object; raises InvalidInput that says ``what`` it should have been."""
     try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        content = parse(raw)
+    except ValueError as error:
         raise InvalidInput(f"{what} is not JSON") from error
     if not isinstance(content, dict):
         raise InvalidInput(f"{what} is not a JSON object")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from buildkit.oci.parsing import parse
 from buildkit.probe.asking import EVENTS, JSON, Answer, Ask, ask
 from buildkit.probe.session import Patience, Running
 from buildkit.probe.verdicts import Outcome, broken, noted, passed, unasked
@@ -101,7 +101,7 @@ def _predicted(sample: Sample, answer: Answer) -> Outcome:
     """Vertex' form: as many predictions as instances."""
     asked = str(sample.question)
     try:
-        content, sent = json.loads(answer.body), json.loads(sample.body)
+        content, sent = parse(answer.body), parse(sample.body)
         count, wanted = len(content["predictions"]), len(sent.get("instances", []))
     except (ValueError, KeyError, TypeError, AttributeError):
         return broken(sample.rule, asked, f"{answer}, without predictions", 'answer {"predictions": [...]}')

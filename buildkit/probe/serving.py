@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from buildkit.oci.parsing import parse
 from buildkit.probe.asking import JSON, Answer, Ask, ask
 from buildkit.probe.busy import while_busy
 from buildkit.probe.readiness import Waited, ended
@@ -100,7 +100,7 @@ def _models(rule: str, hear: Hear) -> Iterator[Outcome]:
     index = Ask("POST", "/v2/repository/index", 10, b"{}", JSON)
     answer = hear(index)
     try:
-        names = sorted({str(one["name"]) for one in json.loads(answer.body)}) if answer.good else []
+        names = sorted({str(one["name"]) for one in parse(answer.body)}) if answer.good else []
     except (ValueError, KeyError, TypeError):
         names = []
     if not names:
@@ -122,7 +122,7 @@ def _openai(rule: str, hear: Hear) -> Outcome:
     if not answer.good:
         return unasked(rule, str(question), f"it is no vLLM: {answer}")
     try:
-        names = [str(one["id"]) for one in json.loads(answer.body)["data"]]
+        names = [str(one["id"]) for one in parse(answer.body)["data"]]
     except (ValueError, KeyError, TypeError):
         names = []
     if names:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit.errors import InvalidInput, Problem
+from buildkit.oci.parsing import parse
 from buildkit.registries.credential_helper import CredentialHelper, HelperFailed
 from buildkit.registries.credentials import Credentials
 
@@ -117,7 +117,7 @@ def _content(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} cannot be read ({error})", hint="mend its permissions, or log in again") from None
     try:
-        content = json.loads(text or "{}")
+        content = parse(text or "{}")
     except ValueError:
         raise InvalidInput(f"{path} is not JSON", hint="log in again to write it anew") from None
     if not isinstance(content, dict):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 from urllib.parse import quote, urlencode
@@ -15,6 +14,7 @@ from buildkit.errors import RegistryFailed
 from buildkit.machine.answers import drain, is_there, next_page, read_whole
 from buildkit.oci.image import Blob, Placed
 from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descriptor, Document
+from buildkit.oci.parsing import parse
 from buildkit.oci.reference import Digest, Reference, is_tag
 from buildkit.oci.stored import NoSpans
 from buildkit.registries.connection import TRIES, Answer, Connection
@@ -285,7 +285,7 @@ class Repository:
 def _tags_of(raw: bytes) -> list[str]:
     """The tags of a page; what is none is left out."""
     try:
-        listed = json.loads(raw)["tags"] or []
+        listed = parse(raw)["tags"] or []
         return [tag for tag in listed if isinstance(tag, str) and is_tag(tag)]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return []

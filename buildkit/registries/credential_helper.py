@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from buildkit.errors import InvalidInput
+from buildkit.oci.parsing import parse
 from buildkit.registries.credentials import Credentials
 
 _SECONDS = 60
@@ -52,7 +53,7 @@ class CredentialHelper:
                 raise HelperFailed(self.program, said)
             return None
         try:
-            content = json.loads(answer.stdout)
+            content = parse(answer.stdout)
             username, secret = str(content["Username"]), str(content["Secret"])
         except (ValueError, KeyError, TypeError):
             raise InvalidInput(f"the credential helper {self.program} gave an answer that is not credentials") from None

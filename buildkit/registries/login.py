@@ -16,6 +16,7 @@ from typing import Any
 from buildkit.errors import InvalidInput, ModelpackError
 from buildkit.machine.answers import drain
 from buildkit.machine.atomic import AtomicFile
+from buildkit.oci.parsing import parse
 from buildkit.registries.auth import server_key
 from buildkit.registries.connection import Connection
 from buildkit.registries.credential_helper import CredentialHelper
@@ -101,7 +102,7 @@ def _holds_secret(entry: object) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     hint = "mend it by hand: it may hold other logins, so that it is not replaced"
     try:
-        content = json.loads(path.read_text(encoding="utf-8") or "{}")
+        content = parse(path.read_text(encoding="utf-8") or "{}")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from buildkit.machine.atomic import AtomicFile
 from buildkit.machine.cache import cache_folder
+from buildkit.oci.parsing import parse
 from buildkit.sources.walk import Found
 
 LARGE = 64 * 1024 * 1024
@@ -147,7 +148,7 @@ def _sample(place: str) -> str:
 
 def _read(place: Path) -> tuple[Digests, Samples]:
     try:
-        content = json.loads(place.read_bytes())
+        content = parse(place.read_bytes())
         if content["format"] != _FORMAT:
             return {}, {}
         digests = {
@@ -155,7 +156,7 @@ def _read(place: Path) -> tuple[Digests, Samples]:
             for path, (identity, digest) in content["files"].items()
         }
         return digests, {str(path): [str(one) for one in seen] for path, seen in content["samples"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return {}, {}
 
 

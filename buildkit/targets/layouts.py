@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +10,7 @@ from itertools import islice
 from buildkit.checks.rule import ERROR, WARNING, Found, NotKnown, rule
 from buildkit.checks.subject import Subject
 from buildkit.oci.files import Files, Member
+from buildkit.oci.parsing import parse
 from buildkit.target_settings import KServe
 from buildkit.targets.reading import shown_few
 from buildkit.targets.sources import KSERVE_RUNTIMES, ODH, OVMS, TRITON, VLLM
@@ -179,7 +179,7 @@ def _shards(files: Files, index: Member) -> Iterator[Found]:
         raise NotKnown(f"the content of /{index.path}")
     folder = index.path.rpartition("/")[0]
     try:
-        shards = sorted({str(shard) for shard in json.loads(content)["weight_map"].values()})
+        shards = sorted({str(shard) for shard in parse(content)["weight_map"].values()})
     except (ValueError, KeyError, TypeError, AttributeError):
         yield Found(f"/{index.path}", "is not the index of a model: it has no weight_map")
         return

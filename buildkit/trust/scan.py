@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit.errors import EngineFailed, InvalidInput
+from buildkit.oci.parsing import parse
 from buildkit.oci.reference import Digest, Reference
 from buildkit.reading.plain import shown
 from buildkit.trust.programs import ask, failed, installed, logged_in
@@ -71,7 +71,7 @@ def scan(image: Reference, scanner: str = "", plain_http: bool = False) -> Scann
     if said.code:
         raise failed(name, said, f"scan {where}")
     try:
-        report = json.loads(said.out)
+        report = parse(said.out)
         return _scanned(name, _of_trivy(report) if name == "trivy" else _of_grype(report))
     except (ValueError, TypeError, AttributeError, KeyError):
         raise EngineFailed(f"{name} gave an answer that is no report", hint=f"run it by hand: {name} --help") from None
@@ -84,7 +84,7 @@ def read(path: Path, digests: Sequence[Digest] = ()) -> Scanned:
     """
     hint = "write one with: modelpack scan IMAGE --json > FILE"
     try:
-        report = json.loads(path.read_bytes())
+        report = parse(path.read_bytes())
         if isinstance(report, list):
             return _of_ours(report, digests)
         return _scanned("grype", _of_grype(report)) if "matches" in report else _scanned("trivy", _of_trivy(report))

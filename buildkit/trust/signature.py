@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from buildkit.errors import EngineFailed, InvalidInput
+from buildkit.oci.parsing import parse
 from buildkit.oci.reference import Reference
 from buildkit.trust.programs import ask, failed, installed, logged_in
 
@@ -90,7 +90,7 @@ def _payloads(text: str) -> Iterator[dict[str, Any]]:
     """cosign prints a list of payloads, one line for each image."""
     for line in text.splitlines():
         try:
-            content = json.loads(line)
+            content = parse(line)
         except ValueError:
             continue
         yield from (one for one in (content if isinstance(content, list) else [content]) if isinstance(one, dict))

@@ -106,7 +106,15 @@ def test_an_identity_token_is_no_password(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["not json", "[]", '{"auths": {"quay.io": {"auth": "%%%"}}}', '{"credHelpers": {"quay.io": "../evil"}}']
+    "content",
+    [
+        "not json",
+        "[]",
+        "[" * 100_000,
+        '{"auths": {"quay.io": {"auth": "%%%"}}}',
+        '{"credHelpers": {"quay.io": "../evil"}}',
+    ],
+    ids=range(5),
 )
 def test_a_damaged_file_is_named(home: Path, content: str) -> None:
     """Pushing anonymously because a login cannot be read would end in a riddle."""

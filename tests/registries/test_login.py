@@ -161,7 +161,7 @@ def test_what_is_stronger_than_the_login_is_told(
     assert any(isinstance(event, Warned) and f"{stem}_USERNAME" in event.text for event in events)
 
 
-@pytest.mark.parametrize("content", ["not json", "[]"])
+@pytest.mark.parametrize("content", ["not json", "[]", "[" * 100_000], ids=range(3))
 def test_a_damaged_file_is_left_alone(home: Path, registry: Registry, content: str) -> None:
     """It may hold ten other logins."""
     (home / ".docker").mkdir()

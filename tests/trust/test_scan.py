@@ -63,7 +63,9 @@ def test_grype_is_read(programs: Path) -> None:
     assert found.at_least("critical") == []
 
 
-@pytest.mark.parametrize("answer", ["", "no json", "[]", '{"Results": [{"Vulnerabilities": [{}]}]}'])
+@pytest.mark.parametrize(
+    "answer", ["", "no json", "[]", '{"Results": [{"Vulnerabilities": [{}]}]}', "[" * 100_000], ids=range(5)
+)
 def test_an_answer_that_is_no_report_is_no_clean_bill(programs: Path, answer: str) -> None:
     """A scanner that broke is taken for one that found nothing."""
     stand_in(programs, "trivy", answer)
@@ -120,7 +122,9 @@ def test_a_report_that_was_written_before_is_read(tmp_path: Path, report: object
         '{"Results": [{"Vulnerabilities": [{}]}]}',
         "null",
         "3",
+        "[" * 100_000,
     ],
+    ids=range(10),
 )
 def test_what_is_no_report_is_told(tmp_path: Path, report: str) -> None:
     """An empty answer is not an image without vulnerabilities."""
