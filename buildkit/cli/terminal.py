@@ -33,9 +33,17 @@ def may_ask() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not in_ci()
 
 
+_NARROWEST = 20
+"""Columns. Below that no table can be read, and nobody has such a terminal: it is how COLUMNS says that nobody knows."""
+_USUAL = 80
+
+
 def console(stream: TextIO | None = None) -> Console:
     """Where tables and bars are printed, stdout by default: without a single escape sequence where none is wanted."""
     from rich.console import Console
 
     wanted = coloured(stream or sys.stdout)
-    return Console(file=stream, highlight=False, color_system="auto" if wanted else None)
+    made = Console(file=stream, highlight=False, color_system="auto" if wanted else None)
+    if made.width < _NARROWEST:
+        made.width = _USUAL
+    return made

@@ -162,6 +162,18 @@ def test_what_steers_a_terminal_is_written_where_it_is_wanted(
     assert not height(shown[0].lines), "a bar was left"
 
 
+@pytest.mark.parametrize("columns", ["0", "7"])
+def test_a_width_that_nobody_knows_swallows_nothing(place: Place, columns: str) -> None:
+    """Some programs say COLUMNS=0 to what they run: a table, a result or an error of no width is nowhere to be seen."""
+    assert "kserve:modelcar" in modelpack("targets", COLUMNS=columns).stdout
+    recipes = [str(place.recipe().path), str(place.folder / "nothing.yaml")]
+    command = ["build", *recipes, "--push", "--registry", f"{place.registry.address}/models"]
+    shown = at_terminal(*command, environment={"COLUMNS": columns})
+    digest = place.registry.tags["models/granite"]["v1"]
+    assert f"models/granite:v1@{digest}" in shown.raw
+    assert "there is no recipe" in shown.raw
+
+
 def test_what_comes_from_outside_steers_no_terminal(tmp_path: Path) -> None:
     """A name in a stranger's recipe must not repaint the screen of who builds it."""
     recipe = tmp_path / "recipe.yaml"
