@@ -130,6 +130,7 @@ def _show(copied: Copied, as_json: bool) -> None:
 
 def _credentials(username: str | None, password_stdin: bool) -> Credentials:
     """As whom to log in: from the options and stdin, or asked for where a person sits at a terminal."""
+    from buildkit.cli.asking import answer, secret
     from buildkit.registries.credentials import Credentials
 
     interactive = may_ask()
@@ -137,14 +138,9 @@ def _credentials(username: str | None, password_stdin: bool) -> Credentials:
         raise typer.BadParameter("say as whom: -u USER")
     if not password_stdin and not interactive:
         raise typer.BadParameter("there is no terminal to ask for the password: give it with --password-stdin")
-    asked = username or typer.prompt("Username", err=True)
-    if password_stdin:
-        # One line end is the shell's; any other space may belong to the password.
-        password = sys.stdin.read().removesuffix("\n").removesuffix("\r")
-    else:
-        import getpass
-
-        password = getpass.getpass("Password: ")
+    asked = username or answer("Username")
+    # One line end is the shell's; any other space may belong to the password.
+    password = sys.stdin.read().removesuffix("\n").removesuffix("\r") if password_stdin else secret("Password")
     if not password:
         raise typer.BadParameter("the password is empty")
     return Credentials(asked, password, found="the login that was just given")

@@ -243,12 +243,31 @@ def test_a_question_stays_where_it_is_read(tmp_path: Path) -> None:
     assert "s3cret" not in shown.raw
 
 
-def test_who_leaves_a_question_leaves_no_file(tmp_path: Path) -> None:
-    """Ctrl-D at a question ends the command, with nothing written and no traceback."""
-    shown = at_terminal("init", cwd=tmp_path, answers=[("Kind [modelcar]: ", "\x04")])
-    assert shown.code != 0
+@pytest.mark.parametrize(
+    ("key", "code", "told"),
+    [("\x03", 130, "interrupted: nothing was tagged"), ("\x04", 1, "error: the question {} has no answer")],
+)
+@pytest.mark.parametrize(
+    ("answers", "command"),
+    [
+        ((("Kind [modelcar]: ", ""),), ("init",)),
+        ((("Kind [modelcar]: ", "triton"), ("Folder [.]: ", "")), ("init",)),
+        ((("Username: ", ""),), ("login", "127.0.0.1:1")),
+        ((("Username: ", "me"), ("Password: ", "")), ("login", "127.0.0.1:1")),
+    ],
+)
+def test_who_leaves_a_question_leaves_no_file(
+    tmp_path: Path, answers: tuple[tuple[str, str], ...], command: tuple[str, ...], key: str, code: int, told: str
+) -> None:
+    """Ctrl-C at a question is told and counted as everywhere, Ctrl-D is told why it fails, and nothing is written."""
+    question = answers[-1][0]
+    environment = {"DOCKER_CONFIG": str(tmp_path), "REGISTRY_AUTH_FILE": "", "NO_COLOR": "1"}
+    left = (*answers[:-1], (question, key))
+    shown = at_terminal(*command, cwd=tmp_path, answers=left, environment=environment)
+    assert shown.code == code, shown.raw
+    assert any(line.startswith(told.format(repr(question.split()[0].rstrip(":")))) for line in shown.lines), shown.lines
     assert not list(tmp_path.iterdir())
-    assert "Traceback" not in shown.raw
+    assert "Traceback" not in shown.raw and "Aborted" not in shown.raw
 
 
 def test_a_pipe_sees_no_bar(place: Place) -> None:
