@@ -1,4 +1,4 @@
-"""Sending over a slow line: a connection lasts as long as its peer takes anything at all."""
+"""Connections to lines as they are: one lasts as long as its peer takes anything at all, and breaks where an answer does."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Any, ClassVar
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from buildkit.machine.heads import WholeResponse
+
 SEND_SECONDS = 60.0
 """In which a peer has to take something. ``socket.sendall`` counts until all of a piece is taken, however steadily it goes,
 and urllib3 lets it have no longer than it may take to connect: a line of 50 kB/s would never get through."""
 
 
 class _Steady(HTTPConnection):
-    """Counts from the last byte that was taken."""
+    """Counts from the last byte that was taken, and answers with whole heads alone."""
 
+    response_class = WholeResponse
     at_once: ClassVar[int | None] = None
     """Bytes that are handed to the socket in one call; None: as many as it takes."""
 
@@ -43,4 +46,4 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 POOLS: dict[str, type] = {"http": _Pool, "https": _TlsPool}
-"""What a manager of urllib3 takes by scheme, for connections that send in this way."""
+"""What a manager of urllib3 takes by scheme, for connections that send and answer in this way."""

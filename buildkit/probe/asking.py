@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from buildkit.machine.heads import WholeResponse
+
 _MOST_BYTES = 1024 * 1024
 """Bytes that are read of an answer: an endless stream of events must end, too."""
 
@@ -72,6 +74,7 @@ class Answer:
 def ask(port: int, question: Ask, sent: Callable[[], None] = lambda: None) -> Answer:
     """Asks this machine's ``port``; ``sent`` is called when the request is out and the answer is awaited."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=question.within)
+    connection.response_class = WholeResponse
     began = time.monotonic()
     try:
         connection.request(question.method, question.path, body=question.body or None, headers=_headers(question))

@@ -50,6 +50,23 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class CutHead:
+    """Close the connection (FIN) within the response's headers, after `keep` bytes of this one's value; does not
+    count where the response has no such header."""
+
+    name: str
+    keep: int = 0
+
+
+@dataclass(frozen=True)
+class Interim:
+    """Send `amount` interim answers (RFC 9110, 15.2) before the answer."""
+
+    code: int
+    amount: int = 1
+
+
+@dataclass(frozen=True)
 class Hangup:
     """Reset the connection instead of answering, after the server has acted: the lost answer."""
 
@@ -112,7 +129,7 @@ class AddHeader:
     value: str
 
 
-Action = Status | Cut | Hangup | Stall | Corrupt | Short | Long | Redirect | DropHeader | AddHeader
+Action = Status | Cut | CutHead | Interim | Hangup | Stall | Corrupt | Short | Long | Redirect | DropHeader | AddHeader
 
 
 @dataclass(frozen=True)

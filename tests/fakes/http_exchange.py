@@ -10,7 +10,19 @@ from io import BufferedReader
 from typing import Any, Protocol, TypeVar, cast
 
 from tests.fakes.content import Bytes, Content, Part, Sink
-from tests.fakes.faults import AddHeader, DropHeader, Faults, Hangup, Long, Redirect, Short, Side, Status
+from tests.fakes.faults import (
+    AddHeader,
+    CutHead,
+    DropHeader,
+    Faults,
+    Hangup,
+    Interim,
+    Long,
+    Redirect,
+    Short,
+    Side,
+    Status,
+)
 from tests.fakes.http_body import (
     BrokenOffError,
     Outlet,
@@ -124,6 +136,12 @@ class Exchange:
             response = response.with_header("Connection", "close")
         response = self._with_faulty_headers(response)
         self._entry.status = response.status
+        for early in self._claims(Interim, lambda _: True):
+            self._connection.wfile.write(_head(Response(early.code)) * early.amount)
+        if cut := self._claim(CutHead, lambda fault: response.header(fault.name) is not None):
+            self._connection.wfile.write(_cut_off(_head(response), cut))
+            end_politely(self._connection.connection)
+            return False
         self._connection.wfile.write(_head(response))
         outlet = Outlet(self._connection.connection, self._entry, self._pace)
         send_content(body, outlet, self._waypoints("response"))
@@ -176,6 +194,11 @@ def _head(response: Response) -> bytes:
         *(f"{name}: {value}" for name, value in response.headers),
     ]
     return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
+
+
+def _cut_off(head: bytes, cut: CutHead) -> bytes:
+    named = f"\r\n{cut.name.lower()}: ".encode()
+    return head[: head.lower().index(named) + len(named) + cut.keep]
 
 
 @dataclass(frozen=True)

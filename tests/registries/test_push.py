@@ -22,7 +22,7 @@ from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.registries.auth import Credentials
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection
-from tests.fakes.faults import Corrupt, Cut, Hangup, Status
+from tests.fakes.faults import Corrupt, Cut, CutHead, Hangup, Interim, Status
 from tests.fakes.registry import Account, Auth, Behaviour, Registry
 
 AMD64 = Platform("linux", "amd64")
@@ -154,6 +154,12 @@ FAULTS: list[tuple[Any, str, str]] = [
     *((Cut(at, "request"), "PATCH", "uploads") for at in (0, 1, SIZE // 2, SIZE - 1)),
     (Cut(0, "request"), "POST", "uploads"),
     (Cut(0), "HEAD", "blobs"),
+    (CutHead("Location"), "POST", "uploads"),
+    (CutHead("Location", 15), "POST", "uploads"),
+    (CutHead("Location", 60), "PATCH", "uploads"),
+    (CutHead("Docker-Content-Digest", 30), "PUT", "uploads"),
+    (CutHead("Docker-Content-Digest", 30), "PUT", "manifests"),
+    (CutHead("Content-Length"), "HEAD", "blobs"),
     (Hangup(), "POST", "uploads"),
     (Hangup(), "PATCH", "uploads"),
     (Hangup(), "PUT", "uploads"),
@@ -179,12 +185,12 @@ def test_a_fault_that_passes_is_survived(fault: Any, method: str, path: str) -> 
         check_served(registry, digest)
 
 
-LOST_ANSWER = (Hangup, "PUT", "uploads")
+LOST_ANSWERS = ((Hangup, "PUT", "uploads"), (CutHead, "PUT", "uploads"))
 
 
 @pytest.mark.parametrize(
     ("fault", "method", "path"),
-    [one for one in FAULTS if one[1] != "HEAD" and (type(one[0]), *one[1:]) != LOST_ANSWER],
+    [one for one in FAULTS if one[1] != "HEAD" and (type(one[0]), *one[1:]) not in LOST_ANSWERS],
 )
 def test_a_fault_that_stays_ends_in_one_error_and_no_tag(fault: Any, method: str, path: str) -> None:
     """What cannot be pushed must end, explained, with nothing tagged."""
@@ -195,6 +201,14 @@ def test_a_fault_that_stays_ends_in_one_error_and_no_tag(fault: Any, method: str
         assert registry.address.partition(":")[0] in str(raised.value) or "127.0.0.1" in str(raised.value)
         if "manifests" not in path:
             assert registry.tags.get("models/granite", {}) == {}
+
+
+def test_what_announces_an_answer_is_not_it() -> None:
+    """A registry behind a server with early hints (103) would get no image: every answer would be one to the question before."""
+    with Registry() as registry:
+        registry.faults.add(Interim(103), times=None)
+        check_served(registry, push(registry))
+        check_served(registry, push(registry, image(known=True)))
 
 
 @pytest.mark.parametrize("times", [1, None])

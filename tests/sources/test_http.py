@@ -16,7 +16,7 @@ from buildkit.settings import Settings
 from buildkit.sources import open_source
 from buildkit.sources.http import Http
 from tests.fakes.content import Bytes
-from tests.fakes.faults import AddHeader, Cut, DropHeader, Hangup, Long, Redirect, Short, Status
+from tests.fakes.faults import AddHeader, Cut, CutHead, DropHeader, Hangup, Long, Redirect, Short, Status
 from tests.fakes.http_message import Incoming, Response, ranged_response
 from tests.fakes.http_server import Server
 from tests.sources.conftest import LARGE, SMALL, content, failure
@@ -220,6 +220,15 @@ def test_an_unknown_length_is_read_to_its_end(server: Server) -> None:
     server.faults.add(AddHeader("Connection", "close"), method="GET")
     server.faults.add(Short(0, honest=False), method="GET")
     assert source(server, {"url": "/empty"}).inventory().files[0].size == 0
+
+
+@pytest.mark.parametrize("header", ["Accept-Ranges", "ETag", "Content-Length"])
+def test_an_answer_that_breaks_off_in_its_headers_is_no_empty_file(server: Server, header: str) -> None:
+    """A file of which nobody wrote down the sha256 would be locked, pushed and tagged without a byte."""
+    server.faults.add(CutHead(header, 1), method="GET")
+    (file,) = source(server, {"url": "/labels.txt"}).inventory().files
+    assert (file.size, file.sha256) == (len(SMALL), SHA256["/labels.txt"])
+    assert server.faults.fired
 
 
 @pytest.mark.parametrize(

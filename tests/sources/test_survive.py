@@ -13,7 +13,21 @@ from buildkit.machine import connections
 from buildkit.pin import File, proven
 from buildkit.sources.addresses import Place, next_hop
 from buildkit.sources.huggingface import HuggingFace
-from tests.fakes.faults import Action, AddHeader, Corrupt, Cut, DropHeader, Hangup, Long, Redirect, Short, Stall, Status
+from tests.fakes.faults import (
+    Action,
+    AddHeader,
+    Corrupt,
+    Cut,
+    CutHead,
+    DropHeader,
+    Hangup,
+    Interim,
+    Long,
+    Redirect,
+    Short,
+    Stall,
+    Status,
+)
 from tests.fakes.hub import Hub
 from tests.sources.conftest import LARGE, NAME, SMALL, Model, content, failure, named
 
@@ -43,6 +57,22 @@ def test_a_cut_is_resumed_from_the_byte_where_it_happened(model: Model, path: st
     asked = [request for request in model.hub.requests if request.origin == there[0] and there[1] in request.path]
     ranges = [request.headers.get("range") for request in asked]
     assert ranges == [None, f"bytes={at}-" if at else None], "the transfer began again from another byte"
+
+
+@pytest.mark.parametrize("header", ["Content-Type", "X-Repo-Commit", "Location"])
+def test_a_cut_within_the_headers_is_a_cut(model: Model, header: str) -> None:
+    """Half an address would be asked for the file, half a listing be called no hub's, and nothing be tried again."""
+    model.hub.faults.add(CutHead(header, 3), origin="hub")
+    source, file = ready(model, "weights/model.safetensors")
+    assert content(source, file) == LARGE
+    assert model.hub.faults.fired and len(model.waits) == 1
+
+
+def test_what_announces_an_answer_is_not_it(model: Model) -> None:
+    """A hub behind a server with early hints (103) would be said to answer 103."""
+    model.hub.faults.add(Interim(103), times=None)
+    source, file = ready(model, "weights/model.safetensors")
+    assert content(source, file) == LARGE and model.waits == []
 
 
 @pytest.mark.parametrize("path", PATHS)
