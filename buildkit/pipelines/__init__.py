@@ -9,7 +9,6 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 from buildkit import __version__
 from buildkit.errors import InvalidInput
@@ -112,10 +111,11 @@ def _is_gitlab(host: Host) -> bool:
 
 
 def _render(template: str, values: Mapping[str, object]) -> str:
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
     # The systems' own expressions have braces. What is filled in is YAML by tojson and a shell's word by shell.
     environment = Environment(  # noqa: S701 - it is no HTML
+        loader=PackageLoader("buildkit.pipelines", ""),
         undefined=StrictUndefined,
         block_start_string="[%",
         block_end_string="%]",
@@ -128,7 +128,5 @@ def _render(template: str, values: Mapping[str, object]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["shell"] = lambda text: shlex.quote(str(text))
-    text = (files("buildkit.pipelines") / template).read_text(encoding="utf-8")
-    return re.sub(
-        r"\n{3,}", "\n\n", re.sub(r"\n\n+(?=      |        )", "\n", environment.from_string(text).render(values))
-    )
+    text = environment.get_template(template).render(values)
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"\n\n+(?=      |        )", "\n", text))

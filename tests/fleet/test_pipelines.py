@@ -91,7 +91,34 @@ def test_the_gitlab_pipelines_are_valid(tmp_path: Path) -> None:
         child = child_of(text, matrix, tmp_path)
         assert parsed(child)["rebuild"]["parallel"]["matrix"] == matrix
         texts += [text, child, child_of(text, [], tmp_path)]
+        texts += [child_of(text, rebuilt, tmp_path, code="1") for rebuilt in (matrix, [])]
     check_schema("vendor.gitlab-ci", tmp_path, *texts)
+
+
+def test_what_gitlab_could_not_ask_fails_in_the_child(tmp_path: Path) -> None:
+    """A model went private, and every scheduled pipeline is green, whether another image moved or not."""
+    text = pipeline("gitlab", Wanted(), HOSTS)
+    for matrix in ([image("a")], []):
+        for code, failing in (("3", False), ("1", True)):
+            child = parsed(child_of(text, matrix, tmp_path, code=code))
+            jobs = {name: job for name, job in child.items() if name in ("not asked", "nothing moved")}
+            assert all(job["stage"] in child["stages"] for job in jobs.values())
+            ended = [run_script(job["script"], tmp_path) for job in jobs.values()]
+            assert any(ended) is failing and ("rebuild" in child) is bool(matrix)
+
+
+def run_script(lines: list[str], folder: Path) -> int:
+    command = ["bash", "-euc", "\n".join(lines)]
+    return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
+
+
+def test_gitlab_logs_the_child_pipeline_in(tmp_path: Path) -> None:
+    """Variables that refer to predefined ones are handed down empty, and every push to the project's registry is refused."""
+    text = pipeline("gitlab", Wanted(), HOSTS)
+    own, child = parsed(text), parsed(child_of(text, [image("a")], tmp_path))
+    assert own["modelpack rebuild"]["trigger"]["forward"] == {"yaml_variables": False}
+    assert child["variables"]["MODELPACK_REGISTRY_GITLAB_COM_PASSWORD"] == "$CI_REGISTRY_PASSWORD"
+    assert child["variables"] == {name: value for name, value in own["variables"].items() if name != "FLEET"}
 
 
 def image(name: str) -> dict[str, str]:
@@ -108,7 +135,10 @@ def test_every_lock_that_gitlab_rebuilt_is_committed(tmp_path: Path) -> None:
     (tmp_path / "programs" / "python").unlink()
     program(tmp_path, "python", "exit 0")
     program(tmp_path, "modelpack", 'case "$2" in failing/*) exit 1 ;; esac; echo new > "${2%.yaml}.lock"')
-    shell("git init -q -b main && git add . && git commit -q -m Old && git init -q --bare ../fleet.git", checkout)
+    shell(
+        "git init -q -b main; git add .; git commit -q -m Old; git init -q --bare ../fleet.git; git push -q ../fleet.git main",
+        checkout,
+    )
     shell("git remote add origin none", checkout)
     jobs = [shutil.copytree(checkout, tmp_path / one["IMAGE"]) for one in images]
     for job, variables in zip(jobs, images, strict=True):
@@ -149,7 +179,7 @@ def shell(script: str, folder: Path, **variables: str) -> str:
     return done.stdout
 
 
-def child_of(text: str, matrix: list[dict[str, str]], folder: Path) -> str:
+def child_of(text: str, matrix: list[dict[str, str]], folder: Path, code: str = "3") -> str:
     """Runs the script of the parent's job that writes the child pipeline."""
     script = parsed(text)["modelpack status"]["script"][-1]
     (folder / "matrix.json").write_text(json.dumps(matrix))
@@ -157,7 +187,7 @@ def child_of(text: str, matrix: list[dict[str, str]], folder: Path) -> str:
     programs.mkdir(exist_ok=True)
     if not (programs / "python").exists():
         (programs / "python").symlink_to(sys.executable)
-    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "code": code}
     subprocess.run(["bash", "-euc", script], cwd=folder, env=environment, check=True)
     return (folder / "child.yml").read_text()
 
