@@ -5,25 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+import io
+import json
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
+from typing import BinaryIO
 
 from buildkit.checks.rule import ERROR, WARNING, Found, NotKnown, rule
 from buildkit.checks.subject import Subject
+from buildkit.errors import Problem
 from buildkit.oci.files import Files, Member
 from buildkit.oci.parsing import parse
 from buildkit.target_settings import KServe
 from buildkit.targets.reading import shown_few
+from buildkit.targets.serving import OPENVINO, TOKENIZERS, nested_in, server_of
 from buildkit.targets.sources import KSERVE_RUNTIMES, ODH, OVMS, TRITON, VLLM
+from buildkit.triton.config import FILE
+from buildkit.triton.judge import Repository, misconfigured, misplaced
 
-INDEX = "model.safetensors.index.json"
-_OPENVINO = (".onnx", ".xml", ".pdmodel", ".tflite", ".pb")
 _BESIDE = {".xml": ".bin", ".pdmodel": ".pdiparams"}
 """What OpenVINO reads beside a model's file."""
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "tekken.json", "vocab.txt")
-_TRITON_FILES = re.compile(
-    r"model\.(?:onnx|plan|pt|savedmodel|py|xml|graphdef|json|dali|bin|pt2|txt|treelite)|[\w-]+\.json"
-)
-_NEEDS_CONFIG = (".py",)
 
 
 def root_of(subject: Subject) -> str:
@@ -38,7 +41,7 @@ def _repository(subject: Subject) -> str:
     raise NotKnown("a model repository in the image")
 
 
-def server_of(subject: Subject) -> str | None:
+def _server(subject: Subject) -> str | None:
     """What serves the model: what the recipe says, else what the layout resembles, else None."""
     said = subject.settings
     if isinstance(said, KServe) and said.server:
@@ -48,7 +51,7 @@ def server_of(subject: Subject) -> str | None:
     if subject.mode == "triton":
         return "triton"
     root = root_of(subject)
-    return resembles(subject.files_under(root), root)
+    return server_of(_Below(subject.files_under(root), root).paths)
 
 
 def _unless_guessed(subject: Subject, breaches: Iterator[Found]) -> Iterator[Found]:
@@ -61,40 +64,36 @@ def _unless_guessed(subject: Subject, breaches: Iterator[Found]) -> Iterator[Fou
             hint = (
                 "say what serves it as 'server' of the recipe's target: then this is judged in earnest, or not at all"
             )
-            yield replace(found, what=f"{found.what}, if {server_of(subject)} serves it", do=hint, severity=WARNING)
+            yield replace(found, what=f"{found.what}, if {_server(subject)} serves it", do=hint, severity=WARNING)
         else:
             yield found
 
 
-def resembles(files: Files, root: str) -> str | None:
-    """The server that a layout was probably made for; None for one without a file."""
-    inside = files.inside(root)
-    below = list(files.under(root))
-    paths = [member.path.removeprefix(f"{root}/") for member in below]
-    if all(member.type == "directory" for member in below):
-        return None
-    if any(re.search(r"(?:^|/)config\.pbtxt$", path) for path in paths):
-        return "triton"
-    if any(name.endswith(".safetensors") or name == INDEX for name in inside):
-        return "vllm"
-    if any(re.fullmatch(r"[^/]+/\d+/model\.\w+", path) and not path.split("/")[0].isdigit() for path in paths):
-        return "triton"
-    if any(name.isdigit() for name in inside) or any(path.endswith(_OPENVINO) for path in paths if "/" not in path):
-        return "openvino"
-    if "config.json" in inside and any(name in inside for name in _TOKENIZERS):
-        return "vllm"
-    return "vllm" if _nested(files, root) else None
+@dataclass(frozen=True)
+class _Below:
+    """What lies below a folder of an image, by the paths in it."""
 
+    files: Files
+    root: str
 
-def _nested(files: Files, root: str) -> str:
-    """The one folder in which a language model lies that should lie directly in the root; "" where there is none."""
-    inside = files.inside(root)
-    name, member = next(iter(inside.items())) if len(inside) == 1 else ("", None)
-    if member is None or not _is_folder(member):
-        return ""
-    within = files.inside(f"{root}/{name}")
-    weights = any(one.endswith(".safetensors") for one in within)
-    return name if weights and "config.json" in within and any(one in within for one in _TOKENIZERS) else ""
+    @cached_property
+    def paths(self) -> Collection[str]:
+        """Every path; that of an empty folder ends with '/'."""
+        below = [(one.path.removeprefix(f"{self.root}/"), one) for one in self.files.under(self.root)]
+        filled = {path.rpartition("/")[0] for path, _ in below}
+        return [
+            f"{path}/" if _is_folder(one) else path for path, one in below if not _is_folder(one) or path not in filled
+        ]
+
+    def open(self, path: str) -> BinaryIO | None:
+        """A configuration or program; None for weights, which the kind of the recipe reads where they are pinned."""
+        if not path.endswith((FILE, ".py")):
+            return None
+        member = self.files.find(f"{self.root}/{path}")
+        content = self.files.content(self.files.real(member)) if member else None
+        if content is None and path.endswith(FILE):
+            raise NotKnown(f"the content of /{self.root}/{path}")
+        return None if content is None else io.BytesIO(content)
 
 
 def _is_folder(member: Member) -> bool:
@@ -111,14 +110,14 @@ def _is_folder(member: Member) -> bool:
 )
 def openvino(subject: Subject) -> Iterator[Found]:
     """Every folder with a number must hold a model, and at least one must be there."""
-    if server_of(subject) == "openvino":
+    if _server(subject) == "openvino":
         yield from _unless_guessed(subject, _openvino(subject.all_under("models")))
 
 
 def _openvino(files: Files) -> Iterator[Found]:
     versions = {name: member for name, member in files.inside("models").items() if name.isdigit()}
     if not any(int(name) > 0 and _is_folder(member) for name, member in versions.items()):
-        here = [f"/models/{name}" for name in files.inside("models") if name.endswith(_OPENVINO)]
+        here = [f"/models/{name}" for name in files.inside("models") if name.endswith(OPENVINO)]
         yield Found(
             "/models", f"has no folder with a version{', the model lies beside it: ' + here[0] if here else ''}"
         )
@@ -131,7 +130,7 @@ def _openvino(files: Files) -> Iterator[Found]:
 
 def _openvino_version(files: Files, folder: str) -> Iterator[Found]:
     names = set(files.inside(folder))
-    models = [name for name in sorted(names) if name.endswith(_OPENVINO)]
+    models = [name for name in sorted(names) if name.endswith(OPENVINO)]
     if not models and "saved_model" not in names:
         yield Found(f"/{folder}", f"holds no model, but {shown_few(sorted(names)) or 'nothing'}")
     for name in models:
@@ -156,19 +155,19 @@ def vllm(subject: Subject) -> Iterator[Found]:
     for member in list(files.under(root)):
         if member.path.endswith(".safetensors.index.json"):
             yield from _shards(files, member)
-    if server_of(subject) == "vllm":
+    if _server(subject) == "vllm":
         yield from _unless_guessed(subject, _vllm(files, root))
 
 
 def _vllm(files: Files, root: str) -> Iterator[Found]:
     inside = files.inside(root)
-    if nested := _nested(files, root):
+    if nested := nested_in(_Below(files, root).paths):
         yield Found(f"/{root}", f"has the model in a folder of its own, /{root}/{nested}")
         return
     if "config.json" not in inside:
         yield Found(f"/{root}", "has no config.json")
-    if not any(name in inside for name in _TOKENIZERS):
-        yield Found(f"/{root}", f"has no tokenizer ({', '.join(_TOKENIZERS[:3])})")
+    if not any(name in inside for name in TOKENIZERS):
+        yield Found(f"/{root}", f"has no tokenizer ({', '.join(TOKENIZERS[:3])})")
     if not any(name.endswith((".safetensors", ".bin", ".pt", ".gguf")) for name in inside):
         yield Found(f"/{root}", "has no weights (*.safetensors)")
 
@@ -203,7 +202,7 @@ def _shards(files: Files, index: Member) -> Iterator[Found]:
 )
 def safe_weights(subject: Subject) -> Iterator[Found]:
     """Pickled weights beside safetensors are only in the way; alone they run code."""
-    if server_of(subject) != "vllm":
+    if _server(subject) != "vllm":
         return
     inside = subject.files_under(root_of(subject)).inside(root_of(subject))
     pickled = [name for name in inside if name.endswith((".bin", ".pt", ".pth")) and "training_args" not in name]
@@ -221,10 +220,9 @@ def safe_weights(subject: Subject) -> Iterator[Found]:
 )
 def triton_on_kserve(subject: Subject) -> Iterator[Found]:
     """The same as TR-01, under the name that KServe's runtime gives it."""
-    if server_of(subject) == "triton" and subject.settings.platform in ("kserve", "kubernetes"):
+    if _server(subject) == "triton" and subject.settings.platform in ("kserve", "kubernetes"):
         # The first alone: TR-01 tells them all.
-        breaches = _repository_breaches(subject.all_under(root_of(subject)), root_of(subject))
-        yield from islice(_unless_guessed(subject, breaches), 1)
+        yield from islice(_unless_guessed(subject, _told(misplaced(_laid(subject)))), 1)
 
 
 @rule(
@@ -237,94 +235,28 @@ def triton_on_kserve(subject: Subject) -> Iterator[Found]:
 )
 def triton_repository(subject: Subject) -> Iterator[Found]:
     """Every folder of the repository is a model."""
-    if server_of(subject) == "triton":
-        root = root_of(subject)
-        yield from _unless_guessed(subject, _repository_breaches(subject.all_under(root), root))
-
-
-def _repository_breaches(files: Files, root: str) -> Iterator[Found]:
-    models = {name: member for name, member in files.inside(root).items() if _is_folder(member)}
-    if not models:
-        yield Found(f"/{root}", "has no folder of a model")
-    for name in sorted(models):
-        inside = files.inside(f"{root}/{name}")
-        versions = [one for one in inside if re.fullmatch(r"[1-9]\d*", one) and _is_folder(inside[one])]
-        if not versions:
-            yield Found(f"/{root}/{name}", f"has no version, but {shown_few(sorted(inside)) or 'nothing'}")
-        for version in versions:
-            yield from _version_breaches(files, f"{root}/{name}", version)
-
-
-def _version_breaches(files: Files, model: str, version: str) -> Iterator[Found]:
-    config = config_text(files, model)
-    chosen = re.search(r'default_model_filename\s*:\s*"([^"]+)"', config or "")
-    inside = files.inside(f"{model}/{version}")
-    if re.search(r'platform\s*:\s*"ensemble"', config or "") or re.search(r'backend\s*:\s*"vllm"', config or ""):
-        return
-    fits = chosen[1] in inside if chosen else any(_TRITON_FILES.fullmatch(name) for name in inside)
-    if not fits:
-        wanted = chosen[1] if chosen else "model.onnx, model.plan, model.pt, model.py, ..."
-        yield Found(f"/{model}/{version}", f"has no {wanted}, but {shown_few(sorted(inside)) or 'nothing'}")
-
-
-def config_text(files: Files, model: str) -> str | None:
-    """What a model's config.pbtxt says; None where it has none or it was not read."""
-    member = files.find(f"{model}/config.pbtxt")
-    content = files.content(files.real(member)) if member else None
-    return None if content is None else re.sub(r"#.*", "", content.decode("utf-8", "replace"))
+    if _server(subject) == "triton":
+        yield from _unless_guessed(subject, _told(misplaced(_laid(subject))))
 
 
 @rule(
     "TR-02",
     "F",
     ERROR,
-    "Triton: config.pbtxt names its platform or backend and the folder's own name; Python models must have one",
+    "Triton: every config.pbtxt is right and has its folder's name; the backend and what it needs are there or in the model",
     source=TRITON,
     do="write name, backend, max_batch_size, input and output into config.pbtxt",
 )
 def triton_configs(subject: Subject) -> Iterator[Found]:
-    """Optional where Triton completes it by itself: ONNX, TensorRT, TensorFlow, OpenVINO."""
-    if server_of(subject) == "triton":
-        root = root_of(subject)
-        yield from _unless_guessed(subject, _configs(subject.all_under(root), root))
+    """Optional where Triton completes it by itself: ONNX, TensorRT, TensorFlow, OpenVINO, Python that says so."""
+    if _server(subject) == "triton":
+        yield from _unless_guessed(subject, _told(misconfigured(_laid(subject))))
 
 
-def _configs(files: Files, root: str) -> Iterator[Found]:
-    for name, member in sorted(files.inside(root).items()):
-        if not _is_folder(member):
-            continue
-        text = config_text(files, f"{root}/{name}")
-        paths = [one.path for one in files.under(f"{root}/{name}")]
-        if text is None and files.find(f"{root}/{name}/config.pbtxt") is None:
-            if any(path.endswith("/model.py") for path in paths):
-                yield Found(f"/{root}/{name}", "is a Python model without config.pbtxt")
-        elif text is None:
-            raise NotKnown(f"the content of /{root}/{name}/config.pbtxt")
-        else:
-            yield from _config_breaches(f"/{root}/{name}/config.pbtxt", text, name)
+def _laid(subject: Subject) -> Repository:
+    root = root_of(subject)
+    return Repository(root, _Below(subject.all_under(root), root), {}, laid=True)
 
 
-def _config_breaches(where: str, text: str, folder: str) -> Iterator[Found]:
-    top = re.sub(r"[{\[][^{}\[\]]*[}\]]", "", re.sub(r"\{[^{}]*\}", "", text))
-    named = re.search(r'(?m)^\s*name\s*:\s*"([^"]*)"', top)
-    if named and named[1] != folder:
-        yield Found(where, f"calls the model {named[1]!r}, and its folder is {folder!r}")
-    if not re.search(r"(?m)^\s*(?:platform|backend)\s*:", top):
-        yield Found(where, "names neither platform nor backend")
-    if text.count("{") != text.count("}") or text.count("[") != text.count("]"):
-        yield Found(where, "has brackets that do not close")
-    unknown = [one for one in re.findall(r"data_type\s*:\s*(\w+)", text) if one not in _DATA_TYPES]
-    if unknown:
-        yield Found(where, f"{shown_few(unknown)} is no data type of Triton", "TYPE_FP32, TYPE_INT64, TYPE_STRING, ...")
-
-
-_DATA_TYPES = {
-    f"TYPE_{name}"
-    for name in (
-        "BOOL",
-        "STRING",
-        "BF16",
-        *(f"{sort}{bits}" for sort in ("UINT", "INT", "FP") for bits in (8, 16, 32, 64)),
-    )
-    if name != "FP8"
-}
+def _told(problems: Iterable[Problem]) -> Iterator[Found]:
+    yield from (Found(f"/{problem.where}", problem.what, problem.hint) for problem in problems)

@@ -44,7 +44,7 @@ def _model_name(name: str) -> str:
 
 def _configs(configs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Reads every configuration with Triton's own message; each fault is told at its key."""
-    from recipes.triton.config import of_mapping
+    from buildkit.triton.config import of_mapping
 
     found = [
         ((name, *steps), refusal)
@@ -87,6 +87,6 @@ def argument(text: str) -> str:
 
 def text_of(mapping: Mapping[str, Any], model: str) -> str:
     """The ``config.pbtxt`` that a recipe's mapping writes for a model."""
-    from recipes.triton.config import as_text, of_mapping
+    from buildkit.triton.config import as_text, of_mapping
 
     return as_text(of_mapping(model, mapping)[0])

@@ -21,10 +21,11 @@ from buildkit.process import Environment, NumericUser, process, variables
 from buildkit.reading.plain import Refusal, shown
 from buildkit.spec import FolderRef, ImageRef, Plain, ProjectRef, RelativePath, SourceRef, Spec
 from buildkit.start import named
+from buildkit.triton.judge import Repository, ensembles, faults, missing_steps
+from buildkit.triton.repository import Files, models_of
 from recipes.triton.inputs import Configs, Models, PythonPackage, argument, backend_name
-from recipes.triton.judge import Repository, ensembles, faults, missing_steps
 from recipes.triton.layers import MODELS, layered, unfit
-from recipes.triton.repository import DistantFiles, Files, local_files, models_of
+from recipes.triton.repository import DistantFiles, local_files
 
 BASE = ImageRef("nvcr.io/nvidia/tritonserver:26.07-py3")
 Variant = Literal["standalone", "oci-data-science", "kserve"]
@@ -121,7 +122,7 @@ def judged(
     repositories: Mapping[str, Files], configs: Mapping[str, Any], backends: tuple[str, ...] = ()
 ) -> list[Problem]:
     """Everything that is wrong with repositories, by their titles, that are laid together; ``backends`` are all that is kept."""
-    from recipes.triton.config import of_mapping
+    from buildkit.triton.config import of_mapping
 
     written = {name: of_mapping(name, mapping)[0] for name, mapping in configs.items()}
     all_of_them = [Repository(title, files, written, backends) for title, files in repositories.items()]

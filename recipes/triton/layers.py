@@ -11,9 +11,9 @@ from buildkit.pin import Inventory
 from buildkit.placing import written
 from buildkit.plan import PlannedFile, PlannedLayer, parents
 from buildkit.reading.plain import shown
-from recipes.triton.config import FILE
+from buildkit.triton.config import FILE
+from buildkit.triton.repository import Model, models_of
 from recipes.triton.inputs import text_of
-from recipes.triton.repository import Model, models_of
 
 MODELS = "models"
 """Where the repository lies in an image that has it; KServe's image modes look there, too."""

@@ -19,10 +19,10 @@ from buildkit.kinds import kind_named
 from buildkit.policy import Policy
 from buildkit.recipe import Recipe, load
 from buildkit.settings import find
+from buildkit.triton.config import as_text, of_mapping, parse
+from buildkit.triton.onnx_signature import NotOnnxError, Signature, Tensor, signature
 from buildkit.world import World
-from recipes.triton.config import as_text, of_mapping, parse
 from recipes.triton.kind import triton
-from recipes.triton.onnx_signature import NotOnnxError, Signature, Tensor, signature
 from tests.fakes.hub import Hub
 from tests.fakes.registry import Registry
 from tests.place import put_base
@@ -218,6 +218,8 @@ GOOD: dict[str, dict[str, str | bytes]] = {
     "the whole": {"m/config.pbtxt": CIRCLE, "m/1/model.onnx": ONNX},
     "without a configuration": {"m/1/model.onnx": ONNX},
     "a backend of one's own": {"m/config.pbtxt": 'backend: "ours"', "m/1/weights": "x"},
+    "a backend of a name like another's": {"m/config.pbtxt": 'backend: "tensorrtllm"', "m/1/engine": "x"},
+    "a graph of TensorFlow": {"m/1/model.graphdef": "x"},
     "a model that says its own inputs": {"m/1/model.py": "def auto_complete_config(): ..."},
     "only the latest version counts": {"m/config.pbtxt": CIRCLE, "m/1/old.onnx": ONNX, "m/2/model.onnx": ONNX},
     "another file's name": {"m/config.pbtxt": CIRCLE + 'default_model_filename: "net.onnx"', "m/1/net.onnx": ONNX},

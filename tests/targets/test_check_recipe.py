@@ -67,7 +67,7 @@ def test_a_guess_of_what_serves_a_model_stops_no_build(place: Place) -> None:
     [
         ({"model.onnx": b"x"}, {"KS-12"}),
         ({"net/config.pbtxt": b"backend: 'x'", "net/model.onnx": b"x"}, {"KS-14", "TR-01"}),
-        ({"net/1/model.onnx": b"x", "net/config.pbtxt": b"max_batch_size: 8"}, {"TR-02"}),
+        ({"net/1/model.onnx": b"x", "net/config.pbtxt": b"platform: 'onnx'"}, {"TR-02"}),
     ],
 )
 def test_a_layout_is_held_to_the_server_that_was_named(place: Place, files: dict[str, bytes], rules: set[str]) -> None:

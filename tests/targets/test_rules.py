@@ -55,6 +55,42 @@ TRITON_SERVER = DOCKER_SERVER.config(
     Entrypoint=["/opt/nvidia/nvidia_entrypoint.sh"], Cmd=["tritonserver"], ExposedPorts={"8000/tcp": {}}
 ).with_(program("opt/tritonserver/bin/tritonserver"), program("opt/nvidia/nvidia_entrypoint.sh"))
 
+PARTIAL = model("net/config.pbtxt", b"max_batch_size: 8\ninstance_group [ { kind: KIND_CPU } ]\n")
+ENSEMBLE = b"""platform: "ensemble"
+input [ { name: "x" data_type: TYPE_FP32 dims: [ 3 ] } ]
+output [ { name: "y" data_type: TYPE_FP32 dims: [ 3 ] } ]
+ensemble_scheduling { step [ { model_name: "net" model_version: -1 input_map { key: "x" value: "x" } } ] }
+"""
+WARMED = (
+    CONFIG.replace(b'name: "net"\n', b"")
+    + b"""model_warmup [
+  {
+    name : "regular sample"
+    inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 3 ] zero_data: true } }
+  }
+]
+"""
+)
+
+
+def net(config: bytes, *files: Entry) -> Draft:
+    """A repository of one model with that configuration and these files."""
+    return TRITON.without("models/net/1").with_(
+        folder("models/net/1", 0o555), model("net/config.pbtxt", config), *files
+    )
+
+
+SERVED_BY_TRITON = {
+    "a warm-up with names of its own": TRITON.with_(model("net/config.pbtxt", WARMED)),
+    "trees of a forest": net(b'backend: "fil"\n', model("net/1/xgboost.model")),
+    "a backend of a near name": net(b'backend: "tensorrtllm"\n', folder("models/net/1/engines", 0o555)),
+    "a backend that loads no file": net(b'backend: "identity"\n'),
+    "a graph of TensorFlow": net(b'backend: "tensorflow"\n', model("net/1/model.graphdef")),
+    "half a configuration": TRITON.with_(PARTIAL),
+    "a program that says its inputs": net(PARTIAL.content, model("net/1/model.py", b"def auto_complete_config(c): ...")),
+    "an ensemble": TRITON.with_(model("all/config.pbtxt", ENSEMBLE), folder("models/all", 0o555), folder("models/all/1", 0o555)),
+}  # fmt: skip
+
 RIGHT = {
     "kserve:modelcar": [OVMS, VLLM, TRITON, replace(OVMS, zipped=True), replace(OVMS, docker=True, zipped=True)],
     "kserve:native": [OVMS, replace(VLLM, layers=VLLM.layers[1:]), TRITON],
@@ -136,11 +172,13 @@ def broken() -> list[Broken]:
         ("KS-14", modelcar, TRITON.without("models/net/1"), ""),
         ("KS-14", modelcar, TRITON.without("models/net/1/model.onnx"), ""),
         ("TR-01", native, TRITON.without("models/net/1").with_(model("net/01/model.onnx")), ""),
+        ("TR-01", modelcar, TRITON.with_(model("all/config.pbtxt", ENSEMBLE)), ""),
         ("TR-01", triton, TRITON_SERVER.with_(model("net/config.pbtxt", CONFIG)), ""),
         ("TR-02", modelcar, TRITON.with_(model("net/config.pbtxt", CONFIG.replace(b'"net"', b'"other"'))), ""),
-        ("TR-02", modelcar, TRITON.with_(model("net/config.pbtxt", b"max_batch_size: 8\n")), ""),
+        ("TR-02", modelcar, TRITON.with_(model("net/config.pbtxt", b"max_batch_size: [\n")), ""),
+        ("TR-02", modelcar, TRITON.without("models/net/1/model.onnx").with_(model("net/1/net.bin"), PARTIAL), ""),
         ("TR-02", modelcar, TRITON.with_(model("py/1/model.py"), folder("models/py", 0o555)), ""),
-        ("TR-02", modelcar, replace(TRITON.with_(runnable(model("net/config.pbtxt", b"max_batch_size: 8\n"))), zipped=True), ""),
+        ("TR-02", modelcar, replace(TRITON.with_(runnable(model("net/config.pbtxt", b'platform: "onnx"\n'))), zipped=True), ""),
         ("KV-03", "kubernetes", OVMS.without("models").with_(folder("data"), link("models", "data")), ""),
         ("KV-03", "kubernetes", OVMS.with_(folder("models/1", 0o700)), ""),
         ("ODS-06", science, SERVER.without("usr/bin/curl"), ""),
@@ -229,6 +267,12 @@ def test_the_right_image_breaks_no_rule(target: str, number: int, tmp_path: Path
     told = judged(RIGHT[target][number], target, tmp_path)
     expected = {"AZ1-06"} if target == "azureml:v1" else set()
     assert {id for id, found in told.items() if found & {Severity.ERROR, Severity.WARNING}} == expected
+
+
+@pytest.mark.parametrize("case", SERVED_BY_TRITON)
+def test_what_triton_serves_is_not_refused(case: str, tmp_path: Path) -> None:
+    """A repository that the kind triton takes is refused as a model image, by a second reading of config.pbtxt."""
+    assert not judged(SERVED_BY_TRITON[case], "kserve:modelcar", tmp_path).keys() & {"KS-14", "TR-01", "TR-02"}
 
 
 @pytest.mark.parametrize(

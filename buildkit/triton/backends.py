@@ -16,15 +16,16 @@ ONNX = "onnxruntime"
 
 @dataclass(frozen=True)
 class Backend:
-    """A backend: the file that it loads by default, and whether it finds inputs and outputs in the model by itself."""
+    """A backend: the file that it loads by default, or ``instead`` of that, and whether it finds inputs and outputs by itself."""
 
     name: str
     file: str
     completes: bool = False
+    instead: tuple[str, ...] = ()
 
 
 _BACKENDS = (
-    Backend("tensorflow", "model.savedmodel", completes=True),
+    Backend("tensorflow", "model.savedmodel", completes=True, instead=("model.graphdef",)),
     Backend("tensorrt", "model.plan", completes=True),
     Backend(ONNX, "model.onnx", completes=True),
     Backend("openvino", "model.xml", completes=True),
@@ -37,7 +38,7 @@ KNOWN = {backend.name: backend for backend in _BACKENDS}
 
 PLATFORMS = {
     "tensorflow_graphdef": Backend("tensorflow", "model.graphdef"),
-    "tensorflow_savedmodel": KNOWN["tensorflow"],
+    "tensorflow_savedmodel": Backend("tensorflow", "model.savedmodel", completes=True),
     "tensorrt_plan": KNOWN["tensorrt"],
     "onnxruntime_onnx": KNOWN[ONNX],
     "pytorch_libtorch": KNOWN["pytorch"],
@@ -46,9 +47,12 @@ PLATFORMS = {
 }
 """What a configuration may write as ``platform``, beside ``ensemble``."""
 
+OTHERS = ("fil", "identity", "paddle", "repeat", "square", "tensorrtllm")
+"""Backends of Triton's own that load files of their model's choice, or none: no slip of a name in ``KNOWN``."""
+
 
 def found_in(inside: Collection[str]) -> Backend | None:
     """The backend whose default file, or a folder of that name, lies in a version's folder."""
     names = {path.partition("/")[0] for path in inside}
     ordered = (*_BACKENDS[:5], PLATFORMS["torch_aoti"], KNOWN[PYTHON])
-    return next((backend for backend in ordered if backend.file in names), None)
+    return next((backend for backend in ordered if names & {backend.file, *backend.instead}), None)

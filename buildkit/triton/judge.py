@@ -14,10 +14,10 @@ from typing import Any
 from buildkit.errors import Problem
 from buildkit.reading.checked import choice, closest
 from buildkit.reading.plain import shown
-from recipes.triton import backends, tensors
-from recipes.triton.backends import ENSEMBLE, KNOWN, PLATFORMS, PYTHON, Backend
-from recipes.triton.config import FILE, Config, parse
-from recipes.triton.repository import Files, Model, is_version, models_of
+from buildkit.triton import backends, tensors
+from buildkit.triton.backends import ENSEMBLE, KNOWN, PLATFORMS, PYTHON, Backend
+from buildkit.triton.config import FILE, Config, parse
+from buildkit.triton.repository import Files, Model, is_version, models_of
 
 _LAYOUT = "lay it out as <model>/<version>/<file>, such as resnet/1/model.onnx"
 _MOST_NAMES = 6
@@ -26,13 +26,15 @@ _MOST_NAMES = 6
 @dataclass(frozen=True)
 class Repository:
     """A repository to be judged. ``title`` is what a person calls it; ``written`` are configurations of the recipe's own;
-    ``backends`` are all that the image keeps, or none where it keeps every one.
+    ``backends`` are all that the image keeps, or none where it keeps every one. ``laid``: it lies as it is served; else who
+    builds from it gives an ensemble the version's folder that it lacks.
     """
 
     title: str
     files: Files
     written: Mapping[str, Any]
     backends: tuple[str, ...] = ()
+    laid: bool = False
 
     def at(self, path: str) -> str:
         """The place of a path, for a problem."""
@@ -41,10 +43,25 @@ class Repository:
 
 def faults(repository: Repository) -> list[Problem]:
     """Everything that is wrong with the models of one repository; each is told with its file."""
-    models = models_of(repository.files.paths)
-    if not models:
-        return [Problem(repository.title, "has no models", _LAYOUT)]
-    return [problem for model in models.values() for problem in _Judged(repository, model).problems()]
+    models = _judged(repository)
+    told = [problem for model in models for problem in (*model.misconfigured(), *model.misplaced())]
+    return told if models else [Problem(repository.title, "has no models", _LAYOUT)]
+
+
+def misplaced(repository: Repository) -> list[Problem]:
+    """What is wrong with where files lie: no models, no version, no file that the backend loads."""
+    models = _judged(repository)
+    told = [problem for model in models for problem in model.misplaced()]
+    return told if models else [Problem(repository.title, "has no models", _LAYOUT)]
+
+
+def misconfigured(repository: Repository) -> list[Problem]:
+    """What is wrong with configurations, with those that are not there as well."""
+    return [problem for model in _judged(repository) for problem in model.misconfigured()]
+
+
+def _judged(repository: Repository) -> list[_Judged]:
+    return [_Judged(repository, model) for model in models_of(repository.files.paths).values()]
 
 
 def missing_steps(configs: Mapping[str, Any], models: Collection[str]) -> Iterator[Problem]:
@@ -59,10 +76,10 @@ def missing_steps(configs: Mapping[str, Any], models: Collection[str]) -> Iterat
 def ensembles(repository: Repository) -> dict[str, Any]:
     """The configurations with steps, by the place of their text."""
     found = {}
-    for model in models_of(repository.files.paths).values():
-        message = _Judged(repository, model).config().message
+    for one in _judged(repository):
+        message = one.config().message
         if message is not None and message.ensemble_scheduling.step:
-            found[repository.at(f"{model.name}/{FILE}")] = message
+            found[repository.at(f"{one.model.name}/{FILE}")] = message
     return found
 
 
@@ -73,7 +90,17 @@ class _Judged:
     repository: Repository
     model: Model
 
-    def problems(self) -> Iterator[Problem]:
+    def misplaced(self) -> Iterator[Problem]:
+        message = self.config().message
+        if message is None:
+            return
+        if not self.model.versions and (message.platform != ENSEMBLE or self.repository.laid):
+            yield self._unversioned()
+        backend, _ = self._backend(message)
+        if backend:
+            yield from self._files(message, backend)
+
+    def misconfigured(self) -> Iterator[Problem]:
         config = self.config()
         yield from config.problems
         yield from self._placed()
@@ -83,9 +110,6 @@ class _Judged:
         if message.name not in ("", self.model.name):
             what = f"the name is {shown(message.name)}, and the folder is called {shown(self.model.name)}"
             yield self._at_config(what, "remove 'name', or rename one of them")
-        is_ensemble = message.platform == ENSEMBLE
-        if not is_ensemble and not self.model.versions:
-            yield self._unversioned()
         yield from self._policy(message)
         backend, problem = self._backend(message)
         if problem:
@@ -93,9 +117,7 @@ class _Judged:
         loads = backend.name if backend else message.backend
         if loads and self.repository.backends and loads not in self.repository.backends:
             yield self._at("", f"needs the backend {shown(loads)}, which 'backends' does not keep", "add it there")
-        if backend:
-            yield from self._files(message, backend)
-        yield from self._shapes(config, backend, ensemble=is_ensemble)
+        yield from self._shapes(config, backend, ensemble=message.platform == ENSEMBLE)
 
     def config(self) -> Config:
         """The model's configuration: the recipe's, its own, or an empty one."""
@@ -165,7 +187,7 @@ class _Judged:
         if known and platform and (by_platform is None or by_platform.name != backend):
             what = f"the platform {shown(platform)} does not belong to the backend {shown(backend)}"
             return known, self._at_config(what, "remove 'platform'")
-        meant = None if known else closest(backend, KNOWN)
+        meant = None if known or backend in backends.OTHERS else closest(backend, KNOWN)
         # Another backend may be of one's own: only what is nearly the name of a known one is told.
         wrong = (
             self._at_config(f"there is no backend {shown(backend)}", f"did you mean {shown(meant)}?") if meant else None
@@ -199,7 +221,7 @@ class _Judged:
     def _files(self, message: Any, backend: Backend) -> Iterator[Problem]:
         """The model's file in every version that is served."""
         wanted = message.default_model_filename or backend.file
-        others = set(message.cc_model_filenames.values())
+        others = {*message.cc_model_filenames.values(), *([] if message.default_model_filename else backend.instead)}
         for version in self._served(message):
             inside = self.model.versions[version]
             names = {path.partition("/")[0] for path in inside}

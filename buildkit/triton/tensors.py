@@ -7,8 +7,8 @@ from typing import Any, BinaryIO
 
 from buildkit.reading.checked import choice
 from buildkit.reading.plain import shown
-from recipes.triton.config import data_type
-from recipes.triton.onnx_signature import NotOnnxError, Signature, Tensor, signature
+from buildkit.triton.config import data_type
+from buildkit.triton.onnx_signature import NotOnnxError, Signature, Tensor, signature
 
 Told = tuple[str, str]
 """What is wrong, and what to do about it."""
