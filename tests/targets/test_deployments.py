@@ -14,6 +14,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from buildkit.checks.checking import check_recipe
+from buildkit.checks.deployments import check_deployment
 from buildkit.checks.rule import Judged, Severity
 from buildkit.deploying import Wish, deploy, write_artifact
 from buildkit.errors import CheckFailed, InvalidInput
@@ -277,6 +279,39 @@ def test_the_runtime_is_the_one_that_takes_the_model() -> None:
     assert runtime((), runtime="mine", server="other") == ("mine", {"name": "onnx"})
     with pytest.raises(InvalidInput, match="runtime"):
         deployed("kserve", QUAY, ("model.joblib",))
+
+
+SERVERS = [
+    (("model.onnx",), "kserve-openvino", "onnx"),
+    (("m/1/model.onnx",), "kserve-tritonserver", "onnx"),
+    (("1/saved_model.pb", "1/variables/variables.index"), "kserve-openvino", "tensorflow"),
+    (("m/1/model.savedmodel/saved_model.pb",), "kserve-tritonserver", "tensorflow"),
+    (("m/1/model.graphdef",), "kserve-tritonserver", "tensorflow"),
+    (("m/config.pbtxt", "m/1/xgboost.model"), "kserve-tritonserver", "triton"),
+    (("config.json", "tokenizer.json", "model.gguf"), "kserve-vllmserver", "vLLM"),
+    (("llama/config.json", "llama/tokenizer.json", "llama/a.safetensors"), "kserve-vllmserver", "vLLM"),
+]
+
+
+@pytest.mark.parametrize(("files", "runtime", "form"), SERVERS)
+def test_what_is_deployed_is_what_was_judged(place: Place, files: tuple[str, ...], runtime: str, form: str) -> None:
+    """check holds a model to Triton's layout, and deploy says that no runtime is known for it."""
+    place.hub.add("org/guessed", dict.fromkeys(files, b"{}"))
+    (found,) = check_recipe(place.recipe(model="hf://org/guessed", targets=["kserve"]), place.world())
+    said = document(deployed("kserve", QUAY, files)["inferenceservice.yaml"])["spec"]["predictor"]["model"]
+    assert (said["runtime"], said["modelFormat"]["name"]) == (runtime, form)
+    held = {"openvino": "KS-12", "vllmserver": "KS-13", "tritonserver": "KS-14"}
+    server = runtime.removeprefix("kserve-").removesuffix("server")
+    others = {id for name, id in held.items() if runtime != f"kserve-{name}"}
+    guessed = [one for one in found.findings if "serves it" in one.what]
+    assert not others & {one.rule.id for one in guessed}
+    assert all(f"if {server} serves it" in one.what for one in guessed)
+
+
+def test_a_folder_of_a_version_alone_makes_no_model_for_openvino() -> None:
+    """A pickled model is deployed on a server that cannot load it, and the service waits for ever."""
+    with pytest.raises(InvalidInput, match="no runtime of KServe is known for this model"):
+        deployed("kserve", QUAY, ("1/model.joblib",))
 
 
 def test_kubernetes_before_1_33_mounts_the_whole_image() -> None:

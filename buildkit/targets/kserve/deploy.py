@@ -7,6 +7,7 @@ from typing import Any
 from buildkit.deployment import Order, Piece, without_empty
 from buildkit.errors import InvalidInput
 from buildkit.target_settings import KServe
+from buildkit.targets.serving import OPENVINO, server_of
 
 SCHEMES = {"modelcar": "oci", "native": "oci+native", "fetch": "oci+fetch"}
 _NATIVE_KUBERNETES, _NATIVE_KSERVE, _FETCH_KSERVE = (1, 33), (0, 20), (0, 20, 1)
@@ -50,7 +51,7 @@ def _service(order: Order, mode: str) -> list[Piece]:
     said = order.settings
     if not isinstance(said, KServe):
         raise TypeError("a KServe deployment is made from KServe's settings")
-    server = said.server or server_of(order.files)
+    server = said.server or _guessed(order.files)
     runtime = said.runtime or RUNTIMES.get((said.distribution, server or ""))
     if runtime == "vllm-cuda-runtime" and not said.gpus:
         runtime = "vllm-cpu-runtime"
@@ -82,14 +83,10 @@ def _predictor(order: Order, said: KServe, mode: str, runtime: str, server: str 
     return without_empty({"imagePullSecrets": secrets, "model": model})
 
 
-def server_of(files: tuple[str, ...]) -> str | None:
-    """The server that a model's files look like: paths below /models."""
-    if any(path.endswith("config.pbtxt") for path in files):
-        return "triton"
-    if any(path.endswith(".safetensors") and "/" not in path for path in files):
-        return "vllm"
-    versioned = [path for path in files if path.count("/") >= 1 and path.split("/")[0].isdigit()]
-    return "openvino" if any(path.endswith((".onnx", ".xml", ".tflite", ".pdmodel")) for path in versioned) else None
+def _guessed(files: tuple[str, ...]) -> str | None:
+    """The server that a model's files look like; OpenVINO only where there is something that it loads."""
+    server = server_of(files)
+    return None if server == "openvino" and not any(path.endswith(OPENVINO) for path in files) else server
 
 
 _FORMATS = {
@@ -99,14 +96,18 @@ _FORMATS = {
     ".pdmodel": "paddle",
     ".plan": "tensorrt",
     ".pt": "pytorch",
+    ".graphdef": "tensorflow",
+    ".pb": "tensorflow",
 }
+"""KServe's names of formats, by how a file of the model ends; a saved model is a folder with saved_model.pb."""
 
 
 def model_format(files: tuple[str, ...], server: str | None, distribution: str) -> dict[str, str]:
     """``modelFormat`` as the runtimes spell it; Open Data Hub lists onnx with its version."""
     if server == "vllm":
         return {"name": "vLLM"}
-    found = next((_FORMATS[ending] for path in files for ending in _FORMATS if path.endswith(ending)), "onnx")
+    unknown = "triton" if server == "triton" and files else "onnx"
+    found = next((_FORMATS[ending] for path in files for ending in _FORMATS if path.endswith(ending)), unknown)
     name = "triton" if server == "triton" and any(path.endswith("model.py") for path in files) else found
     return {"name": name, "version": "1"} if (distribution, name) == ("odh", "onnx") else {"name": name}
 
