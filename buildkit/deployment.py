@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
@@ -124,13 +124,19 @@ def _quoted(text: str) -> str:
     return text if is_text(text) else SingleQuotedScalarString(text)
 
 
-def without_empty(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document without what is not set: None, "", {} and [] at any depth."""
-    kept = {
-        key: without_empty(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
-        for key, value in document.items()
-    }
+def without_empty(document: Mapping[str, Any], *, told: Collection[str] = ()) -> dict[str, Any]:
+    """The document without what is not set: None, "", {} and [] at any depth.
+
+    ``told`` are keys of maps that somebody wrote, such as variables: an empty value in one is what was meant.
+    """
+    kept = {key: _filled(value, told) if key not in told else dict(value) for key, value in document.items()}
     return {key: value for key, value in kept.items() if not (value is None or value in ("", {}, []))}
+
+
+def _filled(value: Any, told: Collection[str]) -> Any:
+    if isinstance(value, Mapping):
+        return without_empty(value, told=told)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def version(text: str, name: str) -> Version:

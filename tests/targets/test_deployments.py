@@ -222,7 +222,7 @@ WRITTEN = st.one_of(st.sampled_from(WORDS.split()), st.from_regex(r"[-+.:_0-9exX
 
 
 @settings(deadline=None)
-@given(env=st.dictionaries(WRITTEN, WRITTEN.filter(bool)))
+@given(env=st.dictionaries(WRITTEN, WRITTEN))
 def test_a_text_of_a_recipe_is_a_text_for_the_platform(env: dict[str, str]) -> None:
     """The variable DEBUG: "on" is True for Kubernetes and Azure, which read YAML 1.1, and the deployment is refused."""
     assume(not any(map(hidden, (*env, *env.values()))))
@@ -366,6 +366,35 @@ def test_a_pushed_recipe_is_deployed_by_its_digest(place: Place) -> None:
         "kubernetes/pod.yaml",
     ]
     assert all(delivered.sealing.digest in path.read_text() for one in written for path in one.files)
+
+
+@pytest.mark.parametrize(
+    ("target", "file", "path"),
+    [
+        ("azureml", "deployment.yml", "environment_variables"),
+        ("sagemaker", "model.json", "PrimaryContainer.Environment"),
+        ("vertex", "model.json", "model.containerSpec.env"),
+        ("oci-genai", "application.json", "environmentVariables"),
+    ],
+)
+def test_a_variable_that_is_set_to_nothing_is_set(target: str, file: str, path: str) -> None:
+    """A server that turns something off by FLAG= runs with it on: the variable is not there."""
+    found: Any = document(deployed(target, PLACES[target], env={"FLAG": "", "LOG": "info"})[file])
+    for key in path.split("."):
+        found = found[key]
+    if isinstance(found, list):
+        found = {one["name"]: one["value"] for one in found}
+    assert found == {"FLAG": "", "LOG": "info"}
+
+
+def test_a_variable_of_nothing_is_refused_where_the_service_takes_none(place: Place) -> None:
+    """OCI Data Science takes no empty text: the variable must not vanish from what is sent without a word."""
+    recipe = place.recipe(targets=[{"name": "oci-data-science", "env": {"FLAG": ""}}])
+    with pytest.raises(CheckFailed) as refused:
+        deploy(recipe, place.world(), [], place.folder / "out", Wish(image=f"{OCIR}@{DIGEST}"))
+    (problem,) = refused.value.problems
+    assert problem.where.startswith("ODS-21") and problem.where.endswith("environmentVariables.FLAG")
+    assert "'env'" in problem.hint
 
 
 def test_a_refused_deployment_writes_nothing(place: Place) -> None:

@@ -36,7 +36,8 @@ def v2(order: Order) -> list[Piece]:
             "environment_variables": dict(said.env),
             "instance_type": said.instance_type,
             "instance_count": said.instances,
-        }
+        },
+        told=("environment_variables",),
     )
     schema = {"$schema": f"{_SCHEMAS}environment.schema.json"}
     online = {"$schema": f"{_SCHEMAS}managedOnlineEndpoint.schema.json", "name": endpoint, "auth_mode": "key"}

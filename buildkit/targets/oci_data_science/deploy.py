@@ -18,6 +18,8 @@ _TRITON_COMMAND = [
     "--model-repository=/opt/ds/model/deployed_model/model_repository",
 ]
 _TRITON_PORT = 8000
+_MAPS = ("environmentVariables",)
+"""What a person fills: for Terraform an argument, and no block."""
 
 
 def deployment(order: Order) -> list[Piece]:
@@ -37,7 +39,8 @@ def deployment(order: Order) -> list[Piece]:
                 "modelConfigurationDetails": _model(said, blanks),
                 "environmentConfigurationDetails": environment,
             },
-        }
+        },
+        told=_MAPS,
     )
     update = {
         "modelDeploymentConfigurationDetails": {
@@ -81,7 +84,8 @@ def _environment(order: Order, said: OciDataScience) -> dict[str, Any]:
             "environmentVariables": variables,
             "predictApiSpecification": said.predict_api,
             "customHttpEndpoints": endpoints,
-        }
+        },
+        told=_MAPS,
     )
 
 
@@ -105,9 +109,6 @@ def terraform(order: Order, create: Mapping[str, Any]) -> str:
 def terraform_of(kind: str, name: str, content: Mapping[str, Any]) -> str:
     """A resource of Terraform's provider for OCI, from what the API takes."""
     return f'resource "{kind}" "{name.replace("-", "_")}" {{\n{_block(content, 1)}}}\n'
-
-
-_MAPS = ("environmentVariables",)
 
 
 def _block(content: Mapping[str, Any], depth: int) -> str:

@@ -386,7 +386,10 @@ def nothing_empty(subject: Subject) -> Iterator[Found]:
     """Wherever it stands in the document."""
     for path, value in _leaves(subject.deployment.content, ""):
         if value == "" or (isinstance(value, list | Mapping) and not value):
-            yield Found(path, f"is {value!r}")
+            is_variable = ".environmentVariables." in path
+            yield Found(
+                path, f"is {value!r}", "give the variable a value, or take it out of 'env'" if is_variable else ""
+            )
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,8 @@ def create(order: Order) -> list[Piece]:
                 "ModelDataUrl": said.model_data,
                 "Environment": dict(said.env),
             },
-        }
+        },
+        told=("Environment",),
     )
     variant = {
         "VariantName": "AllTraffic",
