@@ -6,7 +6,9 @@ read from its beginning; one that is too large for that is left unread, and ever
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from buildkit.amounts import human
 from buildkit.errors import InvalidInput
@@ -20,6 +22,8 @@ STREAMED = 256 * 1024 * 1024
 """Bytes of a registry's compressed layers that are read without being asked to: a base with Python, not a model."""
 INFLATED = 8
 """How many times these bytes all of the layers may become: four is usual, and deflate can make a thousand."""
+MOST_MEMBERS = 1_000_000
+"""Files of all the layers together: a large image has a third of them, and each takes half a kilobyte of memory."""
 _LARGEST_INDEX = 32 * 1024 * 1024
 _READ_FILES = 2 * 1024 * 1024
 """Bytes of small files that are read one by one from a layer that is not compressed."""
@@ -45,6 +49,7 @@ class _Reader:
     left: int = _READ_FILES
     streamed: frozenset[int] = frozenset()
     inflated: int = 0
+    members: int = 0
 
     def files(self) -> Files:
         """The image's files; what could not be read is told in ``unread``."""
@@ -85,7 +90,7 @@ class _Reader:
         if layer.size > self.most or (_is_compressed(layer) and number not in self.streamed):
             raise InvalidInput(f"it is compressed, and more than {human(self.most)} would have to be read{self.remedy}")
         before, passing = self.inflated, self._counted(inflated(self.store.fetch(layer)))
-        members = tuple(members_of_stream(passing, number, _is_wanted, self.kept))
+        members = self._all_of(members_of_stream(passing, number, _is_wanted, self.kept))
         for _ in passing:
             continue
         return members, self.inflated - before
@@ -101,10 +106,20 @@ class _Reader:
                 )
             yield piece
 
+    def _all_of(self, members: Iterator[Member]) -> tuple[Member, ...]:
+        """The members of a layer; raises InvalidInput where there are more than anybody has, and memory would end first."""
+        left = MOST_MEMBERS - self.members
+        found = tuple(islice(members, left + 1))
+        self.members += len(found)
+        if len(found) > left:
+            raise InvalidInput(f"with the layers below it has more than {MOST_MEMBERS} files")
+        return found
+
     def _in_spans(self, layer: Descriptor, number: int) -> tuple[Member, ...]:
         if layer.size == 0:
             return ()
-        return tuple(members_in_spans(lambda start, length: self.store.span(layer, start, length), layer.size, number))
+        reading = members_in_spans(lambda start, length: self.store.span(layer, start, length), layer.size, number)
+        return self._all_of(reading)
 
     def content(self, member: Member) -> bytes | None:
         """What a small file says; None where it is large, was not kept while it passed, or enough was read already."""

@@ -355,6 +355,19 @@ def test_a_layer_that_becomes_very_much_is_left_unread(
     assert whole.merged["models/1/zeros.bin"].size == 2_000_000
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_layer_of_nothing_but_headers_is_left_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
+) -> None:
+    """A hostile layer has twenty million empty files, and takes the memory of the machine that checks it."""
+    monkeypatch.setattr("buildkit.checks.layer_files.MOST_MEMBERS", 100)
+    many = [Entry(f"app/{number}") for number in range(101)]
+    image = write(replace(OVMS, zipped=zipped).above(*many).above(Entry("app/last")), tmp_path)
+    files = examine(image, world(tmp_path), whole=True).files
+    assert re.findall(r"layer (\d) .*?more than 100 files", files.unread) == ["3", "4"]
+    assert files.find("bin/sh")
+
+
 def test_many_compressed_layers_are_not_drained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that docker pushed as fifty layers of 200 MB is 10 GB all the same: what is small is read, and no more."""
     monkeypatch.setattr("buildkit.checks.examine.STREAMED", 100_000)
