@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from buildkit.errors import InvalidInput
+from buildkit.oci.config_form import malformed
 from buildkit.oci.parsing import parse
 from buildkit.oci.reference import Digest, Platform
 
@@ -212,26 +213,6 @@ def config_of(manifest: Manifest, raw: bytes, name: str) -> ImageConfig:
         raise NotAnImage(f"{name} is an artifact ({manifest.type}), not an image", hint=hint) from None
 
 
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-_PROCESS: dict[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("Env", "Entrypoint", "Cmd"), _is_texts),
-    **dict.fromkeys(("User", "WorkingDir"), _is_text),
-    **dict.fromkeys(("Labels", "ExposedPorts", "Volumes"), _is_mapping),
-}
-"""What of a process is built upon, and whether a value has its type."""
-
-
 @dataclass(frozen=True)
 class ImageConfig:
     """An image's configuration (image-spec config.md): platform, what runs and how, the layers' diff ids, history."""
@@ -249,8 +230,7 @@ class ImageConfig:
         config = content.get("config") or {}
         if not isinstance(config, dict):
             raise InvalidInput("the image config's 'config' is no mapping")
-        wrong = [key for key, fits in _PROCESS.items() if config.get(key) is not None and not fits(config[key])]
-        if wrong:
+        if wrong := malformed(content, config):
             raise InvalidInput(f"the image config has no valid {', '.join(wrong)} (image-spec config.md)")
         if not all(isinstance(step, dict) for step in content.get("history") or []):
             raise InvalidInput("the image config has no valid history (image-spec config.md)")

@@ -53,7 +53,8 @@ Layer = tuple[Entry, ...]
 class Draft:
     """An image to be written. ``zipped`` and ``docker`` are its form; ``index`` puts an index above the manifest.
 
-    ``packed`` compresses layers in another way than gzip.
+    ``packed`` compresses layers in another way than gzip. ``odd_config`` and ``odd_manifest`` are keys that these have
+    in the place of what is right.
     """
 
     layers: tuple[Layer, ...]
@@ -65,6 +66,8 @@ class Draft:
     index: bool = False
     layer_type: str = ""
     packed: Callable[[bytes], bytes] | None = None
+    odd_config: Mapping[str, Any] = field(default_factory=dict)
+    odd_manifest: Mapping[str, Any] = field(default_factory=dict)
 
     def with_(self, *entries: Entry) -> Draft:
         """With more entries in the last layer; an entry takes the place of one of the same name."""
@@ -124,6 +127,7 @@ def write(draft: Draft, path: Path) -> str:
         "config": dict(draft.process),
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(one).hexdigest()}" for one in tars]},
         "history": [{"created_by": step} for step in draft.history],
+        **draft.odd_config,
     }
     manifest_type = f"{DOCKER}distribution.manifest.v2+json" if draft.docker else f"{OCI}manifest.v1+json"
     config_type = f"{DOCKER}container.image.v1+json" if draft.docker else f"{OCI}config.v1+json"
@@ -132,6 +136,7 @@ def write(draft: Draft, path: Path) -> str:
         "mediaType": manifest_type,
         "config": put(json.dumps(config).encode(), config_type),
         "layers": layers,
+        **draft.odd_manifest,
     }
     top = put(json.dumps(manifest).encode(), manifest_type)
     if draft.index:

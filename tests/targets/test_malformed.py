@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from buildkit.checks.examine import examine
+from buildkit.errors import InvalidInput
+from buildkit.inspect import look
 from buildkit.judging.images import check_image
-from tests.targets.drafts import VLLM, model, write
+from tests.targets.drafts import OVMS, VLLM, model, write
 from tests.targets.test_examine import world
 
 DEEP = b"[" * 100_000
@@ -17,3 +23,12 @@ def test_an_index_of_shards_that_is_nested_without_end_is_a_finding(tmp_path: Pa
     image = write(VLLM.with_(model("model.safetensors.index.json", DEEP)), tmp_path)
     found, _ = check_image(image, world(tmp_path), ["kserve"])
     assert "KS-13" in {one.rule.id for one in found[0].findings}
+
+
+@pytest.mark.parametrize("history", [["a"], {"a": 1}, 5])
+def test_a_history_that_is_none_is_refused(tmp_path: Path, history: object) -> None:
+    """An image with such a history cannot be looked at, and a build makes another one like it from it."""
+    image = write(replace(OVMS, odd_config={"history": history}), tmp_path)
+    for read in (look, examine):
+        with pytest.raises(InvalidInput, match="no valid history"):
+            read(image, world(tmp_path))
