@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def _is_texts(value: object) -> bool:
+def is_texts(value: object) -> bool:
+    """Whether a value is a list of texts."""
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
+    """Whether a value is a text."""
     return isinstance(value, str)
 
 
@@ -23,8 +25,8 @@ def _is_mappings(value: object) -> bool:
 
 
 _PROCESS: dict[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("Env", "Entrypoint", "Cmd"), _is_texts),
-    **dict.fromkeys(("User", "WorkingDir"), _is_text),
+    **dict.fromkeys(("Env", "Entrypoint", "Cmd"), is_texts),
+    **dict.fromkeys(("User", "WorkingDir"), is_text),
     **dict.fromkeys(("Labels", "ExposedPorts", "Volumes"), _is_mapping),
 }
 """What of a process is built upon, and whether a value has its type."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,11 +19,13 @@ from buildkit.oci.manifest import (
     OCI_INDEX,
     Descriptor,
     Document,
+    ImageConfig,
     Index,
     canonical,
 )
 from buildkit.oci.named import meant
 from buildkit.oci.reference import Digest
+from buildkit.oci.saved import ANEW, Saved, saved
 
 BLOCK = 1024 * 1024
 _LARGEST_DOCUMENT = 64 * 1024 * 1024
@@ -143,20 +144,15 @@ class Archived:
 
     def _open_docker(self) -> None:
         """``manifest.json`` of docker save: a config, and layers by their names in the tar."""
-        listed = json.loads(self._bytes("manifest.json"))
-        if not isinstance(listed, list) or not listed:
-            raise InvalidInput(f"{self.path} holds no image: its manifest.json lists none")
-        for one in listed:
+        for one in saved(self._bytes("manifest.json"), f"{self.path}: manifest.json"):
             document = self._docker_document(one)
-            self._named += [(str(tag), document) for tag in one.get("RepoTags") or [""]]
+            self._named += [(tag, document) for tag in one.tags or [""]]
 
-    def _docker_document(self, one: Mapping[str, Any]) -> Document:
-        config = self._bytes(str(one["Config"]))
-        diff_ids = (_object(config, "the config").get("rootfs") or {}).get("diff_ids") or []
-        layers = [
-            self._docker_layer(str(name), str(diff_id)) for name, diff_id in zip(one["Layers"], diff_ids, strict=True)
-        ]
-        described = self._known(DOCKER_CONFIG, str(Digest.of(config)), self._places[str(one["Config"])])
+    def _docker_document(self, one: Saved) -> Document:
+        config = self._bytes(one.config)
+        diff_ids = self._diff_ids(config, one)
+        layers = [self._docker_layer(name, diff_id) for name, diff_id in zip(one.layers, diff_ids, strict=True)]
+        described = self._known(DOCKER_CONFIG, Digest.of(config), self._places[one.config])
         content = {
             "schemaVersion": 2,
             "mediaType": DOCKER_MANIFEST,
@@ -165,16 +161,27 @@ class Archived:
         }
         return Document(DOCKER_MANIFEST, canonical(content))
 
-    def _docker_layer(self, name: str, diff_id: str) -> Descriptor:
+    def _diff_ids(self, config: bytes, one: Saved) -> tuple[Digest, ...]:
+        """The digests of an image's tars as its config tells them, which must be as many as it has layers."""
+        try:
+            found = ImageConfig.read(config).diff_ids
+        except InvalidInput as error:
+            raise InvalidInput(f"{self.path}: {one.config} is no config of an image: {error}", hint=ANEW) from None
+        if len(found) != len(one.layers):
+            what = f"names {len(found)} layers, and manifest.json {len(one.layers)}"
+            raise InvalidInput(f"{self.path}: {one.config} {what}", hint=ANEW)
+        return found
+
+    def _docker_layer(self, name: str, diff_id: Digest) -> Descriptor:
         place = self._places.get(name)
         if place is None:
             raise InvalidInput(f"{self.path} lacks the layer {name}")
         zipped = self._read(_Place(place.offset, min(2, place.size))) == b"\x1f\x8b"
         return self._known(DOCKER_LAYER_GZIP if zipped else DOCKER_LAYER, diff_id, place)
 
-    def _known(self, media_type: str, digest: str, place: _Place) -> Descriptor:
+    def _known(self, media_type: str, digest: Digest, place: _Place) -> Descriptor:
         self._by_digest[digest] = place
-        return Descriptor(media_type, Digest(digest), place.size)
+        return Descriptor(media_type, digest, place.size)
 
     def _bytes(self, name: str) -> bytes:
         place = self._places.get(name)

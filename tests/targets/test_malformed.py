@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,3 +36,55 @@ def test_a_history_that_is_none_is_refused(tmp_path: Path, history: object) -> N
     for read in (look, examine):
         with pytest.raises(InvalidInput, match="no valid history"):
             read(image, world(tmp_path))
+
+
+LAYER = b"\0" * 1024
+CONFIG = {"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": ["sha256:" + "0" * 64]}}
+SAVED = {"Config": "c.json", "RepoTags": ["x:v1"], "Layers": ["l.tar"]}
+
+
+def archive(path: Path, listed: object, config: object = CONFIG) -> str:
+    """What ``docker save`` writes, but with this ``manifest.json`` and this config."""
+    parts = {"manifest.json": listed, "c.json": config, "l.tar": LAYER}
+    with tarfile.open(path / "x.tar", "w") as tar:
+        for name, part in parts.items():
+            raw = part if isinstance(part, bytes) else json.dumps(part).encode()
+            info = tarfile.TarInfo(name)
+            info.size = len(raw)
+            tar.addfile(info, io.BytesIO(raw))
+    return f"docker-archive:{path / 'x.tar'}"
+
+
+def rooted(diff_ids: object) -> Mapping[str, object]:
+    return {**CONFIG, "rootfs": {"diff_ids": diff_ids}}
+
+
+@pytest.mark.parametrize(
+    ("listed", "config", "what"),
+    [
+        (b"{", CONFIG, "manifest.json is not JSON"),
+        (DEEP, CONFIG, "manifest.json is not JSON"),
+        ({"a": 1}, CONFIG, "manifest.json lists no image"),
+        (["x"], CONFIG, "manifest.json: image 1 is not a JSON object"),
+        ([{"Layers": []}], CONFIG, "manifest.json: image 1 has no valid Config"),
+        ([SAVED, {**SAVED, "Layers": "l.tar"}], CONFIG, "manifest.json: image 2 has no valid Layers"),
+        ([{**SAVED, "RepoTags": 5}], CONFIG, "manifest.json: image 1 has no valid RepoTags"),
+        ([{**SAVED, "Config": "gone.json"}], CONFIG, "lacks gone.json"),
+        ([{**SAVED, "Layers": ["gone.tar"]}], CONFIG, "lacks the layer gone.tar"),
+        ([{**SAVED, "Layers": None}], CONFIG, "c.json names 1 layers, and manifest.json 0"),
+        ([{**SAVED, "Layers": ["l.tar"] * 2}], CONFIG, "c.json names 1 layers, and manifest.json 2"),
+        ([SAVED], [], "c.json is no config of an image: the image config is not a JSON object"),
+        ([SAVED], DEEP, "c.json is no config of an image: the image config is not JSON"),
+        ([SAVED], {"rootfs": "x"}, "c.json is no config of an image: the image config names no layers"),
+        ([SAVED], rooted(5), "c.json is no config of an image: the image config names no layers"),
+        ([SAVED], rooted(["x"]), "c.json is no config of an image: 'x' is not a digest"),
+    ],
+    ids=range(16),
+)
+def test_what_is_wrong_with_an_archive_is_told(tmp_path: Path, listed: object, config: object, what: str) -> None:
+    """Whoever has half an archive, or one that another program wrote, reads of a fault of ours, and not what to mend."""
+    with pytest.raises(InvalidInput) as raised:
+        examine(archive(tmp_path, listed, config), world(tmp_path))
+    assert what in str(raised.value)
+    assert str(tmp_path / "x.tar") in str(raised.value)
+    assert examine(archive(tmp_path, [SAVED]), world(tmp_path)).config.diff_ids
