@@ -27,7 +27,7 @@ from buildkit.kinds import Judge, template_of
 from buildkit.lockfile import lock as locks
 from buildkit.lockfile import staged as staging
 from buildkit.lockfile.lock import Lock
-from buildkit.lockfile.record import Approve, Approved, Record, recall, refuse_other_layers
+from buildkit.lockfile.record import Approve, Approved, Record, recall, refuse_another_image
 from buildkit.machine import atomic
 from buildkit.oci.form import Form
 from buildkit.oci.image import Image
@@ -137,8 +137,8 @@ def make(recipe: Recipe, world: World, wanted: Wanted) -> Made:
     images = tuple(
         engine.build(plan, platform, context).knowing(known).beside(lambda digest: homes) for platform in plan.platforms
     )
-    if previous and wanted.policy is Policy.LOCKED and engine.name == "embedded":
-        refuse_other_layers(images, previous, plan, engine, str(recipe.lock_path))
+    if previous and wanted.policy is Policy.LOCKED:
+        refuse_another_image(images, previous, plan, engine, str(recipe.lock_path))
     return Made(plan, engine, images, _draft(recipe, previous, pins), context)
 
 

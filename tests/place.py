@@ -17,7 +17,8 @@ import pytest
 from buildkit import flow
 from buildkit.delivery.push import Delivered
 from buildkit.events import Event
-from buildkit.oci.manifest import ImageConfig, Manifest
+from buildkit.oci.manifest import ImageConfig, Index, Manifest
+from buildkit.oci.reference import Reference
 from buildkit.policy import Policy
 from buildkit.recipe import Recipe, load
 from buildkit.settings import find
@@ -42,7 +43,7 @@ def put_base(
     programs: Sequence[str] = ("bin/sh",),
     tag: str = "latest",
     zipped: bool = False,
-    history: object = ({"created": "2024-01-01T00:00:00Z", "created_by": "base"},),
+    history: object = ({"created": "2024-01-01T00:00:00Z", "created_by": "base", "comment": "made by hand"},),
     **process: object,
 ) -> str:
     """A base image with one layer, as an index with one platform."""
@@ -121,6 +122,16 @@ class Place:
             self.world().settings.registry(f"{self.registry.address}/models").repository("granite")
         )
         document = store.resolve("v1")
+        assert document is not None
+        manifest = Manifest.read(document)
+        return manifest, ImageConfig.read(self.registry.blob(manifest.config.digest))
+
+    def base(self) -> tuple[Manifest, ImageConfig]:
+        """What :func:`put_base` put there."""
+        store = self.world().repository(Reference.parse(f"{self.registry.address}/ubi9/ubi-micro"))
+        index = store.resolve("latest")
+        assert index is not None
+        document = store.resolve(Index.read(index).manifests[0].digest)
         assert document is not None
         manifest = Manifest.read(document)
         return manifest, ImageConfig.read(self.registry.blob(manifest.config.digest))

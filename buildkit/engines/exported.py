@@ -6,11 +6,13 @@ layers are taken as they stand in the base's registry, so that they are mounted 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform as platforms
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +29,7 @@ from buildkit.oci.image import EPOCH, Blob, Image, Layer
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import INDEXES, OCI_LAYER, Descriptor, ImageConfig, Index, Manifest
 from buildkit.oci.reference import Digest, Platform, Reference
+from buildkit.oci.timeless import forget_times
 from buildkit.pin import proven
 from buildkit.plan import TITLE, Plan, PlannedLayer
 
@@ -218,6 +221,7 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
 def adopt(layout: Layout, plan: Plan, platform: Platform, context: Context) -> None:
     """Turns what an engine exported into this project's image, manifest and config beside it in the layout.
 
+    The layers above the base lose their times: an engine gives the folders of the base that it touches the time of its build.
     Raises EngineFailed where it is not the base with the planned layers above it.
     """
     document = layout.resolve("")
@@ -233,9 +237,32 @@ def adopt(layout: Layout, plan: Plan, platform: Platform, context: Context) -> N
             f" {len(plan.layers)} more",
             hint="this is a fault of modelpack or of the engine: please report it with both versions",
         )
-    sealed = _image(layout, manifest, config, base, plan, platform).seal()
+    exported = _uncompressed(manifest, config, base)
+    timeless = {one.digest: _timeless(layout, one.digest) for one in exported}
+    own = [replace(one, digest=timeless[one.digest]) for one in exported]
+    sealed = _image(layout, own, config, base, plan, platform).seal()
     layout.put(sealed.config, lambda amount: None)
     layout.publish(sealed.manifest.document, KEPT)
+
+
+def _uncompressed(manifest: Manifest, config: ImageConfig, base: list[Layer]) -> list[Descriptor]:
+    """The layers above the base; raises EngineFailed where one is not the tar that the config names."""
+    own = manifest.layers[len(base) :]
+    for descriptor, diff_id in zip(own, config.diff_ids[len(base) :], strict=True):
+        if descriptor.digest != diff_id:
+            raise EngineFailed(f"the engine exported the layer {descriptor.digest} compressed")
+    return list(own)
+
+
+def _timeless(layout: Layout, digest: Digest) -> Digest:
+    """Takes the times out of a layer of the layout; its digest afterwards, under which it lies there."""
+    path = layout.path(digest)
+    if not forget_times(path):
+        return digest
+    with path.open("rb") as file:
+        changed = Digest(f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
+    path.rename(layout.path(changed))
+    return changed
 
 
 def last(layout: Layout, plan: Plan, platform: Platform, context: Context) -> Image:
@@ -259,8 +286,9 @@ def _kept(layout: Layout, plan: Plan, platform: Platform, manifest: Digest, cont
         return None
     read = Manifest.read(document)
     config, base = _above(plan, ImageConfig.read(b"".join(layout.fetch(read.config))), platform, context)
-    there = all(layout.path(layer.digest).is_file() for layer in read.layers[len(base) :])
-    return _image(layout, read, config, base, plan, platform) if there else None
+    own = _uncompressed(read, config, base)
+    there = all(layout.path(one.digest).is_file() for one in own)
+    return _image(layout, own, config, base, plan, platform) if there else None
 
 
 def _above(plan: Plan, config: ImageConfig, platform: Platform, context: Context) -> tuple[ImageConfig, list[Layer]]:
@@ -297,12 +325,11 @@ def lacking(plan: Plan, engine: str) -> list[Problem]:
 
 
 def _image(
-    layout: Layout, manifest: Manifest, config: ImageConfig, base: list[Layer], plan: Plan, platform: Platform
+    layout: Layout, own: list[Descriptor], config: ImageConfig, base: list[Layer], plan: Plan, platform: Platform
 ) -> Image:
-    found = list(zip(manifest.layers[len(base) :], config.diff_ids[len(base) :], strict=True))
-    numbered = [f"layer {number} of {len(found)}" for number in range(1, len(found) + 1)]
+    numbered = [f"layer {number} of {len(own)}" for number in range(1, len(own) + 1)]
     titles = numbered if plan.own_layers else [layer.title for layer in plan.layers]
-    layers = [_layer(*pair, title, layout) for pair, title in zip(found, titles, strict=True)]
+    layers = [_layer(one, title, layout) for one, title in zip(own, titles, strict=True)]
     return Image(platform, _config(config, plan, platform), (*base, *layers), plan.annotations)
 
 
@@ -320,9 +347,7 @@ _WINDOWS = ("ArgsEscaped",)
 _NOTHING: tuple[object, ...] = (None, "", [], {}, False)
 
 
-def _layer(descriptor: Descriptor, diff_id: Digest, title: str, layout: Layout) -> Layer:
-    if descriptor.digest != diff_id:
-        raise EngineFailed(f"the engine exported the layer {descriptor.digest} compressed")
+def _layer(descriptor: Descriptor, title: str, layout: Layout) -> Layer:
     blob = Blob(
         descriptor.digest, OCI_LAYER, descriptor.size, lambda: layout.fetch(descriptor), descriptor.digest, title
     )

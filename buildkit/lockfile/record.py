@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from buildkit.build import Context, Engine
@@ -140,28 +140,48 @@ def renewed(before: Mapping[str, Digest], references: Mapping[str, Digest], imag
     return {name: digest for name, digest in before.items() if stays(Reference.parse(name).name)} | dict(references)
 
 
-def refuse_other_layers(images: Sequence[Image], lock: Lock, plan: Plan, engine: Engine, where: str) -> None:
-    """Raises Drifted where this machine would make a layer of the lock's image otherwise than the lock has it.
+def refuse_another_image(images: Sequence[Image], lock: Lock, plan: Plan, engine: Engine, where: str) -> None:
+    """Raises Drifted where this machine makes another image of the plan than the lock has.
 
-    Recipe, pins and plan are the same by then: what differs is a program that makes the layer, such as a Python that compiles.
+    Recipe, pins and plan are the same by then: what differs is a program that makes the layers, such as a Python that
+    compiles, a package manager, or the engine itself.
     """
-    others = [
-        Problem(layer.blob.title, f"is made otherwise on this machine than for the lock ({image.platform})")
-        for image in images
-        if (locked := lock.images.get(image.platform))
-        and (locked.engine, locked.packing, locked.plan) == (engine.name, tar.PACKING, plan.digest)
-        for layer in image.layers
-        if layer.blob.origin is None and layer.blob.key not in lock.layers
-    ]
+    others = [problem for image in images for problem in _otherwise(image, lock, plan, engine)]
     if others:
-        hint = "bring the program that the warning above names, or leave --locked out to make another image"
+        hint = _PROGRAM if engine.name == "embedded" else _BUILT
         raise Drifted(f"{where} promises another image", others, hint=hint)
+
+
+_PROGRAM = "bring the program that the warning above names, or leave --locked out to make another image"
+_BUILT = "leave --locked out to make another image, or run 'modelpack push' where the lock's image was built"
+
+
+def _otherwise(image: Image, lock: Lock, plan: Plan, engine: Engine) -> Iterator[Problem]:
+    """In what an image differs from the one that the lock has of the same plan."""
+    locked = lock.images.get(image.platform)
+    if locked is None or locked.plan != plan.digest or _is_packed_otherwise(locked, engine):
+        return
+    if locked.engine != engine.name:
+        what = f"is {engine.name}, and {locked.engine} built the image of the lock ({image.platform})"
+        yield Problem("the engine", what, f"use --engine {locked.engine}")
+        return
+    own = [layer.blob for layer in image.layers if layer.blob.origin is None]
+    titles = [blob.title for blob in own if blob.key not in lock.layers]
+    if not titles and image.is_known and image.seal().manifest.document.digest != locked.manifest.digest:
+        titles = ["the config"]
+    for title in titles:
+        yield Problem(title, f"is made otherwise on this machine than for the lock ({image.platform})")
+
+
+def _is_packed_otherwise(locked: LockedImage, engine: Engine) -> bool:
+    """Whether the embedded engine packs layers otherwise by now; others pack by themselves."""
+    return engine.name == "embedded" and locked.packing != tar.PACKING
 
 
 def recall(plan: Plan, platform: Platform, lock: Lock, engine: Engine, context: Context) -> Image:
     """The image that the lock says was built for a platform; raises InvalidInput where it is another or not there."""
     locked = lock.images.get(platform)
-    if locked is None or locked.plan != plan.digest or (engine.name == "embedded" and locked.packing != tar.PACKING):
+    if locked is None or locked.plan != plan.digest or _is_packed_otherwise(locked, engine):
         raise InvalidInput(f"{plan.name} changed since it was built for {platform}", hint="run 'modelpack build' again")
     image = engine.recall(plan, platform, locked.manifest.digest, context)
     known = image.knowing(lock.layers) if image else None

@@ -145,8 +145,18 @@ def _block(name: bytes, kind: bytes, entry: Entry, size: int) -> bytes:
             b"ustar  \0",
         )
     ).ljust(BLOCK, b"\0")
-    checksum = b"%06o\0 " % sum(fields)
-    return fields[:148] + checksum + fields[156:]
+    return _with_checksum(fields)
+
+
+def of_no_time(block: bytes) -> bytes:
+    """The header block of an entry, whoever wrote it, with the time 0."""
+    return _with_checksum(block[:136] + _number(0, 12) + block[148:])
+
+
+def _with_checksum(block: bytes) -> bytes:
+    """POSIX.1-1988 and GNU alike: the sum of all bytes, where those of the sum itself count as spaces."""
+    checksum = b"%06o\0 " % sum(block[:148] + b" " * 8 + block[156:])
+    return block[:148] + checksum + block[156:]
 
 
 def _number(value: int, width: int) -> bytes:

@@ -26,6 +26,7 @@ from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World
 from tests.live.base_images import CACHE
+from tests.live.prune import prune
 from tests.live.registry import LiveRegistry
 from tests.recipes.test_agent import Project, index, locked
 
@@ -60,9 +61,9 @@ class Agent:
     def world(self) -> World:
         return World(find(self.folder), self.events.append)
 
-    def build(self, engine: str, tag: str, **changes: Any) -> Delivered:
+    def build(self, engine: str, tag: str, policy: Policy = Policy.KEEP, **changes: Any) -> Delivered:
         recipe = load(self.recipe(tags=[tag], **changes))
-        return flow.build(recipe, self.world(), flow.Wanted(engine, Policy.KEEP, "here"))
+        return flow.build(recipe, self.world(), flow.Wanted(engine, policy, "here"))
 
     def reference(self, tag: str) -> str:
         return f"{self.registry.host}/agents/agent:{tag}"
@@ -238,6 +239,18 @@ def test_a_change_of_code_leaves_the_packages_alone(agent: Agent, engines: tuple
     assert before != after
     told = [event.text for event in agent.events if isinstance(event, Said)]
     assert not [text for text in told if text.startswith("making packages")]
+
+
+@pytest.mark.parametrize("engine", ["podman", "buildx"])
+def test_an_engine_without_its_cache_gives_the_digest_again(
+    agent: Agent, engines: tuple[str, ...], engine: str
+) -> None:
+    """A scheduled run on a fresh machine moves the tag: the base's /etc, /opt and /srv carry the time of the build."""
+    files = {"/etc/agent/rules.json": "agent.py", "/srv/agent/rules.json": "agent.py"}
+    first = agent.build(engine, f"again-{engine}", extra_files=files)
+    prune(engine)
+    again = agent.build(engine, f"again-{engine}", Policy.LOCKED, extra_files=files)
+    assert again.sealing.digest == first.sealing.digest
 
 
 EXAMPLE = """

@@ -27,6 +27,7 @@ from buildkit.recipe import load
 from buildkit.settings import find
 from buildkit.world import World
 from tests.fakes.hub import Hub
+from tests.live.prune import prune
 from tests.live.registry import LiveRegistry
 from tests.waiting import wait_until
 
@@ -272,6 +273,27 @@ def test_the_same_lock_gives_an_engines_digest_again(project: Project, engines: 
     project.hub.add("org/open", FILES)
     recipe = project.write(model="hf://org/open")
     digests = {project.build(engine, recipe, f"again-{engine}").sealing.digest for _ in range(2)}
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("engine", ["podman", "buildx"])
+@pytest.mark.parametrize("kind", ["server", "batch"])
+def test_an_engine_without_its_cache_gives_the_digest_again(
+    project: Project, engines: tuple[str, ...], engine: str, kind: str
+) -> None:
+    """The same lock is another image on another machine: folders of the base that an archive touches carry the build's clock."""
+    (project.folder / "run.sh").write_text("echo ran\n")
+    base = "registry.access.redhat.com/ubi9/python-312:latest"
+    more: dict[str, dict[str, Any]] = {
+        "server": {"command": ["python3", "-m", "http.server", "8080"], "curl": "base"},
+        "batch": {"packages": []},
+    }
+    recipe = project.write(kind=kind, base=base, tags=[f"{kind}-{engine}"], **more[kind])
+    digests = set()
+    for policy in (Policy.KEEP, Policy.LOCKED):
+        delivered = flow.build(load(recipe), project.world(), flow.Wanted(engine, policy, "here"))
+        digests.add(delivered.sealing.digest)
+        prune(engine)
     assert len(digests) == 1
 
 

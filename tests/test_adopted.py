@@ -1,0 +1,106 @@
+"""What an engine exported becomes an image: if these fail, a lock gives another digest wherever an engine builds it."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from buildkit import flow
+from buildkit.delivery.push import Delivered
+from buildkit.errors import Drifted
+from buildkit.oci.image import Blob
+from buildkit.oci.layout import Layout
+from buildkit.oci.manifest import OCI_CONFIG, OCI_LAYER, Descriptor, Manifest, canonical
+from buildkit.oci.reference import Digest
+from buildkit.policy import Policy
+from tests.place import Place
+
+PODMAN = """#!/bin/sh
+PATH=/usr/bin:/bin
+test "$1" = save || exit 0
+while [ "$1" != --output ]; do shift; done
+cp -r '{exports}/.' "$2"
+"""
+Build = Callable[..., Delivered]
+
+
+@pytest.fixture
+def build(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
+    """Builds with a podman that exports the fake base, with a layer of one file above it."""
+    exports, program = tmp_path / "exports", tmp_path / "podman"
+    program.write_text(PODMAN.format(exports=exports))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (place.folder / "models").mkdir()
+    (place.folder / "models" / "model.onnx").write_bytes(b"weights")
+
+    def built(clock: int = 0, began: str = "", content: bytes = b"", policy: Policy = Policy.KEEP) -> Delivered:
+        export(place, Layout(exports), clock, began, content)
+        wanted = flow.Wanted("podman", policy, f"{place.registry.address}/models")
+        return flow.build(place.recipe(model="./models"), place.world(), wanted)
+
+    return built
+
+
+def export(place: Place, layout: Layout, clock: int, began: str, content: bytes) -> None:
+    """Writes what podman saves: its folder of the base has the build's time, and its history what a step began from."""
+    (layout.folder / "index.json").unlink(missing_ok=True)
+    manifest, base = place.base()
+    own = layer(clock, content)
+    layout.put(own, lambda amount: None)
+    step = {"created": "2026-01-01T00:00:00Z", "created_by": "ADD model.tar /", "comment": f"FROM {began}"}
+    diff_ids = [*map(str, base.diff_ids), str(own.digest)]
+    config = canonical(
+        {
+            **base.content,
+            "history": [*base.content["history"], step],
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        }
+    )
+    layout.put(Blob.of(config, OCI_CONFIG), lambda amount: None)
+    described = Descriptor(OCI_CONFIG, Digest.of(config), len(config))
+    layers = [*manifest.layers, Descriptor(OCI_LAYER, Digest(str(own.digest)), own.size)]
+    layout.publish(Manifest.write(described, layers, {}).document, "latest")
+
+
+def layer(clock: int, content: bytes) -> Blob:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        folder = tarfile.TarInfo("models")
+        folder.type, folder.mtime = tarfile.DIRTYPE, clock
+        tar.addfile(folder)
+        file = tarfile.TarInfo("models/model.onnx")
+        file.size = len(content)
+        tar.addfile(file, io.BytesIO(content))
+    return Blob.of(packed.getvalue(), OCI_LAYER)
+
+
+def test_no_clock_of_a_build_is_in_its_layers(place: Place, build: Build) -> None:
+    """The same lock gives another digest on every machine, and every scheduled run moves the tag."""
+    first = build(clock=1795332651)
+    assert build(clock=1795339999).sealing.digest == first.sealing.digest
+    assert build(clock=0, policy=Policy.LOCKED).sealing.digest == first.sealing.digest
+
+
+def test_locked_refuses_what_an_engine_makes_otherwise(place: Place, build: Build) -> None:
+    """A tag moves to an image that nobody reviewed, and the run says that all is well."""
+    first = build(content=b"one")
+    lock = place.lock.read_bytes()
+    with pytest.raises(Drifted, match=r"(?s)recipe\.lock promises another image.*model: is made otherwise"):
+        build(content=b"another", policy=Policy.LOCKED)
+    assert place.served()[0].document.digest == first.sealing.digest
+    assert place.lock.read_bytes() == lock
+    assert build(content=b"another").sealing.digest != first.sealing.digest
+
+
+def test_locked_refuses_another_engine(place: Place, build: Build) -> None:
+    """A machine with another engine moves the tag to an image of other layers, and the run says that all is well."""
+    first = build(content=b"one")
+    with pytest.raises(Drifted, match="podman built the image of the lock") as raised:
+        place.build(place.recipe(model="./models"), policy=Policy.LOCKED)
+    assert raised.value.problems[0].hint == "use --engine podman"
+    assert place.served()[0].document.digest == first.sealing.digest
