@@ -25,6 +25,7 @@ test "$1" = save || exit 0
 while [ "$1" != --output ]; do shift; done
 cp -r '{exports}/.' "$2"
 """
+MIRROR = "mirror.example.com:5000/ubi9/ubi-micro"
 Build = Callable[..., Delivered]
 
 
@@ -79,11 +80,29 @@ def layer(clock: int, content: bytes) -> Blob:
     return Blob.of(packed.getvalue(), OCI_LAYER)
 
 
+def history(place: Place) -> list[dict[str, str]]:
+    return list(place.served()[1].content["history"])
+
+
 def test_no_clock_of_a_build_is_in_its_layers(place: Place, build: Build) -> None:
     """The same lock gives another digest on every machine, and every scheduled run moves the tag."""
     first = build(clock=1795332651)
     assert build(clock=1795339999).sealing.digest == first.sealing.digest
     assert build(clock=0, policy=Policy.LOCKED).sealing.digest == first.sealing.digest
+
+
+def test_what_a_build_began_from_is_in_no_history(place: Place, build: Build) -> None:
+    """The name of a company's mirror is published, and the digest follows from what lies in podman's store."""
+    first = build(began=f"{MIRROR}:latest")
+    assert "mirror.example.com" not in str(dict(place.served()[1].content))
+    assert [entry["created_by"] for entry in history(place)] == ["base", "ADD model.tar /"]
+    assert build(began="96236075011b").sealing.digest == first.sealing.digest
+
+
+def test_what_the_base_remarks_stays(place: Place, build: Build) -> None:
+    """Who made the base, and with what, is lost."""
+    build()
+    assert history(place)[0]["comment"] == "made by hand"
 
 
 def test_locked_refuses_what_an_engine_makes_otherwise(place: Place, build: Build) -> None:

@@ -294,9 +294,21 @@ def _kept(layout: Layout, plan: Plan, platform: Platform, manifest: Digest, cont
 def _above(plan: Plan, config: ImageConfig, platform: Platform, context: Context) -> tuple[ImageConfig, list[Layer]]:
     """An engine's config, and the base's layers below its own: of a flat image none, and the process is the base's."""
     below, layers = base_of(plan, platform, context)
-    if not plan.flat:
-        return config, layers
-    return ImageConfig({**config.content, "config": merged(below.process, plan.process)}), []
+    if plan.flat:
+        process = merged(below.process, plan.process)
+        return ImageConfig({**config.content, "config": process, "history": _uncommented(config, 0)}), []
+    inherited = len(below.content.get("history") or [])
+    return ImageConfig({**config.content, "history": _uncommented(config, inherited)}), layers
+
+
+def _uncommented(config: ImageConfig, inherited: int) -> list[dict[str, Any]]:
+    """The history, where what an engine remarks of its own steps is left out, behind those that it found in the base.
+
+    buildah names there what a step began from: the base's mirror, or an image of its own store.
+    """
+    history = config.content.get("history") or []
+    own = [{key: value for key, value in entry.items() if key != "comment"} for entry in history[inherited:]]
+    return [*history[:inherited], *own]
 
 
 def calm(content: Mapping[str, Any], platform: Platform) -> dict[str, Any]:

@@ -295,6 +295,7 @@ def test_an_engine_without_its_cache_gives_the_digest_again(
         digests.add(delivered.sealing.digest)
         prune(engine)
     assert len(digests) == 1
+    assert project.registry.host not in json.dumps(dict(project.image(f"{kind}-{engine}")[1].content))
 
 
 @pytest.mark.parametrize("engine", ["podman", "docker"])
