@@ -80,9 +80,11 @@ def marked(store: Repository, layers: Sequence[Layer]) -> dict[str, Digest]:
     found = {}
     for layer in layers:
         document = store.resolve(tag_of(layer))
-        manifest = Manifest.read(document) if document else None
-        if manifest and manifest.annotations.get(KEY) == layer.blob.key:
-            found[layer.blob.key] = manifest.layers[0].digest
+        # What cannot be read under its tag is no mark.
+        with contextlib.suppress(InvalidInput):
+            manifest = Manifest.read(document) if document else None
+            if manifest and manifest.annotations.get(KEY) == layer.blob.key:
+                found[layer.blob.key] = manifest.layers[0].digest
     return found
 
 

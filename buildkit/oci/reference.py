@@ -143,6 +143,11 @@ def is_tag(text: str) -> bool:
     return bool(_TAG.fullmatch(text))
 
 
+def is_digest(text: str) -> bool:
+    """Whether ``text`` may be a digest."""
+    return bool(_DIGEST.fullmatch(text))
+
+
 def is_repository(text: str) -> bool:
     """Whether ``text`` may be a repository or a part of one: lower-case path components."""
     return bool(_REPOSITORY.fullmatch(text)) and len(text) <= _LONGEST_NAME

@@ -16,6 +16,7 @@ from buildkit.oci.image import Blob, Placed
 from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descriptor, Document
 from buildkit.oci.parsing import parse
 from buildkit.oci.reference import Digest, Reference, is_tag
+from buildkit.oci.reference import Digest, Reference, is_digest, is_tag
 from buildkit.oci.stored import NoSpans
 from buildkit.registries.connection import TRIES, Answer, Connection
 from buildkit.registries.lost import Lost, reason
@@ -48,10 +49,10 @@ class Repository:
             return None
         self.connection.expect(answer, (200,), f"reading {self.reference.name}:{name}")
         document = Document(answer.headers.get("Content-Type", "").partition(";")[0].strip(), raw)
-        promised = answer.headers.get("Docker-Content-Digest")
+        promised = _promised(answer)
         if name.startswith("sha256:") and document.digest != name:
             raise RegistryFailed(f"{self.reference.name} gave other bytes for {name} than that digest")
-        if promised and promised.startswith("sha256:") and promised != document.digest:
+        if promised and promised != document.digest:
             raise RegistryFailed(
                 f"{self.reference.name}:{name} is {document.digest}, but the registry calls it {promised}"
             )
@@ -67,9 +68,8 @@ class Repository:
         drain(answer)
         if answer.status == 404:
             return None
-        promised = answer.headers.get("Docker-Content-Digest", "")
-        if answer.status == 200 and promised.startswith("sha256:"):
-            return Digest(promised)
+        if answer.status == 200 and (promised := _promised(answer)):
+            return promised
         document = self.resolve(name)
         return document.digest if document else None
 
@@ -280,6 +280,12 @@ class Repository:
 
     def _path(self, what: str, name: str) -> str:
         return f"/v2/{self.repository}/{what}/{quote(name, safe=':/')}"
+
+
+def _promised(answer: Answer) -> Digest | None:
+    """The digest that an answer tells; None where it tells none, one of another algorithm, or something that is none."""
+    told = answer.headers.get("Docker-Content-Digest", "")
+    return Digest(told) if is_digest(told) else None
 
 
 def _tags_of(raw: bytes) -> list[str]:

@@ -127,7 +127,10 @@ def _token(origin: str, signer: Signer, identity: str) -> str:
         raise RegistryFailed(
             f"{origin} gave no token for the OCI identity ({identity}): it answered {answer.status}", hint=_HINT
         )
-    token = parse_object(raw, "the registry's token").get("token")
+    try:
+        token = parse_object(raw, "its answer").get("token")
+    except InvalidInput as error:
+        raise RegistryFailed(f"{origin} gave no token: {error}", hint=_HINT) from None
     if not isinstance(token, str) or not token.isprintable() or not token:
         raise RegistryFailed(f"{origin} answered without a token", hint=_HINT)
     return token

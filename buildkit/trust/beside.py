@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from buildkit.errors import RegistryFailed
+from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.oci.image import Blob
 from buildkit.oci.manifest import INDEXES, Descriptor, Document, Manifest
 from buildkit.oci.reference import Digest
@@ -90,7 +90,10 @@ def _may_replace(one: Beside, target: Repository) -> bool:
     if there.media_type in INDEXES:
         return False
     ours = {layer.digest for layer in one.manifest.layers}
-    return {layer.digest for layer in Manifest.read(there).layers} <= ours
+    try:
+        return {layer.digest for layer in Manifest.read(there).layers} <= ours
+    except InvalidInput:
+        return False  # Whatever it is, it is not ours.
 
 
 def _blob(source: Repository, descriptor: Descriptor) -> Blob:

@@ -111,10 +111,13 @@ def _api(store: Repository, subject: Digest) -> list[Referrer] | None:
 
 
 def _entries(document: Document) -> list[Referrer]:
-    listed = parse_object(document.raw, "the list of referrers").get("manifests")
-    if not isinstance(listed, list):
-        raise InvalidInput("the list of referrers has no manifests")
-    return [Referrer(Descriptor.read(one), str(one.get("artifactType") or "")) for one in listed]
+    try:
+        listed = parse_object(document.raw, "it").get("manifests")
+        if not isinstance(listed, list):
+            raise InvalidInput("it has no manifests")
+        return [Referrer(Descriptor.read(one), str(one.get("artifactType") or "")) for one in listed]
+    except InvalidInput as error:
+        raise RegistryFailed(f"the registry's list of what refers to an image cannot be read: {error}") from None
 
 
 def _list_by_tag(store: Repository, subject: Digest, described: Descriptor, type: str) -> None:

@@ -255,6 +255,23 @@ def test_a_signature_that_came_later_is_copied_to_where_the_image_is(place: Plac
     assert [event for event in place.events if isinstance(event, Warned) and "of its own" in event.text]
 
 
+@pytest.mark.parametrize("suffix", ["", ".sig"])
+def test_rubbish_where_signatures_are_looked_for_stops_no_other_registry(
+    place: Place, other: Registry, suffix: str
+) -> None:
+    """What somebody left under such a tag in one mirror would keep all of them from the image."""
+    other.behaviour.referrers = False
+    digest = place.build().sealing.digest
+    attest(place.recipe(), place.world())
+    put_signature(place, digest, b"one")
+    raw = json.dumps({"schemaVersion": 2, "manifests": None}).encode()
+    junk = other.put_manifest("a/granite", raw, OCI_MANIFEST, f"sha256-{digest.hex}{suffix}")
+    done = copied(place, f"{other.address}/a", f"{place.registry.address}/b")
+    assert f"{place.registry.address}/b/granite:v1" in done.digests
+    assert list(done.failed) == ([] if suffix else [f"{other.address}/a/granite"])
+    assert other.tags["a/granite"][f"sha256-{digest.hex}{suffix}"] == junk
+
+
 def test_the_image_alone_is_copied_where_that_is_asked_or_its_digest_changes(place: Place, other: Registry) -> None:
     """A signature of another digest proves nothing; and some registries take images alone."""
     place.build()

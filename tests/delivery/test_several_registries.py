@@ -31,7 +31,7 @@ from buildkit.oci.reference import Digest
 from buildkit.policy import Policy
 from buildkit.settings import Settings
 from buildkit.world import World
-from tests.fakes.faults import Cut, Hangup, Status
+from tests.fakes.faults import AddHeader, Cut, Hangup, Status
 from tests.fakes.registry import Account, Registry
 from tests.place import FILES, Place, put_base, uploads
 from tests.registries.test_push import image
@@ -137,6 +137,15 @@ def test_all_registries_that_fail_end_the_push(place: Place, other: Registry) ->
     assert place.registry.address in str(raised.value)
     assert other.address in str(raised.value)
     assert not place.lock.exists()
+
+
+def test_a_registry_that_tells_no_digest_stops_no_other(place: Place, other: Registry) -> None:
+    """A broken proxy before one registry would end the push to the others, its header told as somebody's slip."""
+    build(place, other)
+    other.faults.add(AddHeader("Docker-Content-Digest", "sha256:4051"), path="manifests", times=None)
+    delivered = build(place, other, labels={"org.example.x": "y"})
+    assert "stored sha256:4051 where" in str(delivered.failed[f"{other.address}/{REPOSITORY}"])
+    assert place.registry.tags[REPOSITORY] == {"v1": delivered.sealing.digest}
 
 
 def test_a_registry_without_a_login_fails_alone(place: Place, other: Registry) -> None:

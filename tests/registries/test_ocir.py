@@ -159,6 +159,8 @@ class _Oracle(BaseHTTPRequestHandler):
 
     public: Any
     seen: list[str]
+    says = b""
+    """What is answered instead, with the same status."""
 
     def do_GET(self) -> None:
         self.seen.append(self.path)
@@ -175,7 +177,7 @@ class _Oracle(BaseHTTPRequestHandler):
             status, body = 200, {"token": "jwt-of-the-registry", "expires_in": 3600}
         except Exception:
             status, body = 401, {"code": "NotAuthenticated"}
-        raw = json.dumps(body).encode()
+        raw = self.says or json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
@@ -223,6 +225,14 @@ def test_a_key_that_is_not_known_there_is_told(oracle: tuple[str, type[_Oracle]]
     origin, handler = oracle
     handler.public = rsa.generate_private_key(65537, 2048).public_key()
     with pytest.raises(RegistryFailed, match="answered 401"):
+        bearer(origin, {})
+
+
+def test_an_answer_that_is_no_token_is_the_registrys(oracle: tuple[str, type[_Oracle]]) -> None:
+    """A proxy's page in the token's place, told as a file of the user's, would be looked for in the wrong place."""
+    origin, handler = oracle
+    handler.says = b"<html>"
+    with pytest.raises(RegistryFailed, match="gave no token: its answer is not JSON"):
         bearer(origin, {})
 
 

@@ -12,7 +12,7 @@ from buildkit.oci.reference import Digest, Reference
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection
 from buildkit.registries.credentials import Credentials
-from tests.fakes.faults import Cut, Short
+from tests.fakes.faults import AddHeader, Cut, Short
 from tests.fakes.registry import Account, Auth, Behaviour, Registry
 
 NAME = "models/granite"
@@ -45,6 +45,15 @@ def test_a_manifest_that_lies_elsewhere_is_read_there(digest_header: str) -> Non
         assert store.digest("v2") is None and store.resolve("v2") is None
         elsewhere = [request for request in registry.requests if request.origin == "other"]
         assert elsewhere and not [one for one in elsewhere if "authorization" in one.headers]
+
+
+@pytest.mark.parametrize("told", ["sha256:4051", "sha256:" + "F" * 64, "nonsense", "sha512:" + "0" * 128])
+def test_a_header_that_is_no_digest_tells_none(told: str) -> None:
+    """A registry or proxy that writes something else there would be told as a slip in what a person wrote."""
+    with Registry() as registry:
+        digest = registry.put_manifest(NAME, MANIFEST, OCI_MANIFEST, "v1")
+        registry.faults.add(AddHeader("Docker-Content-Digest", told), times=None)
+        assert repository(registry).digest("v1") == digest
 
 
 @pytest.mark.parametrize("fault", [Short(5, honest=False), Cut(5)])
