@@ -39,6 +39,7 @@ from buildkit.spec import FolderRef, ProjectRef
 from buildkit.splitting import split, split_anew
 from buildkit.tags import expand, fixed
 from buildkit.trust import licenses
+from buildkit.trust.signature import ready_signer
 from buildkit.world import World
 
 
@@ -162,6 +163,8 @@ def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None 
     """
     _refuse_output_in_model(recipe, wanted.output)
     _refuse_wrong_registries(recipe, world, wanted.registries)
+    if wanted.registries:
+        ready_signer(world.settings)
     made = make(recipe, replace(world, lists=_may_list(wanted)), wanted)
     pins = made.drafted.pins
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
@@ -183,6 +186,7 @@ def push(recipe: Recipe, world: World, *registries: str, form: Form | None = Non
         raise InvalidInput(f"{recipe.spec.name} is not built yet", hint=f"run: modelpack build {recipe.path}")
     if previous.asked != asked(recipe):
         raise InvalidInput(f"{recipe.spec.name} changed since it was built", hint=f"run: modelpack build {recipe.path}")
+    ready_signer(world.settings)
     plan = planned(recipe, previous.pins)
     engine = engine_named(next(iter(previous.images.values())).engine)
     context = _context(recipe, previous.pins, world, keep=True)
@@ -205,14 +209,12 @@ def _attest(recipe: Recipe, world: World, delivered: Delivered, staged: Lock | N
     if wanted is None or not delivered.references or (delivered.unchanged and staged is None):
         return
     from buildkit.trust.attestation import attest
-    from buildkit.trust.signature import Signer
 
     lock = staged or locks.read(recipe.lock_path)
     assert lock is not None, "what was pushed is in the lock"
     # Other registries may be down, or have an older image.
     pushed = {name: delivered.digest_of(name) for name in delivered.references}
-    signer = Signer(wanted.key, transparency=wanted.transparency_log) if wanted.sign else None
-    attest(recipe, world, signer, replace(lock, pushed=pushed))
+    attest(recipe, world, ready_signer(world.settings), replace(lock, pushed=pushed))
 
 
 def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:

@@ -155,7 +155,8 @@ def find(start: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     endpoint = file.hub.endpoint or _endpoint_of(environment)
     mirrors = {key.rstrip("/"): place for key, place in file.mirrors.items()}
     policy = LicensePolicy(file.licenses.forbid, file.licenses.allow)
-    return Settings(path, registries, mirrors, endpoint, policy, file.attest, environment)
+    attest = file.attest.beside(path.parent) if file.attest else None
+    return Settings(path, registries, mirrors, endpoint, policy, attest, environment)
 
 
 def _registry(name: str, entry: RegistryEntry, environment: Mapping[str, str]) -> Registry:

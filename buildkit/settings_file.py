@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -177,14 +178,24 @@ class LicensesEntry(Part):
     )
 
 
+def is_key_file(key: str) -> bool:
+    """Whether a key is a file, and no address of a KMS, a secret or a token (sigstore/cosign, "KMS Support", "PKCS11 Tokens")."""
+    return bool(key) and "://" not in key and not key.startswith("pkcs11:")
+
+
 class AttestEntry(Part):
     """What is attached to every image that is pushed: a bill of materials and provenance; signed where it says so."""
 
     sign: StrictBool = Field(default=False, description="Sign the image with cosign, too.")
     key: Plain = Field(
-        default="", description="The key to sign with: a file, or a KMS address; without one an identity."
+        default="",
+        description="The key to sign with: a file, from this file's folder, or a KMS address; without one an identity.",
     )
     transparency_log: StrictBool = Field(default=True, description="Note signatures in the public log.")
+
+    def beside(self, folder: Path) -> AttestEntry:
+        """The same with the key's file found from a folder, whatever the current one is."""
+        return self.model_copy(update={"key": str(folder / self.key)}) if is_key_file(self.key) else self
 
 
 _Name = Annotated[str, AfterValidator(_registry_name)]

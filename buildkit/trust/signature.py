@@ -11,6 +11,8 @@ from typing import Any
 from buildkit.errors import EngineFailed, InvalidInput
 from buildkit.oci.parsing import parse
 from buildkit.oci.reference import Reference
+from buildkit.settings import Settings
+from buildkit.settings_file import AttestEntry, is_key_file
 from buildkit.trust.programs import ask, failed, installed, logged_in
 
 COSIGN = "cosign"
@@ -30,6 +32,30 @@ class Signer:
     issuer: str = ""
     transparency: bool = True
     plain_http: bool = False
+
+
+def signer_of(settings: Settings, key: str = "", *, transparency: bool = True) -> Signer:
+    """Who signs as the settings say: with their key where no other is named, and in the public log unless they forbid it."""
+    said = settings.attest or AttestEntry()
+    return Signer(key or said.key, transparency=transparency and said.transparency_log)
+
+
+def ready_signer(settings: Settings) -> Signer | None:
+    """Who signs whatever is pushed, where the settings want that; raises what :func:`check_signer` does."""
+    if not (settings.attest and settings.attest.sign):
+        return None
+    signer = signer_of(settings)
+    check_signer(signer)
+    return signer
+
+
+def check_signer(signer: Signer) -> None:
+    """Raises InvalidInput where the key's file is not there, and EngineFailed where there is no cosign: both before the work."""
+    if is_key_file(signer.key) and not Path(signer.key).is_file():
+        hint = "a key's file is looked for in the folder of modelpack.yaml, or where --key says; 'cosign generate-key-pair' makes one"
+        raise InvalidInput(f"there is no key {signer.key} to sign with", hint=hint)
+    if not installed(COSIGN):
+        raise EngineFailed("cosign is not installed", hint=_HINT)
 
 
 def sign(image: Reference, signer: Signer) -> None:
