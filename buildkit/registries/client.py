@@ -15,7 +15,6 @@ from buildkit.machine.answers import drain, is_there, next_page, read_whole
 from buildkit.oci.image import Blob, Placed
 from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descriptor, Document
 from buildkit.oci.parsing import parse
-from buildkit.oci.reference import Digest, Reference, is_tag
 from buildkit.oci.reference import Digest, Reference, is_digest, is_tag
 from buildkit.oci.stored import NoSpans
 from buildkit.registries.connection import TRIES, Answer, Connection

@@ -10,9 +10,6 @@ from pathlib import Path
 import pytest
 
 from buildkit import distributing, flow
-from buildkit.delivery.shard import Shard, share
-from buildkit import flow
-from buildkit.delivery import distribute
 from buildkit.delivery.shard import MARK, Shard, share
 from buildkit.errors import InvalidInput, ModelpackError
 from buildkit.events import Event, Forecast, Summary
@@ -82,12 +79,12 @@ def test_rubbish_under_a_mark_is_no_mark(place: Place) -> None:
     """What somebody left under a mark's tag would stop every machine, and be told as a slip in what a person wrote."""
     recipe = place.recipe(layers="per-file")
     flow.lock(recipe, place.world(), Policy.KEEP)
-    distribute.push_shard(recipe, place.world(), wanted(place), Shard(0, 1))
+    distributing.push_shard(recipe, place.world(), wanted(place), Shard(0, 1))
     raw = b'{"schemaVersion": 2, "manifests": []}'
     marks = [tag for tag in place.registry.tags["models/granite"] if tag.startswith(MARK)]
     place.registry.put_manifest("models/granite", raw, OCI_INDEX, marks[0])
-    distribute.push_shard(recipe, place.world(), wanted(place), Shard(0, 1))
-    assert distribute.assemble(recipe, place.world(), wanted(place)).delivered.references
+    distributing.push_shard(recipe, place.world(), wanted(place), Shard(0, 1))
+    assert distributing.assemble(recipe, place.world(), wanted(place)).delivered.references
 
 
 def test_without_a_lock_machines_cannot_agree(place: Place) -> None:

@@ -14,12 +14,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from buildkit.checks.checking import check_recipe
-from buildkit.checks.deployments import check_deployment
 from buildkit.checks.rule import Judged, Severity
 from buildkit.deploying import Wish, deploy, write_artifact
 from buildkit.errors import CheckFailed, InvalidInput
 from buildkit.judging.deployments import check_deployment
+from buildkit.judging.recipes import check_recipe
 from buildkit.reading.plain import hidden
 from buildkit.target_settings import SETTINGS, settings_of
 from buildkit.targets import TARGETS
