@@ -69,25 +69,29 @@ def attest(
 ) -> None:
     """Attach what is known of an image to what was pushed.
 
-    A bill of materials and the provenance; with --sign a signature, too. Without --key that is by an identity (keyless).
+    A bill of materials and the provenance; with --sign a signature, too. Without --key that is with the key that
+    modelpack.yaml names, else by an identity (keyless).
 
     Example: modelpack attest recipe.yaml --sign --key cosign.key
     """
     from buildkit.errors import InvalidInput
     from buildkit.trust.attestation import attest as attached
-    from buildkit.trust.signature import Signer
+    from buildkit.trust.signature import signer_of
 
     if (key or no_log) and not sign:
         raise typer.BadParameter("--key and --no-transparency-log go with --sign")
-    signer = Signer(key, transparency=not no_log) if sign else None
+    done = []
     with session(as_json, quiet) as opened:
-        done = [one for path in recipes for one in attached(*opened.recipe(path), signer)]
+        for path in recipes:
+            recipe, world = opened.recipe(path)
+            signer = signer_of(world.settings, key, transparency=not no_log) if sign else None
+            done += attached(recipe, world, signer)
         if not done:
             raise InvalidInput("nothing was attached: no registry that holds the image can take it")
     if as_json:
         print(json.dumps([one.document() for one in done], ensure_ascii=False, indent=2))
     else:
-        print("\n".join(f"{one.image} {one.type} {one.digest}" for one in done))
+        print("\n".join(map(str, done)))
 
 
 @app.command("verify-signature", rich_help_panel=TRUST)

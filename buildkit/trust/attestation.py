@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from buildkit.events import Said, Warned
 from buildkit.lockfile.lock import Lock
@@ -16,7 +15,7 @@ from buildkit.trust import licenses
 from buildkit.trust.provenance import provenance
 from buildkit.trust.referrers import Artifact, attach
 from buildkit.trust.sbom import bill
-from buildkit.trust.signature import Signer, sign
+from buildkit.trust.signature import Signer, check_signer, sign
 from buildkit.trust.signature import attest as signed
 from buildkit.trust.subject import Subject, places, subject_of
 from buildkit.world import World
@@ -24,15 +23,22 @@ from buildkit.world import World
 
 @dataclass(frozen=True)
 class Attached:
-    """An artifact beside an image: the image by digest, what sort it is, and its own digest."""
+    """An artifact beside an image: the image by digest, what sort it is, and its own digest where that is known.
+
+    cosign keeps signatures, and does not tell their digests.
+    """
 
     image: str
     type: str
     digest: Digest | None = None
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, str]:
         """The same as a JSON document."""
-        return {"image": self.image, "type": self.type, "digest": self.digest}
+        said = {"image": self.image, "type": self.type}
+        return {**said, "digest": self.digest} if self.digest else said
+
+    def __str__(self) -> str:
+        return " ".join(self.document().values())
 
 
 def attest(recipe: Recipe, world: World, signer: Signer | None = None, lock: Lock | None = None) -> list[Attached]:
@@ -41,6 +47,8 @@ def attest(recipe: Recipe, world: World, signer: Signer | None = None, lock: Loc
     ``lock`` is the recipe's, where it is not in its place yet. A registry that takes Docker's manifests alone can hold
     nothing beside an image: that is a warning.
     """
+    if signer:
+        check_signer(signer)
     subject = subject_of(recipe, world, lock)
     _tell(subject, world)
     return [one for form in subject.forms for one in _attached(form, world, signer)]
