@@ -10,6 +10,7 @@ from buildkit.lockfile.lock import Lock
 from buildkit.lockfile.served import same_configs
 from buildkit.oci.reference import Digest, Reference
 from buildkit.recipe import Recipe
+from buildkit.registries.client import Repository
 from buildkit.settings import Settings
 from buildkit.tags import expand, with_digest
 from buildkit.world import World
@@ -34,24 +35,32 @@ def missing(
 ) -> Iterator[tuple[str, Digest | None, Change | None]]:
     """Every reference that must serve the image there, what it serves, and what is wrong with it; raises RegistryFailed."""
     store = world.repository(target.repository)
-    for tag in _tags(recipe, lock, target, digest):
+    for tag in _tags(recipe, lock, target, store, digest):
         reference = f"{target.repository.name}:{tag}"
         served, pushed = store.digest(tag), lock.pushed.get(reference, digest)
-        detail = "there is no such tag" if served is None else "it serves another image"
         right = served == digest or (served == pushed and same_configs(store, tag, lock))
-        yield reference, served, None if right else Change("missing", reference, pushed, served or "", detail)
+        yield reference, served, None if right else _wrong(reference, served, pushed, digest)
 
 
-def _tags(recipe: Recipe, lock: Lock, target: Target, digest: Digest) -> list[str]:
-    """The recipe's tags. Those with a placeholder are what the last push made of them, else what one now would make."""
+def _wrong(reference: str, served: Digest | None, pushed: Digest, digest: Digest) -> Change:
+    if served is None:
+        return Change("missing", reference, pushed, "", "there is no such tag")
+    if served == pushed:
+        return Change("missing", reference, served, digest, "it still serves the image before")
+    return Change("missing", reference, pushed, served, "it serves another image")
+
+
+def _tags(recipe: Recipe, lock: Lock, target: Target, store: Repository, digest: Digest) -> list[str]:
+    """The recipe's tags. Those with a placeholder are what the last push of the image made of them, else what one now would."""
     spec = recipe.spec
     plain = [tag for tag in spec.tags if "{" not in tag]
     if len(plain) == len(spec.tags):
         return plain
     pushed = [(Reference.parse(name), served) for name, served in lock.pushed.items()]
     there = [(one.tag, served) for one, served in pushed if one.name == target.repository.name and one.tag]
-    # Locks that an older modelpack wrote keep the tags of older images, too.
-    made = [tag for tag, served in there if served == digest] or [tag for tag, _ in there]
+    # The tags of an image before are right as they are. Docker's form of this one has another digest.
+    made = [tag for tag, served in there if served == digest]
+    made = made or [tag for tag, served in there if same_configs(store, served, lock)]
     return sorted({*plain, *(made or with_digest(expand(spec.tags, spec.labels, lock.pins), digest))})
 
 

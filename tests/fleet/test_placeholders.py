@@ -18,6 +18,7 @@ from buildkit.fleet.rebuild import Rebuilt, Wish, rebuild
 from buildkit.fleet.state import State
 from buildkit.fleet.status import state_of
 from buildkit.lockfile import lock as locks
+from buildkit.policy import Policy
 from buildkit.recipe import Recipe
 from tests.fakes.registry import Registry
 from tests.place import FILES, Place, put_base
@@ -81,6 +82,24 @@ def test_another_day_is_no_drift(pushed: Place, monkeypatch: pytest.MonkeyPatch)
     assert state(pushed).changes == ()
     assert rebuilt(pushed).outcome == "current"
     assert set(pushed.registry.tags[REPOSITORY]) == names(pushed)
+
+
+def test_an_image_that_was_not_pushed_is_told_by_the_names_it_will_have(
+    pushed: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status says that a tag moved from a digest to the same, and names tags of an old commit that are right as they are."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", SECOND)
+    old = pushed.registry.tags[REPOSITORY]["stable"]
+    pushed.hub.add("org/granite", {**FILES, "config.json": b"{}"})
+    new = pushed.build(recipe(pushed), push=False, policy=Policy.UPGRADE).sealing.digest
+    told = {change.what.rpartition(":")[2]: (change.old, change.new, change.detail) for change in state(pushed).changes}
+    absent = (new, "", "there is no such tag")
+    assert told == {
+        **dict.fromkeys((commit(pushed), "20260102-9.6", f"x-{new[7:19]}"), absent),
+        "stable": (old, new, "it still serves the image before"),
+    }
+    assert rebuilt(pushed).outcome == "rebuilt"
+    assert state(pushed).changes == ()
 
 
 def test_a_new_model_gets_new_names_and_the_old_one_keeps_its_own(
