@@ -132,7 +132,7 @@ def test_each_form_is_signed_by_its_own_digest(open_two: Two, tmp_path: Path, mo
     (programs / "cosign").write_text(f'#!/bin/sh\nfor last; do :; done\necho "$1 $last" >> "{programs}/asked"\n')
     (programs / "cosign").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    attest(two.recipe(), two.place.world(), Signer("a.key", transparency=False))
+    attest(two.recipe(), two.place.world(), Signer("awskms:///alias/a", transparency=False))
     signed = [line for line in (programs / "asked").read_text().splitlines() if line.startswith("sign ")]
     assert sorted(signed) == sorted(f"sign {name.removesuffix(':v1')}@{digest}" for name, digest in two.digests.items())
 
