@@ -208,13 +208,13 @@ def _attest(recipe: Recipe, world: World, delivered: Delivered, staged: Lock | N
     wanted = world.settings.attest
     if wanted is None or not delivered.references or (delivered.unchanged and staged is None):
         return
-    from buildkit.trust.attestation import attest
+    from buildkit.trust.attestation import attest_pushed
 
     lock = staged or locks.read(recipe.lock_path)
     assert lock is not None, "what was pushed is in the lock"
     # Other registries may be down, or have an older image.
     pushed = {name: delivered.digest_of(name) for name in delivered.references}
-    attest(recipe, world, ready_signer(world.settings), replace(lock, pushed=pushed))
+    attest_pushed(recipe, world, ready_signer(world.settings), replace(lock, pushed=pushed))
 
 
 def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from buildkit.errors import ModelpackError
 from buildkit.events import Said, Warned
 from buildkit.lockfile.lock import Lock
 from buildkit.oci.manifest import canonical
@@ -52,6 +53,16 @@ def attest(recipe: Recipe, world: World, signer: Signer | None = None, lock: Loc
     subject = subject_of(recipe, world, lock)
     _tell(subject, world)
     return [one for form in subject.forms for one in _attached(form, world, signer)]
+
+
+def attest_pushed(recipe: Recipe, world: World, signer: Signer | None, lock: Lock) -> None:
+    """The same for an image that was just pushed: what fails says that it is in its place."""
+    try:
+        attest(recipe, world, signer, lock)
+    except ModelpackError as failure:
+        names = ", ".join(f"{name}@{digest}" for name, digest in lock.pushed.items())
+        what = f"{names} was pushed, but what is known of it could not be attached: {failure.what}"
+        raise type(failure)(what, failure.problems, failure.hint or "run the same command again") from None
 
 
 def _attached(subject: Subject, world: World, signer: Signer | None) -> Iterator[Attached]:
