@@ -75,6 +75,10 @@ class RegistryUnreachable(RegistryFailed, Unreachable):
     """A registry, or who gives tokens for it, does not answer."""
 
 
+class TagUnconfirmed(RegistryUnreachable):
+    """A registry broke off while it moved a tag, and does not tell whether it did."""
+
+
 class EngineFailed(ModelpackError):
     """An engine is not installed, cannot build this plan, or its build failed."""
 

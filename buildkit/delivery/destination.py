@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from buildkit.done import Done
-from buildkit.errors import InvalidInput, Problem, RegistryFailed
+from buildkit.errors import InvalidInput, Problem, RegistryFailed, TagUnconfirmed
 from buildkit.lockfile.known import KnownLayers
 from buildkit.oci.form import Form, form_of, stored_size
 from buildkit.oci.gzipped import Gzipping
@@ -81,19 +81,21 @@ class Destination:
     def tag(self, document: Document, done: Done) -> None:
         """Moves every tag that is not on the image yet, notes each in ``done``, and asks what all of them serve.
 
-        Raises RegistryFailed where one is refused, and says which moved before it.
+        Raises RegistryFailed where one is refused, and says which moved before it, and whether this one may have.
         """
         moved: list[str] = []
-        for tag in self.tags_of(document.digest):
+        for name, tag in ((f"{self.name}:{tag}", tag) for tag in self.tags_of(document.digest)):
             try:
                 # A registry whose tags never move may refuse even the manifest that a tag is on.
                 if self._served(tag) == document.digest:
                     continue
-                with done.tagging(f"{self.name}:{tag}", document.digest):
+                with done.tagging(name, document.digest):
                     self.store.publish(document, tag)
+            except TagUnconfirmed as failure:
+                raise _after(moved, failure, f"{name} {done.noted[name]}") from None
             except RegistryFailed as failure:
                 raise _after(moved, failure) from None
-            moved.append(f"{self.name}:{tag}")
+            moved.append(name)
         try:
             self._check_served(document.digest)
         except RegistryFailed as failure:
@@ -134,10 +136,9 @@ def _may_be(image: Image, manifest: Manifest) -> bool:
     return alike and len(image.layers) == len(manifest.layers)
 
 
-def _after(moved: Sequence[str], failure: RegistryFailed) -> RegistryFailed:
-    if not moved:
-        return failure
-    return type(failure)(f"{failure.what}; moved before that: {', '.join(moved)}", failure.problems, failure.hint)
+def _after(moved: Sequence[str], failure: RegistryFailed, unsure: str = "") -> RegistryFailed:
+    told = [failure.what, *([unsure] if unsure else []), *([f"moved before that: {', '.join(moved)}"] if moved else [])]
+    return type(failure)("; ".join(told), failure.problems, failure.hint)
 
 
 def open_destinations(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
@@ -10,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from urllib3.exceptions import HTTPError
 
-from buildkit.errors import RegistryFailed
+from buildkit.errors import RegistryFailed, RegistryUnreachable, TagUnconfirmed
 from buildkit.machine.answers import drain, is_there, next_page, read_whole
 from buildkit.oci.image import Blob, Placed
 from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descriptor, Document
@@ -152,7 +151,10 @@ class Repository:
         return Placed(digest, "sent")
 
     def publish(self, document: Document, tag: str | None = None) -> None:
-        """Puts a manifest or index under its digest or a tag, and checks the digest that the registry answers with."""
+        """Puts a manifest or index under its digest or a tag, and checks the digest that the registry answers with.
+
+        Raises RegistryFailed; TagUnconfirmed where nobody knows whether a tag moved.
+        """
         self._writing = True
         if len(document.raw) > LARGEST_MANIFEST:
             raise RegistryFailed(
@@ -161,9 +163,9 @@ class Repository:
             )
         try:
             self._publish(document, tag)
-        except RegistryFailed:
+        except RegistryFailed as failure:
             # The answer to a first try may have been lost, and the registry lets no tag be written twice.
-            if not (tag and self._is_on(tag, document.digest)):
+            if not (tag and self._is_on(tag, document.digest, failure)):
                 raise
 
     def _publish(self, document: Document, tag: str | None) -> None:
@@ -177,10 +179,13 @@ class Repository:
         if answered != document.digest:
             raise RegistryFailed(f"{self.connection.host} stored {answered} where {document.digest} was sent")
 
-    def _is_on(self, tag: str, digest: Digest) -> bool:
-        with contextlib.suppress(RegistryFailed):
+    def _is_on(self, tag: str, digest: Digest, failure: RegistryFailed) -> bool:
+        try:
             return self.digest(tag) == digest
-        return False
+        except RegistryFailed:
+            if isinstance(failure, RegistryUnreachable):
+                raise TagUnconfirmed(failure.what, failure.problems, failure.hint) from None
+            return False
 
     def written(self, method: str, where: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """One request of who writes here by itself; ``where`` is a path of the API or a URL it gave. Raises RegistryFailed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buildkit.errors import RegistryFailed
-from tests.fakes.faults import Status
+from tests.fakes.faults import Hangup, Status
 from tests.place import Place
 
 REPOSITORY = "models/granite"
@@ -39,6 +39,35 @@ def test_tags_that_moved_are_told_where_the_registry_fails_after_them(place: Pla
         place.build(place.recipe(tags=["v1"]))
     assert place.registry.tags[REPOSITORY].keys() == {"v1"}
     assert f"moved before that: {place.registry.address}/{REPOSITORY}:v1" in str(raised.value)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_tag_of_which_nobody_knows_whether_it_moved_is_told(place: Place, answered: bool) -> None:
+    """The registry goes away while it moves a tag: it serves the new image, and the failure names the other tags alone."""
+    digest = place.build(place.recipe(tags=["v1", "v2"])).sealing.digest
+    place.registry.faults.add(Hangup(), method="PUT", path="/manifests/v2", times=None)
+    place.registry.faults.add(
+        Hangup(),
+        method="HEAD",
+        path="/manifests/v2",
+        when=lambda asked: moved(place, digest) and not answered,
+        times=None,
+    )
+    recipe = place.recipe(tags=["v1", "v2"], labels={"org.example.x": "y"})
+    if answered:
+        assert place.build(recipe).references
+        return
+    with pytest.raises(RegistryFailed) as raised:
+        place.build(recipe)
+    name, now = f"{place.registry.address}/{REPOSITORY}", place.registry.tags[REPOSITORY]["v2"]
+    assert now != digest
+    told = f"; {name}:v2 may serve {now}: the registry did not confirm it; moved before that: {name}:v1"
+    assert str(raised.value).endswith(told)
+
+
+def moved(place: Place, before: str) -> bool:
+    """Whether the second tag is on another image than it was."""
+    return place.registry.tags[REPOSITORY]["v2"] != before
 
 
 def test_of_two_repositories_of_a_registry_the_one_that_failed_is_told(place: Place) -> None:
