@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit.adapting import planned
+from buildkit.artefact import MOUNT, refuse_unseen, write_artifact
+from buildkit.checks.checking import chosen_targets, refuse
+from buildkit.checks.deployments import check_deployment
 from buildkit.checks.rule import Finding, Judged
 from buildkit.deployment import Order, Piece, Version
 from buildkit.errors import InvalidInput, Problem
@@ -16,7 +18,7 @@ from buildkit.judging.chosen import chosen_targets
 from buildkit.judging.deployments import check_deployment
 from buildkit.judging.judged import refuse
 from buildkit.lockfile import lock as locks
-from buildkit.machine.atomic import AtomicFile, write
+from buildkit.machine.atomic import write
 from buildkit.oci.reference import Reference
 from buildkit.opening import open_reference
 from buildkit.pin import proven
@@ -28,11 +30,6 @@ from buildkit.tags import expand
 from buildkit.target_settings import OciDataScience, TargetSettings
 from buildkit.targets import Target, load
 from buildkit.world import World
-
-MOUNT = "/opt/ds/model/deployed_model"
-"""Where OCI Data Science unpacks the model artefact (BYOC, "Location of the mounted model artifacts")."""
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The earliest time that a zip can name: a clock would change its bytes."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +56,14 @@ class Deployed:
 def deploy(recipe: Recipe, world: World, targets: Sequence[str], folder: Path, wish: Wish) -> list[Deployed]:
     """Writes the manifests of every target into a folder, each target into one of its own where there are several.
 
-    Raises InvalidInput where nothing was pushed, or CheckFailed where a platform would refuse what would be written.
+    Raises InvalidInput where nothing was pushed or an artefact would not be served, CheckFailed where a platform would refuse what would be written.
     """
     chosen = chosen_targets(recipe, targets)
     ordered = [(target, said, _pieces(recipe, target, said, world, wish, targets)) for target, said in chosen]
     judged = [_judged(recipe, said, pieces) for _, said, pieces in ordered]
     refuse([one for many in judged for one in many], recipe.spec.name)
+    for _, said, pieces in ordered:
+        refuse_unseen(recipe, world, said, pieces)
     several = len(ordered) > 1
     return [
         _written(
@@ -173,27 +172,3 @@ def _with_paths(note: str, files: Sequence[Path]) -> str:
 def _write(path: Path, content: bytes) -> Path:
     write(path, content)
     return path
-
-
-def write_artifact(recipe: Recipe, world: World, folder: str, path: Path) -> tuple[Path, list[str]]:
-    """The model artefact: the folder's files, sorted, stored, without times or owners: the same files, the same bytes.
-
-    Returns the path and the names in the zip, which the container sees below :data:`MOUNT`.
-    """
-    source = world.source(FolderRef(path=folder), recipe.folder)
-    inventory = source.inventory()
-    if not inventory.files:
-        raise InvalidInput(
-            f"{folder} has no files for the model artefact",
-            hint="put the model's files there, or name their folder as 'artifact' of the target",
-        )
-    with AtomicFile(path.parent) as atomic:
-        with zipfile.ZipFile(atomic.file, "w", zipfile.ZIP_STORED, allowZip64=True) as written:
-            for file in inventory.files:
-                info = zipfile.ZipInfo(file.path, _EPOCH)
-                info.create_system, info.external_attr = 3, 0o100644 << 16
-                with written.open(info, "w", force_zip64=file.size >= zipfile.ZIP64_LIMIT) as member:
-                    for piece in proven(source, file):
-                        member.write(piece)
-        atomic.keep(path)
-    return path, [file.path for file in inventory.files]

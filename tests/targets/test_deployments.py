@@ -14,8 +14,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from buildkit.artefact import write_artifact
+from buildkit.checks.checking import check_recipe
+from buildkit.checks.deployments import check_deployment
 from buildkit.checks.rule import Judged, Severity
-from buildkit.deploying import Wish, deploy, write_artifact
+from buildkit.deploying import Wish, deploy
 from buildkit.errors import CheckFailed, InvalidInput
 from buildkit.judging.deployments import check_deployment
 from buildkit.judging.recipes import check_recipe
@@ -416,6 +419,28 @@ def test_the_artefact_is_the_same_bytes_every_time(place: Place) -> None:
     again, _ = write_artifact(recipe, world, "./scoring", place.folder / "b.zip")
     assert names == ["deep/model.bin", "score.py"]
     assert path.read_bytes() == again.read_bytes()
+
+
+def test_an_artefact_that_triton_does_not_look_into_is_refused(place: Place) -> None:
+    """The deployment starts Triton over a folder that the artefact lacks, and it serves no model without a word."""
+
+    def deployed_with(path: str, **said: Any) -> set[str]:
+        (place.folder / "m" / path).parent.mkdir(parents=True, exist_ok=True)
+        (place.folder / "m" / path).write_bytes(b"x")
+        recipe = place.recipe(targets=[{"name": "oci-data-science:triton", "artifact": "m", **said}])
+        (written,) = deploy(recipe, place.world(), [], place.folder / "out", Wish(image=f"{OCIR}@{DIGEST}"))
+        return {file.name for file in written.files}
+
+    with pytest.raises(InvalidInput, match=r"m has part/1/model\.onnx outside model_repository/") as refused:
+        deployed_with("part/1/model.onnx")
+    assert "m/model_repository/NAME/1/" in refused.value.hint
+    assert not (place.folder / "out").exists()
+    own = ["tritonserver", "--model-repository=/opt/ds/model/deployed_model"]
+    assert "artifact.zip" in deployed_with("part/1/model.onnx", cmd=own)
+    (place.folder / "m/part").rename(place.folder / "m/moved")
+    (place.folder / "m/model_repository").mkdir()
+    (place.folder / "m/moved").rename(place.folder / "m/model_repository/part")
+    assert "artifact.zip" in deployed_with("model_repository/part/1/model.onnx")
 
 
 def test_everything_is_written_in_utf_8(tmp_path: Path) -> None:
