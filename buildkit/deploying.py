@@ -9,8 +9,6 @@ from pathlib import Path
 
 from buildkit.adapting import planned
 from buildkit.artefact import MOUNT, refuse_unseen, write_artifact
-from buildkit.checks.checking import chosen_targets, refuse
-from buildkit.checks.deployments import check_deployment
 from buildkit.checks.rule import Finding, Judged
 from buildkit.deployment import Order, Piece, Version
 from buildkit.errors import InvalidInput, Problem
@@ -21,11 +19,9 @@ from buildkit.lockfile import lock as locks
 from buildkit.machine.atomic import write
 from buildkit.oci.reference import Reference
 from buildkit.opening import open_reference
-from buildkit.pin import proven
 from buildkit.plan import PlannedLayer
 from buildkit.recipe import Recipe
 from buildkit.registry_hosts import pulls_from
-from buildkit.spec import FolderRef
 from buildkit.tags import expand
 from buildkit.target_settings import OciDataScience, TargetSettings
 from buildkit.targets import Target, load

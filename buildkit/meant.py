@@ -8,8 +8,8 @@ from buildkit.kinds import Answering, Meant
 from buildkit.recipe import Recipe
 from buildkit.target_settings import TargetSettings, settings_of
 
-PORT_IS_TOLD = ("oci-data-science", "azureml", "vertex")
-"""Platforms whose deployment names the port (serverPort, the routes' port, containerSpec.ports); others always ask the same."""
+PORT_IS_TOLD = ("oci-data-science", "modelarts", "azureml", "vertex")
+"""Platforms that are told the port (serverPort, the container API's, the routes', containerSpec.ports); others always ask the same."""
 
 
 def natural_target(recipe: Recipe) -> str | None:

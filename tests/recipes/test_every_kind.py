@@ -263,9 +263,9 @@ def test_a_target_asks_on_the_recipe_s_own_port(tmp_path: Path) -> None:
     text = recipe.path.read_text().replace("8080", "5000")
     recipe.path.write_text(text)
     ports = {}
-    for target, said in chosen_targets(load(tmp_path), ["oci-data-science", "azureml", "sagemaker"]):
+    for target, said in chosen_targets(load(tmp_path), ["oci-data-science", "modelarts", "azureml", "sagemaker"]):
         ports[target.name] = said.model_dump()["port"]
-    assert ports == {"oci-data-science": 5000, "azureml:v2": 5000, "sagemaker": 8080}
+    assert ports == {"oci-data-science": 5000, "modelarts:online": 5000, "azureml:v2": 5000, "sagemaker": 8080}
     recipe.path.write_text(f"{text}targets: [{{name: oci-data-science, port: 6000}}]\n")
     ((_, told),) = chosen_targets(load(tmp_path), ())
     assert told.model_dump()["port"] == 6000

@@ -15,8 +15,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from buildkit.artefact import write_artifact
-from buildkit.checks.checking import check_recipe
-from buildkit.checks.deployments import check_deployment
 from buildkit.checks.rule import Judged, Severity
 from buildkit.deploying import Wish, deploy
 from buildkit.errors import CheckFailed, InvalidInput
@@ -441,6 +439,15 @@ def test_an_artefact_that_triton_does_not_look_into_is_refused(place: Place) -> 
     (place.folder / "m/model_repository").mkdir()
     (place.folder / "m/moved").rename(place.folder / "m/model_repository/part")
     assert "artifact.zip" in deployed_with("model_repository/part/1/model.onnx")
+
+
+def test_modelarts_is_told_the_port_of_the_recipe(place: Place) -> None:
+    """The container API is set to 8080 as the note says, the server listens on 9090, and the service never starts."""
+    server = {"kind": "server", "command": ["python3", "app.py"], "port": 9090}
+    recipe = place.recipe(**server, targets=["modelarts:online"])
+    image = f"{PLACES['modelarts']}@{DIGEST}"
+    (written,) = deploy(recipe, place.world(), [], place.folder / "out", Wish(image=image))
+    assert "set the container API to HTTP, port 9090" in written.notes
 
 
 def test_everything_is_written_in_utf_8(tmp_path: Path) -> None:
