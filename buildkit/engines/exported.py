@@ -20,7 +20,7 @@ from typing import Any
 from buildkit.build import Context
 from buildkit.containerfiles.image_places import pinned, relocated
 from buildkit.containerfiles.instructions import replaced
-from buildkit.engines.embedded import base_of, layer_stream, merged
+from buildkit.engines.embedded import base_of, layer_stream
 from buildkit.errors import EngineFailed, InvalidInput, Problem
 from buildkit.machine.cache import cache_folder
 from buildkit.machine.connections import is_loopback
@@ -28,6 +28,7 @@ from buildkit.oci.hashed import close
 from buildkit.oci.image import EPOCH, Blob, Image, Layer
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import INDEXES, OCI_LAYER, Descriptor, ImageConfig, Index, Manifest
+from buildkit.oci.process import merged
 from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.oci.timeless import forget_times
 from buildkit.pin import proven

@@ -9,6 +9,7 @@ from buildkit.checks.subject import Given
 from buildkit.judging.names import destinations, elsewhere, logged_in
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
 from buildkit.oci.manifest import ImageConfig
+from buildkit.oci.process import laid_over
 from buildkit.oci.reference import Platform
 from buildkit.pin import Pins, read_base
 from buildkit.plan import Plan, PlannedLayer
@@ -35,10 +36,8 @@ def foreseen(recipe: Recipe, pins: Pins, plan: Plan, world: World, registry: str
 
 
 def _config(base: ImageConfig, plan: Plan) -> ImageConfig:
-    from buildkit.engines.embedded import laid_over
-
     diff_ids = {"rootfs": {"type": "layers", "diff_ids": []}}
-    return ImageConfig({**laid_over(base, plan), **diff_ids})
+    return ImageConfig({**laid_over(base, plan.process, [layer.title for layer in plan.layers]), **diff_ids})
 
 
 def _base(plan: Plan, platform: Platform, world: World) -> tuple[ImageConfig, list[int]]:

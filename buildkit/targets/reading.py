@@ -9,9 +9,9 @@ from typing import Any
 
 from buildkit.checks.subject import Subject
 from buildkit.oci.files import Files, Member
+from buildkit.oci.process import PATH
 from buildkit.process import BEHIND, variables
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GB, GIB = 1000**3, 1024**3
 
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from buildkit import image_annotations
 from buildkit.containerfiles.template import filled
 from buildkit.inputs import Plain, all_refused
+from buildkit.oci.process import PATH
 from buildkit.oci.reference import Reference
 from buildkit.oci.tar import Entry
 from buildkit.pin import File, Pins
@@ -29,7 +30,7 @@ RELEASES = {"v2": ("22.04", "24.04"), "v1": ("16.04", "18.04", "20.04", "22.04",
 """Ubuntu: what Canonical supports (v2), and what Azure ML v1 asked for: 16.04 or greater."""
 _CODENAMES = {"xenial": "16.04", "bionic": "18.04", "focal": "20.04", "jammy": "22.04", "noble": "24.04"}
 _OLDEST_PYTHON = {"v2": (3, 9), "v1": (3, 6)}
-_PATH = "/opt/env/bin:/opt/conda/condabin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PATH = f"/opt/env/bin:/opt/conda/condabin:{PATH}"
 _APP = "app"
 
 

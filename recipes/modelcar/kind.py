@@ -9,6 +9,7 @@ from pydantic import Field
 
 from buildkit import image_annotations
 from buildkit.errors import InvalidInput
+from buildkit.oci.process import PATH
 from buildkit.oci.reference import Reference
 from buildkit.pin import ImagePin, Inventory, Pins
 from buildkit.plan import Plan
@@ -17,7 +18,7 @@ from buildkit.reading.sizes import Size
 from buildkit.spec import FolderRef, ImageRef, SourceRef, Spec
 from buildkit.start import named
 from recipes.modelcar.layers import layered
-from recipes.modelcar.stages import PATH, USER, containerfile, obstacle, stage_of
+from recipes.modelcar.stages import USER, containerfile, obstacle, stage_of
 
 BASE = ImageRef("registry.access.redhat.com/ubi9/ubi-micro:latest")
 BUILDER = ImageRef("registry.access.redhat.com/ubi9/python-312:latest")

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from buildkit.containerfiles.template import LONGEST_LINE, copyable, filled
 from buildkit.inputs import FolderRef, HuggingFaceRef, SourceRef
+from buildkit.oci.process import PATH
 from buildkit.pin import ImagePin, Inventory
 from buildkit.plan import PlannedLayer
 from buildkit.reading.plain import shown
@@ -16,8 +17,6 @@ from recipes.modelcar.many import PROGRAM, Many, proven_together
 
 HUB_LIBRARY = "huggingface_hub==2.4.0"
 """What downloads inside a Containerfile build. A builder image that has just this version needs no package index."""
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""What BuildKit and buildah set where a base sets none, ``scratch`` above all (BuildKit, util/system/path.go)."""
 ARCHIVE = "models.tar"
 USER = "1001"
 

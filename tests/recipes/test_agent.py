@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 
 from buildkit import flow
 from buildkit.build import Context
-from buildkit.engines.embedded import merged
 from buildkit.engines.made import made_layer
 from buildkit.errors import Drifted, EngineFailed, InvalidInput
 from buildkit.events import Said
@@ -34,6 +33,7 @@ from buildkit.fleet.status import state_of
 from buildkit.kinds import Kind, kind_named
 from buildkit.lockfile import lock as locks
 from buildkit.oci.manifest import Manifest
+from buildkit.oci.process import merged
 from buildkit.oci.reference import Platform
 from buildkit.pin import Inventory
 from buildkit.plan import MadeLayer, Maker, Plan, Secret
