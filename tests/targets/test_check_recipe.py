@@ -81,6 +81,18 @@ def test_a_layout_is_held_to_the_server_that_was_named(place: Place, files: dict
     assert errors(check_recipe(said, place.world())) == rules
 
 
+def test_a_configuration_that_the_recipe_writes_is_judged(place: Place) -> None:
+    """The plan has its text at hand, and the layout of the whole repository is told as one that nobody could judge."""
+    (place.folder / "models/net/1").mkdir(parents=True)
+    (place.folder / "models/net/1/weights").write_bytes(b"x")
+    written = {"kind": "triton", "models": "./models", "configs": {"net": {"backend": "ours"}}}
+    base = f"{place.registry.address}/ubi9/ubi-micro:latest"
+    path = place.folder / "recipe.yaml"
+    path.write_text(json.dumps({"name": "net", "base": base, **written}))
+    (found,) = check_recipe(load(path), place.world(), ["kserve"])
+    assert {"TR-01", "TR-02"} <= {rule.id for rule in found.held}
+
+
 @pytest.mark.parametrize(("other", "expected"), [(b"y", set()), (b"x", {Severity.WARNING})])
 def test_files_that_two_folders_of_a_model_have_are_told_by_their_content(
     place: Place, other: bytes, expected: set[Severity]
