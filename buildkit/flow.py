@@ -19,7 +19,7 @@ from buildkit.delivery import first_reading
 from buildkit.delivery.first_reading import FirstReading
 from buildkit.delivery.push import Delivered, Going, Output, Recorder, Wish, deliver
 from buildkit.engines import choose, engine_named
-from buildkit.engines.exported import lay_out, write_archive
+from buildkit.engines.prepared import lay_out, write_archive
 from buildkit.errors import InvalidInput, Problem
 from buildkit.events import Warned
 from buildkit.judging.recipes import before_build

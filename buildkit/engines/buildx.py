@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from buildkit.build import Context
-from buildkit.engines import exported
+from buildkit.engines import adopted, prepared
 from buildkit.engines.program import asked, failed, last_line, run
 from buildkit.errors import EngineFailed, Problem
 from buildkit.events import Said
@@ -32,24 +32,24 @@ class Buildx:
 
     def lacks(self, plan: Plan) -> list[Problem]:
         """What the plan says BuildKit cannot do; else docker, its buildx plugin, or its daemon."""
-        return exported.lacking(plan, self.name) or missing()
+        return prepared.lacking(plan, self.name) or missing()
 
     def build(self, plan: Plan, platform: Platform, context: Context) -> Image:
         """Builds, exports without compression, and returns what came out; raises EngineFailed and SourceFailed."""
-        exported.check_readable(plan, context)
+        prepared.check_readable(plan, context)
         names = [f"{plan.name}:{tag}" for tag in context.tags]
-        with exported.build_context(plan, context) as (file, folder), exported.secret_files(plan, context) as secrets:
+        with prepared.build_context(plan, context) as (file, folder), prepared.secret_files(plan, context) as secrets:
             self._build(plan, platform, context, file, folder, names, secrets)
-        place = exported.export_folder(self.name, platform, context)
-        with exported.fresh_folder(place) as fresh:
+        place = adopted.export_folder(self.name, platform, context)
+        with adopted.fresh_folder(place) as fresh:
             context.emit(Said("buildx: exporting the image"))
             _save(names[0], fresh)
-            exported.adopt(Layout(fresh), plan, platform, context)
-        return exported.last(Layout(place), plan, platform, context)
+            adopted.adopt(Layout(fresh), plan, platform, context)
+        return adopted.last(Layout(place), plan, platform, context)
 
     def recall(self, plan: Plan, platform: Platform, manifest: Digest, context: Context) -> Image | None:
         """What the last build exported, if it is still that image."""
-        return exported.recalled(self.name, plan, platform, manifest, context)
+        return adopted.recalled(self.name, plan, platform, manifest, context)
 
     def _build(
         self,
@@ -61,13 +61,13 @@ class Buildx:
         names: list[str],
         secrets: Mapping[str, Path],
     ) -> None:
-        arguments = {**exported.build_arguments(plan, context), "SOURCE_DATE_EPOCH": "0"}
+        arguments = {**prepared.build_arguments(plan, context), "SOURCE_DATE_EPOCH": "0"}
         command = [*_docker(), "buildx", "build", "--file", str(file), "--platform", str(platform), "--load"]
         command += ["--provenance=false", "--progress=plain"]
         command += [f"--builder={self._builder}"] if self._builder else []
         command += [f"--tag={name}" for name in names]
         command += [f"--build-arg={key}={value}" for key, value in arguments.items()]
-        if exported.needs_host_network(plan, context):
+        if prepared.needs_host_network(plan, context):
             command.append("--network=host")
         command += [f"--secret=id={name},src={path}" for name, path in secrets.items()]
         run("buildx", [*command, str(folder)], context.emit)

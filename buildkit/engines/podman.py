@@ -1,7 +1,7 @@
 """podman: builds the generated Containerfile, rootless where the user is.
 
-python-on-whales cannot drive it beyond a bare build (no annotation, timestamp or uncompressed save), so the arguments are
-put together here; its runner and its errors are used.
+python-on-whales cannot drive it beyond a bare build (no annotation, timestamp or uncompressed save), so its command line is
+put together here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from buildkit.build import Context
 from buildkit.containerfiles.image_places import binds
-from buildkit.engines import exported
+from buildkit.engines import adopted, prepared
 from buildkit.engines.program import run
 from buildkit.errors import Problem
 from buildkit.events import Said
@@ -30,18 +30,18 @@ class Podman:
     def lacks(self, plan: Plan) -> list[Problem]:
         """What the plan says podman cannot do; else podman itself."""
         missing = [] if shutil.which("podman") else [Problem("podman", "is not installed", "install podman")]
-        return exported.lacking(plan, self.name) or missing
+        return prepared.lacking(plan, self.name) or missing
 
     def build(self, plan: Plan, platform: Platform, context: Context) -> Image:
         """Builds, exports without compression, and returns what came out; raises EngineFailed and SourceFailed."""
-        exported.check_readable(plan, context)
+        prepared.check_readable(plan, context)
         with (
-            exported.build_context(plan, context, own_stage=True) as (file, folder),
-            exported.secret_files(plan, context) as secrets,
+            prepared.build_context(plan, context, own_stage=True) as (file, folder),
+            prepared.secret_files(plan, context) as secrets,
         ):
             run("podman", [*self._build(plan, platform, context, file, secrets), str(folder)], context.emit)
-        place = exported.export_folder(self.name, platform, context)
-        with exported.fresh_folder(place) as fresh:
+        place = adopted.export_folder(self.name, platform, context)
+        with adopted.fresh_folder(place) as fresh:
             context.emit(Said("podman: exporting the image"))
             saved = [
                 "save",
@@ -54,12 +54,12 @@ class Podman:
                 self._names(plan, context)[0],
             ]
             run("podman", ["podman", *saved], context.emit)
-            exported.adopt(Layout(fresh), plan, platform, context)
-        return exported.last(Layout(place), plan, platform, context)
+            adopted.adopt(Layout(fresh), plan, platform, context)
+        return adopted.last(Layout(place), plan, platform, context)
 
     def recall(self, plan: Plan, platform: Platform, manifest: Digest, context: Context) -> Image | None:
         """What the last build exported, if it is still that image."""
-        return exported.recalled(self.name, plan, platform, manifest, context)
+        return adopted.recalled(self.name, plan, platform, manifest, context)
 
     def _build(
         self, plan: Plan, platform: Platform, context: Context, file: Path, secrets: Mapping[str, Path]
@@ -71,13 +71,13 @@ class Podman:
         command += ["--timestamp", "0", f"--layers={layers}", "--identity-label=false"]
         command += [f"--annotation={key}={value}" for key, value in sorted(plan.annotations.items())]
         command.append(f"--ignorefile={file}.dockerignore")
-        command += [f"--build-arg={key}={value}" for key, value in exported.build_arguments(plan, context).items()]
+        command += [f"--build-arg={key}={value}" for key, value in prepared.build_arguments(plan, context).items()]
         command += [f"--tag={name}" for name in self._names(plan, context)]
         # podman 4.3 takes such a step from its cache whatever became of the mounted files (measured).
         command += ["--no-cache"] if binds(plan.containerfile) else []
-        if exported.needs_host_network(plan, context):
+        if prepared.needs_host_network(plan, context):
             command.append("--network=host")
-        if exported.plain_http_pulls(context):
+        if prepared.plain_http_pulls(context):
             command.append("--tls-verify=false")
         command += [f"--secret=id={name},src={path}" for name, path in secrets.items()]
         return command

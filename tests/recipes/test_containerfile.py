@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from buildkit import flow
-from buildkit.engines.exported import build_context, for_this_machine
+from buildkit.engines.prepared import build_context, for_this_machine
 from buildkit.errors import Drifted, InvalidInput
 from buildkit.oci.reference import Platform
 from buildkit.pin import Pins
