@@ -90,10 +90,8 @@ def _reader(
 
     def content(member: Member) -> bytes | None:
         planned_file = by_name.get(member.path)
-        if planned_file is not None and planned_file.content is not None:
-            return planned_file.content
         if planned_file is None or planned_file.source not in sources:
-            return None
+            return planned_file.content if planned_file else None
         telling = member.path.endswith((".safetensors.index.json", "config.pbtxt"))
         if member.size > (_LARGEST_INDEX if telling else SMALL):
             return None

@@ -15,8 +15,8 @@ from buildkit.machine.atomic import AtomicFile, beside, sweep
 from buildkit.oci import tar
 from buildkit.oci.hashed import hashed
 from buildkit.oci.image import Blob, Pieces, Placed
-from buildkit.oci.layout import LAYOUT_FILE, REFERENCE_NAME
-from buildkit.oci.manifest import OCI_INDEX, Descriptor, Document, Manifest, canonical
+from buildkit.oci.layout import LAYOUT_FILE, index_of, named
+from buildkit.oci.manifest import Descriptor, Document, Manifest, canonical
 from buildkit.oci.reference import Digest
 
 Form = Literal["oci-archive", "docker-archive"]
@@ -84,7 +84,8 @@ class Archive:
     def close(self) -> None:
         """Writes the table of contents and moves the file to its place."""
         if self.form == "oci-archive":
-            self._add("index.json", canonical(self._index()))
+            # One name alone: podman refuses to load an archive with two ("choose an image"), were they one image or not.
+            self._add("index.json", index_of(named(*one) for one in self._named[:1]))
             self._add("oci-layout", LAYOUT_FILE)
         else:
             self._add("manifest.json", canonical(self._docker_contents()))
@@ -98,14 +99,6 @@ class Archive:
     def _add(self, name: str, content: bytes) -> None:
         entry = tar.Entry(name, 0o644, len(content))
         self._atomic.file.write(tar.header(entry) + content + bytes(entry.padding))
-
-    def _index(self) -> dict[str, Any]:
-        """One name alone: podman refuses to load an archive with two ("choose an image"), were they one image or not."""
-        named = [
-            Descriptor(document.media_type, document.digest, len(document.raw), {REFERENCE_NAME: tag}).document()
-            for document, tag in self._named[:1]
-        ]
-        return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": named}
 
     def _docker_contents(self) -> list[dict[str, Any]]:
         tags: Sequence[str] = [tag for _, tag in self._named]

@@ -70,10 +70,5 @@ class _Passing:
             yield from opened
         finally:
             opened.close()
-        digest = opened.digest
-        if self._blob.digest and digest != self._blob.digest:
-            raise ModelpackError(
-                f"{self._blob.title} has the digest {digest}, but the lock says {self._blob.digest}",
-                hint="lock again with 'modelpack lock --upgrade' if the content is meant to have changed",
-            )
-        self.digest = digest
+        self._blob.prove(opened.digest)
+        self.digest = opened.digest

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from buildkit.errors import ModelpackError
 from buildkit.oci.manifest import OCI_CONFIG, Descriptor, Document, ImageConfig, Manifest
 from buildkit.oci.reference import Digest, Platform, Reference
 
@@ -37,6 +38,14 @@ class Blob:
         """A blob of bytes in memory."""
         digest = Digest.of(data)
         return cls(str(digest), media_type, len(data), lambda: iter((data,)), digest, title)
+
+    def prove(self, digest: Digest) -> None:
+        """Raises ModelpackError where what was read has another digest than the blob is known to have."""
+        if self.digest and digest != self.digest:
+            raise ModelpackError(
+                f"{self.title} has the digest {digest}, but the lock says {self.digest}",
+                hint="lock again with 'modelpack lock --upgrade' if the content is meant to have changed",
+            )
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from buildkit.errors import InvalidInput
 from buildkit.machine.atomic import PARTIAL, AtomicFile, sweep, write
 from buildkit.oci.hashed import hashed
 from buildkit.oci.image import Blob, Pieces, Placed
-from buildkit.oci.manifest import OCI_INDEX, Descriptor, Document, Index, canonical
+from buildkit.oci.manifest import OCI_INDEX, Descriptor, Document, Index, parse_object
 from buildkit.oci.named import meant
 from buildkit.oci.reference import Digest
 
@@ -64,8 +62,7 @@ class Layout:
                 atomic.file.write(piece)
                 moved(len(piece))
             digest = opened.digest
-            if blob.digest and digest != blob.digest:
-                raise InvalidInput(f"{blob.title} has the digest {digest}, but {blob.digest} was expected")
+            blob.prove(digest)
             atomic.keep(self.path(digest))
         return Placed(digest, "sent")
 
@@ -74,10 +71,8 @@ class Layout:
         self.put(Blob.of(document.raw, document.media_type), lambda amount: None)
         if tag is None:
             return
-        kept = [entry.document() for entry in self.entries() if entry.annotations.get(REFERENCE_NAME) != tag]
-        named = Descriptor(document.media_type, document.digest, len(document.raw), {REFERENCE_NAME: tag})
-        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*kept, named.document()]}
-        write(self.folder / "index.json", canonical(index))
+        kept = [entry for entry in self.entries() if entry.annotations.get(REFERENCE_NAME) != tag]
+        write(self.folder / "index.json", index_of([*kept, named(document, tag)]))
 
     def path(self, digest: Digest) -> Path:
         """Where a blob is kept."""
@@ -106,12 +101,14 @@ class Layout:
             raise InvalidInput(
                 f"{path} is damaged: it does not hash to its name", hint="delete the folder, and write it again"
             )
-        return Document(media_type or str(_json(raw, path).get("mediaType", "")), raw)
+        return Document(media_type or str(parse_object(raw, str(path)).get("mediaType", "")), raw)
 
 
-def _json(raw: bytes, path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(raw)
-    except ValueError:
-        raise InvalidInput(f"{path} is not JSON") from None
-    return content if isinstance(content, dict) else {}
+def named(document: Document, tag: str) -> Descriptor:
+    """How ``index.json`` names a document."""
+    return Descriptor(document.media_type, document.digest, len(document.raw), {REFERENCE_NAME: tag})
+
+
+def index_of(descriptors: Iterable[Descriptor]) -> bytes:
+    """The bytes of ``index.json``."""
+    return Index.write(descriptors).document.raw

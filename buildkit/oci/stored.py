@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.oci.image import Pieces
@@ -22,6 +21,7 @@ from buildkit.oci.manifest import (
     ImageConfig,
     Index,
     canonical,
+    parse_object,
 )
 from buildkit.oci.named import meant
 from buildkit.oci.reference import Digest
@@ -140,7 +140,7 @@ class Archived:
 
     def _document(self, digest: str, place: _Place) -> Document:
         raw = self._read(place)
-        return Document(str(_object(raw, digest).get("mediaType", "")), raw)
+        return Document(str(parse_object(raw, digest).get("mediaType", "")), raw)
 
     def _open_docker(self) -> None:
         """``manifest.json`` of docker save: a config, and layers by their names in the tar."""
@@ -211,11 +211,3 @@ def _target(tar: tarfile.TarFile, info: tarfile.TarInfo) -> tarfile.TarInfo | No
     except KeyError:
         return None
     return found if found.isfile() else None
-
-
-def _object(raw: bytes, what: str) -> dict[str, Any]:
-    try:
-        content = json.loads(raw)
-    except ValueError:
-        raise InvalidInput(f"{what} is not JSON") from None
-    return content if isinstance(content, dict) else {}

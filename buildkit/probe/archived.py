@@ -11,8 +11,8 @@ from pathlib import Path
 
 from buildkit.oci.archive import Archive
 from buildkit.oci.image import Blob
-from buildkit.oci.layout import LAYOUT_FILE, REFERENCE_NAME
-from buildkit.oci.manifest import OCI_INDEX, Descriptor, canonical
+from buildkit.oci.layout import LAYOUT_FILE, index_of, named
+from buildkit.oci.manifest import Descriptor
 from buildkit.probe.containers import Served
 
 ONE = "verify"
@@ -32,10 +32,7 @@ def view_of(served: Served) -> Iterator[Path | None]:
     with tempfile.TemporaryDirectory(prefix="modelpack-") as folder:
         view = Path(folder).with_name(f"modelpack{secrets.token_hex(6)}")
         Path(folder, "oci-layout").write_bytes(LAYOUT_FILE)
-        document = served.manifest.document
-        named = Descriptor(document.media_type, document.digest, len(document.raw), {REFERENCE_NAME: ONE})
-        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [named.document()]}
-        Path(folder, "index.json").write_bytes(canonical(index))
+        Path(folder, "index.json").write_bytes(index_of([named(served.manifest.document, ONE)]))
         Path(folder, "blobs").symlink_to((served.layout / "blobs").resolve(), target_is_directory=True)
         view.symlink_to(folder, target_is_directory=True)
         try:

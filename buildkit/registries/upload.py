@@ -193,12 +193,8 @@ class Upload:
         return self._opened.digest if self._opened else Digest.of(b"")
 
     def _check_digest(self) -> None:
-        digest = self._digest
-        if self.blob.digest and self.sent == self.blob.size and digest != self.blob.digest:
-            raise ModelpackError(
-                f"{self.blob.title} has the digest {digest}, but the lock says {self.blob.digest}",
-                hint="lock again with 'modelpack lock --upgrade' if the content is meant to have changed",
-            )
+        if self.sent == self.blob.size:
+            self.blob.prove(self._digest)
 
     def _rewind(self) -> None:
         if self.sent:
