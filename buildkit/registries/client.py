@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 from urllib3.exceptions import HTTPError
@@ -16,12 +15,11 @@ from buildkit.oci.manifest import INDEXES, LARGEST_MANIFEST, MANIFESTS, Descript
 from buildkit.oci.parsing import parse
 from buildkit.oci.reference import Digest, Reference, is_digest, is_tag
 from buildkit.oci.stored import NoSpans
-from buildkit.registries.connection import TRIES, Answer, Connection
+from buildkit.registries.connection import Answer, Connection
 from buildkit.registries.lost import Lost, reason
 from buildkit.registries.token_service import Scope
 from buildkit.registries.upload import Upload
 
-Result = TypeVar("Result")
 BLOCK = 1024 * 1024
 _PAGE = 1000
 _PAGES = 3
@@ -94,7 +92,7 @@ class Repository:
 
     def fetch(self, descriptor: Descriptor) -> Iterator[bytes | memoryview]:
         """Yields a blob, resumed by Range where a connection breaks; raises RegistryFailed where it is not what was named."""
-        hashed, position, attempt = hashlib.sha256(), 0, 0
+        hashed, position, patience = hashlib.sha256(), 0, self.connection.patience()
         while position < descriptor.size or descriptor.size == 0:
             try:
                 for piece in self._read(descriptor, position):
@@ -104,22 +102,19 @@ class Repository:
                             f"{descriptor.digest} of {self.reference.name} is longer than {descriptor.size} bytes"
                         )
                     hashed.update(piece)
-                    attempt = 0
+                    patience.progressed()
                     yield piece
                 if position < descriptor.size:
                     raise Lost(f"{descriptor.size - position} bytes are missing")
                 break
             except Lost as lost:
-                attempt += 1
-                if attempt == TRIES:
-                    raise self.connection.unreachable(lost) from None
-                self.connection.pause(attempt, lost)
+                patience.again(lost)
         if hashed.hexdigest() != descriptor.digest.hex:
             raise RegistryFailed(f"{self.reference.name} gave other bytes for {descriptor.digest} than that digest")
 
     def span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
         """Some bytes of a blob, by Range: they are not proven by its digest. Raises NoSpans where all would be sent."""
-        return self._repeated(lambda: self._span(descriptor, start, length))
+        return self.connection.repeated(lambda: self._span(descriptor, start, length))
 
     def _span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
         headers = {"Range": f"bytes={start}-{start + length - 1}"}
@@ -220,7 +215,7 @@ class Repository:
             answer = self.connection.follow(path, self._scope, headers)
             return answer, self._bounded(answer) if answer.status == 200 else b""
 
-        return self._repeated(ask)
+        return self.connection.repeated(ask)
 
     def _bounded(self, answer: Answer) -> bytes:
         try:
@@ -232,16 +227,6 @@ class Repository:
         if len(raw) > LARGEST_MANIFEST:
             raise RegistryFailed(f"a manifest or list of {self.reference.name} is larger than {LARGEST_MANIFEST} bytes")
         return raw
-
-    def _repeated(self, work: Callable[[], Result]) -> Result:
-        for attempt in range(TRIES):
-            try:
-                return work()
-            except Lost as lost:
-                if attempt == TRIES - 1:
-                    raise self.connection.unreachable(lost) from None
-                self.connection.pause(attempt, lost)
-        raise AssertionError("unreachable")
 
     def _read(self, descriptor: Descriptor, start: int) -> Iterator[bytes | memoryview]:
         headers = {"Range": f"bytes={start}-"} if start else {}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import cast
+from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from buildkit.errors import ModelpackError, RegistryFailed, RegistryUnreachable
+from buildkit.errors import ModelpackError, RegistryFailed
 from buildkit.machine import connections
 from buildkit.machine.answers import REDIRECTS, drain
 from buildkit.registries import refusals
@@ -23,18 +22,18 @@ from buildkit.registries.credentials import Credentials
 from buildkit.registries.locations import Home, netloc
 from buildkit.registries.lost import TRANSIENT, Lost, broken, busy
 from buildkit.registries.pace import Pace
+from buildkit.registries.patience import Patience
 from buildkit.registries.profile import Profile
 from buildkit.registries.profiles import profile_of
 from buildkit.registries.refusals import Refused, error_body, explained
 from buildkit.registries.token_service import Scope
 from buildkit.registries.tokens import Authority
 
-TRIES = 5
-_LONGEST_WAIT = 60.0
 _REDIRECTS = 5
 _AUTHORISATIONS = 3
 """Times that one request is sent with another token: the first has none, and a token may expire on its way."""
 
+Result = TypeVar("Result")
 Headers = Mapping[str, str] | None
 Body = bytes | Iterable[bytes | memoryview] | None
 Wait = float | None
@@ -80,14 +79,20 @@ class Connection:
 
         Transient failures are retried with growing pauses; raises RegistryFailed when that does not help, or for 401 and 403.
         """
-        for attempt in range(TRIES):
+        return self.repeated(lambda: self.once(method, where, scope, headers=headers, body=body))
+
+    def repeated(self, work: Callable[[], Result]) -> Result:
+        """What some work brings, done again while it is Lost and there is patience; raises RegistryUnreachable then."""
+        patience = self.patience()
+        while True:
             try:
-                return self.once(method, where, scope, headers=headers, body=body)
+                return work()
             except Lost as lost:
-                if attempt == TRIES - 1 or (lost.absent and not self._answered and attempt):
-                    raise self.unreachable(lost) from None
-                self.pause(attempt, lost)
-        raise AssertionError("unreachable")
+                patience.again(lost, reached=self._answered)
+
+    def patience(self) -> Patience:
+        """For what is done again where it is Lost."""
+        return Patience(self.host, self.sleep)
 
     def once(
         self, method: str, where: str, scope: Scope, *, headers: Headers = None, body: Body = None, within: Wait = None
@@ -167,18 +172,6 @@ class Connection:
         deadline = time.monotonic() + seconds
         for _ in sessions:
             done.acquire(timeout=max(0.0, deadline - time.monotonic()))
-
-    def pause(self, attempt: int, lost: Lost) -> None:
-        """Waits before another try: twice as long each time, with jitter, and as long as the registry asked for.
-
-        Asked again after no time at all, because it said so, it would use up every try before it can recover.
-        """
-        growing = 0.5 * 2**attempt * random.uniform(0.5, 1.5)
-        self.sleep(min(max(lost.wait or 0.0, growing), _LONGEST_WAIT))
-
-    def unreachable(self, lost: Lost) -> RegistryUnreachable:
-        """The failure after the last try."""
-        return lost.failure(self.host)
 
     def peer(self, url: str | None) -> str:
         """Who answers at a URL, where the registry sends us elsewhere; "" for itself."""

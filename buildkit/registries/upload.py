@@ -21,7 +21,7 @@ from buildkit.machine.connections import READ_SECONDS
 from buildkit.oci.hashed import Hashed, close, hashed
 from buildkit.oci.image import Blob
 from buildkit.oci.reference import Digest
-from buildkit.registries.connection import TRIES, Answer, Body, Connection
+from buildkit.registries.connection import Answer, Body, Connection
 from buildkit.registries.lost import Lost
 from buildkit.registries.refusals import error_body, explained, unexpected
 from buildkit.registries.token_service import Scope
@@ -66,7 +66,8 @@ class Upload:
             raise
 
     def _run(self, session: str | None) -> Digest:
-        for attempt in range(TRIES):
+        patience = self.connection.patience()
+        while True:
             try:
                 self._at(session or self._begin())
                 session = None
@@ -77,14 +78,12 @@ class Upload:
             close(self._opened)
             if landed := self._landed():
                 return landed
-            if attempt < TRIES - 1:
-                self.connection.pause(attempt, failure)
-                # Asked again before it is deleted: the registry may have been closing it all the while.
-                if landed := self._landed():
-                    return landed
+            patience.again(failure)
+            # Asked again before it is deleted: the registry may have been closing it all the while.
+            if landed := self._landed():
+                return landed
             self._rewind()
             self._cancel()
-        raise self.connection.unreachable(failure)
 
     def _begin(self) -> str:
         answer = self.connection.once("POST", self.where, self.scope, headers={"Content-Length": "0"})
@@ -112,7 +111,8 @@ class Upload:
 
     def _finish(self, location: str, digest: Digest) -> Digest:
         """Makes a blob of what was sent, asked again where the registry is busy: the session has all of it, the PUT nothing."""
-        for attempt in range(TRIES):
+        patience = self.connection.patience()
+        while True:
             try:
                 answer = self._put(location, digest, b"", 0)
             except Lost as lost:
@@ -122,9 +122,7 @@ class Upload:
                 return digest
             if landed := self._landed():
                 return landed
-            if attempt < TRIES - 1:
-                self.connection.pause(attempt, failure)
-        raise self.connection.unreachable(failure)
+            patience.again(failure)
 
     def _put(self, location: str, digest: Digest, body: Body, size: int) -> Answer:
         self._closing = digest

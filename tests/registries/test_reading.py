@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from buildkit.errors import RegistryFailed
-from buildkit.oci.manifest import OCI_MANIFEST
+from buildkit.oci.manifest import OCI_MANIFEST, Descriptor
 from buildkit.oci.reference import Digest, Reference
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection
@@ -19,12 +19,12 @@ NAME = "models/granite"
 MANIFEST = b'{"schemaVersion": 2, "mediaType": "%s", "layers": []}' % OCI_MANIFEST.encode()
 
 
-def repository(registry: Registry) -> Repository:
+def repository(registry: Registry, waits: list[float] | None = None) -> Repository:
     connection = Connection(
         registry.address,
         plain_http=lambda host: True,
         credentials=lambda: Credentials("me", "s3cret", found="a test"),
-        sleep=lambda seconds: None,
+        sleep=(waits if waits is not None else []).append,
     )
     return Repository(connection, Reference(registry.address, NAME))
 
@@ -69,6 +69,17 @@ def test_an_answer_that_is_cut_off_is_asked_for_again(path: str, fault: Any) -> 
         assert store.tags() == ("v1",)
         assert store.referrers(Digest(digest))
         assert len(registry.faults.fired) == 2
+
+
+def test_a_blob_that_brings_nothing_is_asked_for_with_growing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that breaks for a moment would be waited for twice as long as by any other request."""
+    monkeypatch.setattr("random.uniform", lambda least, most: 1.0)
+    with Registry() as registry:
+        digest = registry.put_blob(NAME, b"a blob")
+        registry.faults.add(Cut(0), method="GET", path="blobs", times=4)
+        waits: list[float] = []
+        assert b"".join(repository(registry, waits).fetch(Descriptor("layer", Digest(digest), 6))) == b"a blob"
+        assert waits == [0.5, 1.0, 2.0, 4.0]
 
 
 def test_an_answer_that_is_always_cut_off_is_told_as_that() -> None:
