@@ -12,6 +12,8 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+"""What may be answered otherwise a moment later; from 520 on by Cloudflare, where the server behind it does not answer it."""
 _DRAINED = 64 * 1024
 _CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.ASCII)
 _RATE_LIMIT = re.compile(r";\s*t\s*=\s*(\d{1,9})", re.ASCII)

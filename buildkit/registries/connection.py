@@ -14,13 +14,13 @@ from urllib3.exceptions import HTTPError
 
 from buildkit.errors import ModelpackError, RegistryFailed
 from buildkit.machine import connections
-from buildkit.machine.answers import REDIRECTS, drain
+from buildkit.machine.answers import REDIRECTS, TRANSIENT, drain
 from buildkit.registries import refusals
 from buildkit.registries.auth import search
 from buildkit.registries.challenge import CHALLENGES, lacks_permission
 from buildkit.registries.credentials import Credentials
 from buildkit.registries.locations import Home, netloc
-from buildkit.registries.lost import TRANSIENT, Lost, broken, busy
+from buildkit.registries.lost import Lost, broken, busy
 from buildkit.registries.pace import Pace
 from buildkit.registries.patience import Patience
 from buildkit.registries.profile import Profile

@@ -12,7 +12,6 @@ from buildkit.machine.answers import drain, retry_after
 from buildkit.registries.locations import netloc
 from buildkit.registries.refusals import error_body, explained
 
-TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TOO_MANY = 429
 
 

@@ -11,12 +11,12 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from buildkit.errors import InvalidInput, RegistryFailed
-from buildkit.machine.answers import drain
+from buildkit.machine.answers import TRANSIENT, drain
 from buildkit.oci.manifest import parse_object
 from buildkit.registries.challenge import Challenge
 from buildkit.registries.credentials import Credentials
 from buildkit.registries.locations import netloc
-from buildkit.registries.lost import TRANSIENT, broken, busy
+from buildkit.registries.lost import broken, busy
 from buildkit.registries.refusals import Refused, error_body, explained
 
 Scope = tuple[str, ...]

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from urllib3.exceptions import HTTPError
 
 from buildkit.errors import SourceFailed
-from buildkit.machine.answers import content_range, dated, etag, is_web_page, number, retry_after
+from buildkit.machine.answers import TRANSIENT, content_range, dated, etag, is_web_page, number, retry_after
 from buildkit.sources.addresses import Place, origin
-from buildkit.sources.patience import RETRIED, Cut, Patience, Wait
+from buildkit.sources.patience import Cut, Patience, Wait
 from buildkit.sources.transfer import Answer, Response, Transport, explained
 
 PIECE = 512 * 1024
@@ -129,7 +129,7 @@ class Download:
         answer.finish()
         self._forget(signed)
         where = origin(answer.place.url)[1]
-        if status in RETRIED:
+        if status in TRANSIENT:
             raise Cut(f"{where} answers {status}", retry_after(answer.response.headers))
         if signed or (not answer.place.trusted and status in _EXPIRED):
             raise Cut(f"{where} answers {status}, as if its link had expired", at_once=bool(signed))

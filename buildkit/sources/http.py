@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from buildkit.errors import SourceFailed
 from buildkit.events import Began, Emit, Ended, Moved, silent
-from buildkit.machine.answers import number, retry_after
+from buildkit.machine.answers import TRANSIENT, number, retry_after
 from buildkit.pin import File, Inventory
 from buildkit.sources import ahead
 from buildkit.sources.addresses import Place, origin, shown
 from buildkit.sources.download import HINT, Download, Item, is_page_in_place
-from buildkit.sources.patience import RETRIED, Cut, Patience, Wait, announced, sleep
+from buildkit.sources.patience import Cut, Patience, Wait, announced, sleep
 from buildkit.sources.transfer import Response, Transport
 from buildkit.spec import Download as Named
 
@@ -95,7 +95,7 @@ class Http:
                 answer = transport.get(Place(url), {}, lambda headers: None, "HEAD")
                 answer.finish()
                 status, headers = answer.response.status, answer.response.headers
-                if status in RETRIED and status < 500:
+                if status in TRANSIENT and status < 500:
                     raise Cut(f"{origin(answer.place.url)[1]} answers {status}", retry_after(headers))
             except Cut as cut:
                 patience.again(cut)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from urllib3.exceptions import DecodeError, HTTPError
 
 from buildkit.errors import SourceFailed
-from buildkit.machine.answers import next_page, retry_after
+from buildkit.machine.answers import TRANSIENT, next_page, retry_after
 from buildkit.sources.addresses import Place, next_hop, shown
 from buildkit.sources.download import Refused
-from buildkit.sources.patience import RETRIED, Cut, Patience, Wait
+from buildkit.sources.patience import Cut, Patience, Wait
 from buildkit.sources.transfer import Answer, Transport, explained
 
 _MOST_PAGES = 5_000
@@ -64,7 +64,7 @@ class HubApi:
     def _read(self, answer: Answer) -> object:
         response = answer.response
         try:
-            if response.status in RETRIED:
+            if response.status in TRANSIENT:
                 raise Cut(f"it answers {response.status}", retry_after(response.headers))
             if response.status != 200:
                 raise self._refused(response, answer.place)

@@ -20,8 +20,6 @@ _LONGEST_BACKOFF = 30.0
 _WONDERED_AT = 5.0
 _MEBIBYTE = 1024 * 1024
 
-RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
-
 
 def announced(wait: Wait, emit: Emit) -> Wait:
     """The same wait, which tells a person first where it is long enough to wonder at."""

@@ -169,6 +169,7 @@ FAULTS: list[tuple[Any, str, str]] = [
     (Status(503, {"Retry-After": "7"}), "POST", "uploads"),
     (Status(429, {"Retry-After": "7"}), "PATCH", "uploads"),
     (Status(503), "PUT", "manifests"),
+    (Status(522), "PUT", "manifests"),
     (Status(500, {}, b"", SIZE // 2), "PATCH", "uploads"),
     (Corrupt(SIZE // 2, "request"), "PATCH", "uploads"),
 ]
