@@ -7,26 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
-from urllib3.exceptions import LocationParseError
-from urllib3.util import parse_url
-
 from buildkit.errors import RegistryFailed
 from buildkit.machine.connections import is_internal
-
-_PORTS = {"http": 80, "https": 443}
-
-
-def origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port, the scheme's own where none is written (RFC 9110, 4.2.3); empty for what is no URL.
-
-    Read by the library that also connects: two readers may see two hosts in one URL, and a login would go to the other one.
-    """
-    try:
-        parts = parse_url(url)
-    except LocationParseError:
-        return "", "", None
-    scheme = (parts.scheme or "").lower()
-    return scheme, (parts.host or "").lower(), _PORTS.get(scheme) if parts.port is None else parts.port
+from buildkit.machine.origins import origin_of
 
 
 def netloc(url: str) -> str:
@@ -63,7 +46,7 @@ class Home:
             is_one = False
         if not is_one:
             raise RegistryFailed(f"{self.host} points to something that is not a URL; that is not followed")
-        if origin(url) == origin(self.origin):
+        if origin_of(url) == origin_of(self.origin):
             rest = url[len(urlsplit(url).netloc) + len(urlsplit(url).scheme) + len("://") :]
             return self.origin + (rest if rest.startswith("/") else f"/{rest}")
         if is_internal(host) and host != urlsplit(self.origin).hostname:

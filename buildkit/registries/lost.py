@@ -8,6 +8,7 @@ import urllib3
 from urllib3.exceptions import NameResolutionError, NewConnectionError, ProxyError, SSLError
 
 from buildkit.errors import RegistryFailed, RegistryUnreachable
+from buildkit.machine import proxies
 from buildkit.machine.answers import drain, retry_after
 from buildkit.registries.locations import netloc
 from buildkit.registries.refusals import error_body, explained
@@ -63,7 +64,7 @@ def broken(error: Exception, url: str, peer: str = "") -> Exception:
             hint="name the certificate authority's file in SSL_CERT_FILE",
         )
     if isinstance(error, ProxyError):
-        return _stopped_by_proxy(reason(error), netloc(url))
+        return _stopped_by_proxy(error, netloc(url))
     return Lost(reason(error), peer=peer, absent=isinstance(error, NewConnectionError))
 
 
@@ -77,10 +78,9 @@ def reason(error: BaseException) -> str:
     return re.sub(r"\[Errno -?\d+\] ", "", text)[:300]
 
 
-def _stopped_by_proxy(told: str, host: str) -> Exception:
-    """Its refusal (RFC 9110, 9.3.6: another answer to CONNECT than 2xx) stays one; what else it lacks may pass."""
-    what = f"the proxy on the way to {host} does not let us through: {told}"
-    if re.search(r"\b(403|407)\b", told):
-        hint = f"check the address and the login in HTTPS_PROXY; or let {host} be reached without it: NO_PROXY"
+def _stopped_by_proxy(error: ProxyError, host: str) -> Exception:
+    status = proxies.refusal(error)
+    if status:
+        what, hint = proxies.stopped(host, status)
         return RegistryFailed(what, hint=hint)
-    return Lost(what)
+    return Lost(f"the proxy on the way to {host} does not let us through: {reason(error)}")

@@ -6,15 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
-from urllib3.exceptions import LocationParseError
-from urllib3.util import Url, parse_url
-
 from buildkit.errors import SourceFailed
 from buildkit.machine.connections import is_internal, is_loopback
+from buildkit.machine.origins import Origin, origin_of
 from buildkit.sources.selection import printable
-
-Origin = tuple[str, str, int]
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -26,18 +21,11 @@ class Place:
 
 
 def origin(url: str) -> Origin:
-    """Scheme, host and port; raises SourceFailed where the URL is none of http or https.
-
-    Read by the library that also connects: two readers may see two hosts in one URL (``https://a\\@b/``), and the token
-    would go to the other one.
-    """
-    try:
-        parts = parse_url(url)
-    except LocationParseError:
-        parts = Url()
-    if parts.scheme not in _PORTS or not parts.host:
+    """Scheme, host and port; raises SourceFailed where the URL is none of http or https."""
+    found = origin_of(url)
+    if found is None:
         raise SourceFailed(f"{shown(url)} is not an http or https URL")
-    return parts.scheme, parts.host.strip("[]").rstrip("."), _PORTS[parts.scheme] if parts.port is None else parts.port
+    return found
 
 
 def shown(url: str) -> str:

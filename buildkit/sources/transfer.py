@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -21,16 +20,16 @@ from urllib3.exceptions import (
 )
 
 from buildkit.errors import SourceFailed
+from buildkit.machine import proxies
 from buildkit.machine.answers import REDIRECTS, drain
 from buildkit.machine.connections import CONNECT_SECONDS, READ_SECONDS, is_loopback, pool
-from buildkit.sources.addresses import Origin, Place, next_hop, origin, shown
+from buildkit.machine.origins import Origin
+from buildkit.sources.addresses import Place, next_hop, origin, shown
 from buildkit.sources.patience import Cut
 from buildkit.sources.token import Token
 
 _MOST_REDIRECTS = 10
 _PARALLEL = 64
-_PROXY_LOGIN = 407
-"""Never of the server itself (RFC 9110, 15.5.8)."""
 TLS_HINT = "if a proxy or your company signs certificates itself, name its CA bundle in SSL_CERT_FILE"
 
 Response = urllib3.BaseHTTPResponse
@@ -91,7 +90,7 @@ class Transport:
             raise SourceFailed(f"{shown(place.url)} is not a URL that can be asked") from None
         except (HTTPError, OSError) as error:
             raise explained(error, place.url) from None
-        if response.status == _PROXY_LOGIN:
+        if response.status == proxies.LOGIN:
             response.close()
             raise _stopped_by_proxy(origin(place.url)[1], response.status)
         return response
@@ -129,18 +128,15 @@ def explained(error: Exception, url: str) -> Cut | SourceFailed:
 
 
 def _proxy_failed(error: ProxyError, where: str) -> Cut | SourceFailed:
-    """Its refusal (RFC 9110, 9.3.6: another answer to CONNECT than 2xx) stays one; what else it lacks may pass."""
-    told = re.search(r"Tunnel connection failed: (\d{3})\b", str(error.original_error))
-    if told and int(told[1]) in (403, _PROXY_LOGIN):
-        return _stopped_by_proxy(where, int(told[1]))
-    return Cut(f"the proxy on the way to {where} cannot be used{f' ({told[1]})' if told else ''}")
+    if status := proxies.refusal(error):
+        return _stopped_by_proxy(where, status)
+    answered = proxies.answered(error)
+    return Cut(f"the proxy on the way to {where} cannot be used{f' ({answered})' if answered else ''}")
 
 
 def _stopped_by_proxy(where: str, status: int) -> SourceFailed:
-    return SourceFailed(
-        f"the proxy on the way to {where} does not let us through: it answers {status}",
-        hint=f"check the address and the login in HTTPS_PROXY; or let {where} be reached without it: NO_PROXY",
-    )
+    what, hint = proxies.stopped(where, status)
+    return SourceFailed(what, hint=hint)
 
 
 def close(response: Response) -> None:
