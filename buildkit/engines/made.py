@@ -79,6 +79,12 @@ def _found(folder: Path, root: str) -> Iterator[tuple[tar.Entry, Path]]:
 
 
 def _content(place: Path) -> Iterator[bytes]:
-    with open(os.fspath(place), "rb") as file:
-        while block := file.read(_BLOCK):
-            yield block
+    try:
+        with open(os.fspath(place), "rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
+    except OSError as error:
+        raise EngineFailed(
+            f"{place} was made here, and cannot be read any more: {error.strerror or error}",
+            hint=f"delete {cache_folder() / 'made'}, and build again: it is made anew",
+        ) from None

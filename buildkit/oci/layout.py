@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from buildkit.errors import InvalidInput
 from buildkit.machine.atomic import PARTIAL, AtomicFile, sweep, write
@@ -36,11 +38,11 @@ class Layout:
         if digest is None or (digest == name and not self.path(digest).is_file()):
             return None
         media_type = next((entry.media_type for entry in entries if entry.digest == digest), "")
-        return self._document(self.path(digest), media_type, digest)
+        return self._document(digest, media_type)
 
     def fetch(self, descriptor: Descriptor) -> Pieces:
-        """Yields a blob, and raises InvalidInput at its end where it is not what its name says."""
-        with self.path(descriptor.digest).open("rb") as file:
+        """Yields a blob; raises InvalidInput where it cannot be read, and at its end where it is not what its name says."""
+        with self.reading(descriptor.digest) as file:
             opened = hashed(iter(lambda: file.read(BLOCK), b""))
             yield from opened
         if opened.digest != descriptor.digest:
@@ -48,7 +50,7 @@ class Layout:
 
     def span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
         """Some bytes of a blob: they are not proven by its digest."""
-        with self.path(descriptor.digest).open("rb") as file:
+        with self.reading(descriptor.digest) as file:
             file.seek(start)
             return file.read(length)
 
@@ -74,6 +76,20 @@ class Layout:
         kept = [entry for entry in self.entries() if entry.annotations.get(REFERENCE_NAME) != tag]
         write(self.folder / "index.json", index_of([*kept, named(document, tag)]))
 
+    @contextmanager
+    def reading(self, digest: Digest) -> Iterator[BinaryIO]:
+        """A blob, open; raises InvalidInput where it is not there or cannot be read."""
+        path = self.path(digest)
+        try:
+            with path.open("rb") as file:
+                yield file
+        except FileNotFoundError:
+            hint = "copy the folder again from where it was written"
+            raise InvalidInput(f"{path} is missing: the layout was not copied whole", hint=hint) from None
+        except OSError as error:
+            hint = "check who may read it, and the disk"
+            raise InvalidInput(f"{path} cannot be read: {error.strerror or error}", hint=hint) from None
+
     def path(self, digest: Digest) -> Path:
         """Where a blob is kept."""
         return self.folder / "blobs" / "sha256" / digest.hex
@@ -95,8 +111,10 @@ class Layout:
             return ()
         return Index.read(Document(OCI_INDEX, path.read_bytes())).manifests
 
-    def _document(self, path: Path, media_type: str, digest: Digest) -> Document:
-        raw = path.read_bytes()
+    def _document(self, digest: Digest, media_type: str) -> Document:
+        with self.reading(digest) as file:
+            raw = file.read()
+        path = self.path(digest)
         if Digest.of(raw) != digest:
             raise InvalidInput(
                 f"{path} is damaged: it does not hash to its name", hint="delete the folder, and write it again"

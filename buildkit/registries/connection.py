@@ -26,6 +26,7 @@ from buildkit.registries.patience import Patience
 from buildkit.registries.profile import Profile
 from buildkit.registries.profiles import profile_of
 from buildkit.registries.refusals import Refused, error_body, explained
+from buildkit.registries.sent import Body, Unreadable, told_apart
 from buildkit.registries.token_service import Scope
 from buildkit.registries.tokens import Authority
 
@@ -35,7 +36,6 @@ _AUTHORISATIONS = 3
 
 Result = TypeVar("Result")
 Headers = Mapping[str, str] | None
-Body = bytes | Iterable[bytes | memoryview] | None
 Wait = float | None
 """How many seconds an answer may take, where that is more than usual."""
 Answer = urllib3.BaseHTTPResponse
@@ -211,7 +211,7 @@ class Connection:
                 method,
                 url,
                 headers={**pool.headers, **headers, **authorised},
-                body=cast("bytes | Iterable[bytes] | None", body),
+                body=cast("bytes | Iterable[bytes] | None", told_apart(body)),
                 timeout=connections.timeout(within),
                 redirect=False,
                 preload_content=False,
@@ -223,6 +223,8 @@ class Connection:
             return answer, authorised.get("Authorization", "")
         except Refused as refused:
             raise self._not_allowed(refused, scope) from None
+        except Unreadable as unreadable:
+            raise unreadable.error from None
         except (HTTPError, OSError) as error:
             raise broken(error, url, self.peer(url)) from None
 

@@ -24,6 +24,7 @@ from buildkit.oci.reference import Digest
 from buildkit.registries.connection import Answer, Body, Connection
 from buildkit.registries.lost import Lost
 from buildkit.registries.refusals import error_body, explained, unexpected
+from buildkit.registries.sent import Body
 from buildkit.registries.token_service import Scope
 
 CLOSING_SECONDS = 600.0

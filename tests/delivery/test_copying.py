@@ -160,6 +160,24 @@ def test_the_image_just_built_is_copied_from_a_layout_that_another_tool_wrote_to
     assert other.tags["a/b"] == {"v1": older.digest}
 
 
+@pytest.mark.parametrize("part", ["layer", "config", "manifest"])
+@pytest.mark.parametrize("several", [True, False])
+def test_a_layout_that_lacks_a_blob_is_told_so(
+    place: Place, other: Registry, tmp_path: Path, part: str, several: bool
+) -> None:
+    """The registry is blamed for a folder that was copied in part, after many retries."""
+    layout = Layout(tmp_path / "layout")
+    output = Output("oci", layout.folder)
+    sealing = flow.build(place.recipe(), place.world(), flow.Wanted("embedded", output=output)).sealing
+    manifest = Manifest.read(sealing.document)
+    digests = {"layer": manifest.layers[1].digest, "config": manifest.config.digest, "manifest": sealing.digest}
+    layout.path(digests[part]).unlink()
+    registries = [f"{other.address}/a", *([f"{place.registry.address}/b"] if several else [])]
+    with pytest.raises(InvalidInput, match=f"{digests[part].hex} is missing: the layout was not copied whole"):
+        copied(place, *registries, image=f"oci:{layout.folder}")
+    assert not other.tags.get("a/granite")
+
+
 @pytest.mark.parametrize("platforms", [["linux/amd64"], ["linux/amd64", "linux/arm64"]])
 def test_a_registry_that_takes_dockers_form_alone_gets_a_converted_copy(
     place: Place, other: Registry, platforms: list[str]

@@ -32,9 +32,10 @@ from buildkit.fleet.state import Change
 from buildkit.fleet.status import state_of
 from buildkit.kinds import Kind, kind_named
 from buildkit.lockfile import lock as locks
+from buildkit.machine.cache import cache_folder
 from buildkit.oci.manifest import Manifest
 from buildkit.oci.process import merged
-from buildkit.oci.reference import Platform
+from buildkit.oci.reference import Digest, Platform
 from buildkit.pin import Inventory
 from buildkit.plan import MadeLayer, Maker, Plan, Secret
 from buildkit.policy import Policy, pin
@@ -619,6 +620,16 @@ def test_a_made_layer_says_what_of_the_machine_decides_it(tmp_path: Path) -> Non
         "making packages for linux/amd64, Python 1",
         "making packages for linux/amd64, Python 2",
     ]
+
+
+def test_a_made_file_that_is_gone_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """Somebody empties the cache while it is pushed, and the system's error does not say what to do."""
+    layer = MadeLayer("packages", Digest.of(b"gone"), "opt/x", lambda place, *_: (place / "a").write_text("a") and None)
+    blob = made_layer(layer, AMD64, {}, context_of(tmp_path, [])).blob
+    (cache_folder() / "made" / blob.key.removeprefix("sha256:") / "a").unlink()
+    with pytest.raises(EngineFailed, match="cannot be read any more") as failed:
+        list(blob.open())
+    assert "delete" in failed.value.hint
 
 
 @pytest.fixture

@@ -297,6 +297,23 @@ def test_a_source_that_fails_cancels_its_session() -> None:
         assert registry.tags.get("models/granite", {}) == {}
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError, BrokenPipeError, TimeoutError, ConnectionResetError])
+def test_a_source_that_cannot_be_read_is_not_the_registrys_failure(error: type[OSError]) -> None:
+    """The registry is blamed, after the source was opened five times in vain, for a file that is gone from a disk."""
+    opened: list[int] = []
+
+    def unreadable() -> Iterator[bytes]:
+        opened.append(1)
+        yield content(0)[:100_000]
+        raise error(2, "of the source")
+
+    with Registry() as registry:
+        with pytest.raises(error, match="of the source"):
+            repository(registry).put(Blob("gone", OCI_LAYER, SIZE, unreadable, title="gone"), lambda amount: None)
+        assert len(opened) == 1
+        check_no_open_session(registry)
+
+
 def test_a_layer_that_is_not_what_the_lock_says_is_not_stored() -> None:
     """The lock's digest is a promise: other bytes must end the push before they are real."""
     with Registry() as registry:
