@@ -8,6 +8,7 @@ from pathlib import Path
 from buildkit.errors import InvalidInput
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import Document
+from buildkit.oci.named import lacking
 from buildkit.oci.reference import Reference
 from buildkit.oci.stored import Archived, Readable
 from buildkit.pin import absent
@@ -21,13 +22,14 @@ ON_THIS_DISK = ("oci", "oci-archive", "docker-archive")
 class Opened:
     """An image that was named ``image``: what it is read from, and its name or digest in there, "" for the only one.
 
-    ``reference`` is its name in a registry, and ``located`` where it is asked for, which may be a mirror; both are None for
-    one on this disk.
+    ``names`` are those of all images that lie together on this disk, "" for one without a name. ``reference`` is its name in
+    a registry, and ``located`` where it is asked for, which may be a mirror; both are None for one on this disk.
     """
 
     image: str
     store: Readable
     name: str
+    names: tuple[str, ...] = ()
     reference: Reference | None = None
     located: Reference | None = None
 
@@ -42,7 +44,7 @@ class Opened:
         if found is not None:
             return found
         if self.reference is None:
-            raise InvalidInput(f"there is no image {self.image}", hint="name its tag, as in oci:DIR:TAG")
+            raise lacking(self.image, self.names)
         raise absent(self.reference, self.located or self.reference)
 
 
@@ -57,19 +59,21 @@ def open_image(image: str, world: World) -> Opened:
         return open_reference(reference, world, world.settings.located(reference))
     path, name = _path_and_name(rest)
     if form != "oci":
-        return Opened(image, Archived(path), name)
+        archived = Archived(path)
+        return Opened(image, archived, name, archived.names)
     if not (path / "index.json").is_file():
         raise InvalidInput(
             f"{path} is not an OCI layout: it has no index.json",
             hint="'modelpack build RECIPE --output oci:DIR' writes one",
         )
-    return Opened(image, Layout(path), name)
+    layout = Layout(path)
+    return Opened(image, layout, name, layout.names)
 
 
 def open_reference(reference: Reference, world: World, located: Reference) -> Opened:
     """An image of a registry, asked for at ``located``: at the reference itself, or at its mirror."""
     name = reference.digest or reference.tag or "latest"
-    return Opened(str(reference), world.repository(located), name, reference, located)
+    return Opened(str(reference), world.repository(located), name, reference=reference, located=located)
 
 
 def _path_and_name(text: str) -> tuple[Path, str]:

@@ -33,7 +33,7 @@ class Layout:
         Raises InvalidInput where several can be meant, or where the document is damaged.
         """
         entries = self.entries()
-        named = [(entry.annotations.get(REFERENCE_NAME, ""), entry.digest) for entry in entries]
+        named = list(zip(self.names, (entry.digest for entry in entries), strict=True))
         digest = Digest(name) if name.startswith("sha256:") else meant(name, named, self.folder)
         if digest is None or (digest == name and not self.path(digest).is_file()):
             return None
@@ -110,6 +110,11 @@ class Layout:
         if not path.is_file():
             return ()
         return Index.read(Document(OCI_INDEX, path.read_bytes())).manifests
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the entries of ``index.json`` are called, "" for those without a name."""
+        return tuple(entry.annotations.get(REFERENCE_NAME, "") for entry in self.entries())
 
     def _document(self, digest: Digest, media_type: str) -> Document:
         with self.reading(digest) as file:

@@ -90,6 +90,11 @@ class Archived:
             )
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What the images are called, "" for those without a name."""
+        return tuple(name for name, _ in self._named)
+
+    @property
     def is_exact(self) -> bool:
         """Whether manifests and layers are as they would be pushed: what ``docker save`` wrote before 25 is not."""
         return "index.json" in self._places

@@ -21,7 +21,7 @@ from buildkit.machine.connections import READ_SECONDS
 from buildkit.oci.hashed import Hashed, close, hashed
 from buildkit.oci.image import Blob
 from buildkit.oci.reference import Digest
-from buildkit.registries.connection import Answer, Body, Connection
+from buildkit.registries.connection import Answer, Connection
 from buildkit.registries.lost import Lost
 from buildkit.registries.refusals import error_body, explained, unexpected
 from buildkit.registries.sent import Body

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from buildkit import flow
+from buildkit.checks.examine import examine
 from buildkit.delivery.copying import Copied, Copy, copy
 from buildkit.delivery.push import Output
 from buildkit.errors import InvalidInput, RegistryFailed
@@ -339,3 +340,16 @@ def test_what_is_not_there_is_told(place: Place, other: Registry, tmp_path: Path
     with pytest.raises(RegistryFailed, match="not logged in"):
         copied(place, f"{other.address}/a")
     assert not other.tags
+
+
+def test_a_tag_that_a_layout_lacks_is_told_with_those_that_it_has(
+    place: Place, other: Registry, tmp_path: Path
+) -> None:
+    """Who asks a folder for a wrong tag is sent to look for a login."""
+    output = Output("oci", tmp_path / "layout")
+    flow.build(place.recipe(tags=["v1", "stable"]), place.world(), flow.Wanted("embedded", output=output))
+    image = f"oci:{output.path}:v9"
+    for ask in (lambda: copied(place, f"{other.address}/a", image=image), lambda: examine(image, place.world())):
+        with pytest.raises(InvalidInput, match="there is no image") as refused:
+            ask()
+        assert refused.value.hint == "it has v1, stable"

@@ -132,6 +132,21 @@ def test_a_name_that_two_images_can_have_means_neither(tmp_path: Path, opened: C
     assert opened(tmp_path).resolve("v2"), "the same image under two names is one"
 
 
+def test_the_only_named_image_of_a_layout_is_the_one(tmp_path: Path) -> None:
+    """What oras copied into a folder is "not there", for it lists an index's manifests and its referrers without names."""
+    layout = Layout(tmp_path)
+    top = called(layout, "v1", "stable", content=b"the image")
+    called(layout, "", content=b"a referrer")
+    for store in (layout, archived(layout)):
+        found = store.resolve("")
+        assert found is not None and found.digest == top
+    called(layout, "v2", content=b"another image")
+    for store in (layout, archived(layout)):
+        with pytest.raises(InvalidInput, match="holds several images") as refused:
+            store.resolve("")
+        assert [one.where for one in refused.value.problems] == ["v1", "stable", "v2"]
+
+
 def test_a_damaged_blob_is_not_handed_out(tmp_path: Path) -> None:
     """A flipped byte on a disk must not be pushed as if it were the model."""
     layout = Layout(tmp_path)
