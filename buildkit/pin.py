@@ -11,6 +11,7 @@ from buildkit.errors import InvalidInput, Problem, RegistryFailed, SourceFailed
 from buildkit.oci.hashing import Hash, sha256
 from buildkit.oci.image import Store
 from buildkit.oci.manifest import INDEXES, Document, ImageConfig, Index, Manifest, canonical, config_of
+from buildkit.oci.platforms import manifest_for, no_image
 from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.oci.tar import Content
 
@@ -235,7 +236,7 @@ def pin_image(reference: Reference, platforms: Sequence[Platform], store: Store,
     pinned = reference.at(document.digest)
     if document.media_type in INDEXES:
         index = Index.read(document)
-        return ImagePin(pinned, {platform: _choose(index, platform, reference) for platform in platforms})
+        return ImagePin(pinned, {platform: _choose(index, platform, reference, store) for platform in platforms})
     return ImagePin(pinned, {platform: _only(document, platform, reference, store) for platform in platforms})
 
 
@@ -252,13 +253,10 @@ def read_base(pin: ImagePin, platform: Platform, store: Store) -> tuple[Manifest
     return manifest, config_of(manifest, b"".join(store.fetch(manifest.config)), f"{name}@{digest}")
 
 
-def _choose(index: Index, platform: Platform, reference: Reference) -> Digest:
-    found = index.manifest_for(platform)
+def _choose(index: Index, platform: Platform, reference: Reference, store: Store) -> Digest:
+    found = manifest_for(index, platform, store)
     if found is None:
-        there = sorted(
-            {str(entry.platform) for entry in index.manifests if entry.platform and entry.platform.os != "unknown"}
-        )
-        raise InvalidInput(f"{reference} has no image for {platform}", hint=f"it has {', '.join(there) or 'none'}")
+        raise no_image(str(reference), platform, index)
     return found.digest
 
 

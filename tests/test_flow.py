@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 
 from buildkit import flow
+from buildkit.checks.examine import examine
 from buildkit.delivery.push import Output
 from buildkit.done import Done
 from buildkit.errors import Drifted, InvalidInput, ModelpackError
 from buildkit.events import Forecast, Summary, Warned
 from buildkit.lockfile import staged
-from buildkit.oci.reference import Digest
+from buildkit.oci.reference import Digest, Platform
 from buildkit.policy import Policy
 from tests.fakes.content import Synthetic
 from tests.fakes.faults import Corrupt, Cut, Status
-from tests.fakes.registry import Account, Auth
+from tests.fakes.registry import OCI_INDEX, Account, Auth
 from tests.place import FILES, Place, put_base, uploads
 
 
@@ -41,6 +42,35 @@ def test_a_model_goes_from_the_hub_to_the_registry(place: Place, layers: str) ->
     assert manifest.annotations["org.opencontainers.image.base.digest"].startswith("sha256:")
     lock = json.loads(place.lock.read_text())
     assert lock["pushed"] == {f"{place.registry.address}/models/granite:v1": delivered.sealing.digest}
+
+
+def index_of(place: Place, *entries: dict[str, object]) -> str:
+    """An index of the base's repository under the tag ``other``; the reference to it."""
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    place.registry.put_manifest("ubi9/ubi-micro", json.dumps(index).encode(), OCI_INDEX, "other")
+    return f"{place.registry.address}/ubi9/ubi-micro:other"
+
+
+def test_a_base_whose_index_names_no_platforms_is_found_by_its_config(place: Place) -> None:
+    """A base that a plain tool indexed is refused as if it had no image at all: the platform of an entry is optional."""
+    (entry,) = json.loads(place.registry.manifest("ubi9/ubi-micro", "latest").data)["manifests"]
+    del entry["platform"]
+    base = index_of(place, entry)
+    assert examine(base, place.world()).pushed.manifest.document.digest == entry["digest"]
+    place.build(place.recipe(base=base))
+    assert place.served()[1].platform == Platform("linux", "amd64")
+    with pytest.raises(InvalidInput, match="no image for linux/arm64"):
+        place.build(place.recipe(base=base, platforms=["linux/arm64"]))
+
+
+def test_a_base_that_lists_an_index_is_told_so(place: Place) -> None:
+    """Whoever names an index of indexes reads that it has no image, and not what to name in its place."""
+    nested = place.registry.manifest("ubi9/ubi-micro", "latest")
+    base = index_of(place, {"mediaType": OCI_INDEX, "digest": nested.digest, "size": len(nested.data)})
+    for ask in (lambda: place.build(place.recipe(base=base)), lambda: examine(base, place.world())):
+        with pytest.raises(InvalidInput, match=f"further indexes \\({nested.digest}\\)") as refused:
+            ask()
+        assert "by its digest" in refused.value.hint
 
 
 @pytest.mark.parametrize("told", [None, [], [{"created_by": "ENV A=b", "empty_layer": True}]])

@@ -11,6 +11,7 @@ from buildkit.oci.files import Files
 from buildkit.oci.image import Pieces
 from buildkit.oci.layer_files import STREAMED, read_files
 from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest, NotAnImage, config_of
+from buildkit.oci.platforms import manifest_for, no_image
 from buildkit.oci.reference import Platform, Reference
 from buildkit.oci.stored import Readable
 from buildkit.opening import open_image
@@ -68,12 +69,11 @@ def chosen(top: Document, store: Readable, platform: Platform | None, image: str
     if top.media_type not in INDEXES:
         return top
     index = Index.read(top)
-    images = index.images
-    entry = index.manifest_for(platform or AMD64) or (images[0] if images and platform is None else None)
+    images = [entry for entry in index.images if entry.media_type not in INDEXES]
+    entry = manifest_for(index, platform or AMD64, store) or (images[0] if images and platform is None else None)
     found = store.resolve(entry.digest) if entry else None
     if found is None:
-        there = ", ".join(sorted({str(entry.platform) for entry in images if entry.platform})) or "none"
-        raise InvalidInput(f"{image} has no image for {platform or AMD64}", hint=f"it has {there}")
+        raise no_image(image, platform or AMD64, index)
     return found
 
 

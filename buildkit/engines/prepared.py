@@ -18,6 +18,11 @@ from buildkit.machine.connections import is_loopback
 from buildkit.oci.hashed import close
 from buildkit.oci.manifest import INDEXES, Index
 from buildkit.oci.reference import Platform, Reference
+from buildkit.oci.image import EPOCH, Blob, Image, Layer
+from buildkit.oci.layout import Layout
+from buildkit.oci.manifest import INDEXES, OCI_LAYER, Descriptor, ImageConfig, Index, Manifest
+from buildkit.oci.platforms import manifest_for
+from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.pin import proven
 from buildkit.plan import Plan, PlannedLayer
 
@@ -51,10 +56,11 @@ def _fixed_platform(written: str) -> Platform | None:
 
 
 def _for_platform(reference: Reference, platform: Platform, context: Context) -> Reference:
-    document = context.bases[reference].resolve(reference.digest or "")
+    store = context.bases[reference]
+    document = store.resolve(reference.digest or "")
     if document is None or document.media_type not in INDEXES:
         return reference
-    chosen = Index.read(document).manifest_for(platform)
+    chosen = manifest_for(Index.read(document), platform, store)
     if chosen is None:
         hint = "name another 'builder'" if platform == this_platform() else ""
         raise EngineFailed(f"{reference} has no image for {platform}", hint=hint)

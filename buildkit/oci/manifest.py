@@ -183,12 +183,6 @@ class Index:
         """What the index names but for attestations, which are for the platform ``unknown``."""
         return tuple(entry for entry in self.manifests if not entry.platform or entry.platform.os != "unknown")
 
-    def manifest_for(self, platform: Platform) -> Descriptor | None:
-        """The image for ``platform``: one that names it exactly, else one that fits. Attestations never fit."""
-        fitting = [entry for entry in self.manifests if entry.platform and platform.accepts(entry.platform)]
-        exact = [entry for entry in fitting if entry.platform == platform]
-        return next(iter(exact + fitting), None)
-
 
 def manifests_of(document: Document, resolve: Callable[[str], Document | None]) -> list[Manifest]:
     """The manifests of an image: it is one itself, or its index names them; those that ``resolve`` does not find are left out."""

@@ -24,6 +24,7 @@ from buildkit.oci.manifest import (
     parse_object,
 )
 from buildkit.oci.named import meant
+from buildkit.oci.platforms import Legible
 from buildkit.oci.reference import Digest
 from buildkit.oci.saved import ANEW, Saved, saved
 
@@ -35,14 +36,8 @@ class NoSpans(RegistryFailed):
     """A registry sends a whole blob where a part was asked for."""
 
 
-class Readable(Protocol):
+class Readable(Legible, Protocol):
     """Where an image can be read from, also in parts."""
-
-    def resolve(self, name: str) -> Document | None:
-        """The manifest or index under a tag or digest."""
-
-    def fetch(self, descriptor: Descriptor) -> Pieces:
-        """Yields a blob's bytes."""
 
     def span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
         """Some bytes of a blob: they are not proven by its digest. Raises NoSpans where a registry would send all."""
