@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from buildkit.checks.subject import Pushed
-from buildkit.errors import InvalidInput
 from buildkit.oci.files import Files
 from buildkit.oci.image import Pieces
 from buildkit.oci.layer_files import STREAMED, read_files

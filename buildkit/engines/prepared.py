@@ -17,12 +17,8 @@ from buildkit.errors import EngineFailed, InvalidInput, Problem
 from buildkit.machine.connections import is_loopback
 from buildkit.oci.hashed import close
 from buildkit.oci.manifest import INDEXES, Index
-from buildkit.oci.reference import Platform, Reference
-from buildkit.oci.image import EPOCH, Blob, Image, Layer
-from buildkit.oci.layout import Layout
-from buildkit.oci.manifest import INDEXES, OCI_LAYER, Descriptor, ImageConfig, Index, Manifest
 from buildkit.oci.platforms import manifest_for
-from buildkit.oci.reference import Digest, Platform, Reference
+from buildkit.oci.reference import Platform, Reference
 from buildkit.pin import proven
 from buildkit.plan import Plan, PlannedLayer
 

@@ -46,7 +46,8 @@ class Layout:
             opened = hashed(iter(lambda: file.read(BLOCK), b""))
             yield from opened
         if opened.digest != descriptor.digest:
-            raise InvalidInput(f"{self.path(descriptor.digest)} is damaged: it hashes to {opened.digest}")
+            what = f"{self.path(descriptor.digest)} is damaged: it hashes to {opened.digest}"
+            raise InvalidInput(what, hint="copy the folder again from where it was written, or write it again")
 
     def span(self, descriptor: Descriptor, start: int, length: int) -> bytes:
         """Some bytes of a blob: they are not proven by its digest."""

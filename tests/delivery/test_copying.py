@@ -179,6 +179,30 @@ def test_a_layout_that_lacks_a_blob_is_told_so(
     assert not other.tags.get("a/granite")
 
 
+@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize("upload", ["patch", "put"])
+def test_a_changed_byte_of_a_layout_is_the_layouts(
+    place: Place, other: Registry, tmp_path: Path, upload: str, several: bool
+) -> None:
+    """Whoever copies a damaged folder is sent to a lock that there is not."""
+    layout = Layout(tmp_path / "layout")
+    output = Output("oci", layout.folder)
+    sealing = flow.build(place.recipe(), place.world(), flow.Wanted("embedded", output=output)).sealing
+    path = layout.path(Manifest.read(sealing.document).layers[1].digest)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    content = {
+        "registries": {
+            "there": {"host": other.address, "prefix": "a", "type": "ghcr" if upload == "put" else "distribution"}
+        }
+    }
+    (place.folder / "modelpack.yaml").write_text(json.dumps(content))
+    registries = ["there", *([f"{place.registry.address}/b"] if several else [])]
+    with pytest.raises(InvalidInput, match=f"{path.name} is damaged"):
+        copied(place, *registries, image=f"oci:{layout.folder}")
+    assert f"sha256:{path.name}" not in other.blobs
+    assert not other.tags.get("a/granite")
+
+
 @pytest.mark.parametrize("platforms", [["linux/amd64"], ["linux/amd64", "linux/arm64"]])
 def test_a_registry_that_takes_dockers_form_alone_gets_a_converted_copy(
     place: Place, other: Registry, platforms: list[str]
