@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from buildkit.errors import Problem
+from buildkit.oci.reference import Reference
 from buildkit.pin import ImagePin, Inventory, Pins
 
 _SHOWN = 10
@@ -26,14 +28,19 @@ def _image(key: str, locked: ImagePin | None, now: ImagePin) -> Iterator[Problem
         return
     old, new = locked.reference, now.reference
     if (old.name, old.tag) != (new.name, new.tag):
-        yield Problem(key, f"the recipe names {new.name}:{new.tag}, the lock {old.name}:{old.tag}")
+        yield Problem(key, f"the recipe names {_unpinned(new)}, the lock {_unpinned(old)}")
     elif old.digest != new.digest:
-        yield Problem(key, f"{new.name}:{new.tag} was {old.digest} and is {new.digest}")
+        yield Problem(key, f"{_unpinned(new)} was {old.digest} and is {new.digest}")
     elif locked.platforms != now.platforms:
         missing = sorted(str(platform) for platform in set(now.platforms) - set(locked.platforms))
         yield Problem(
             key, f"the lock has no {', '.join(missing)}" if missing else "the lock has other platforms than the recipe"
         )
+
+
+def _unpinned(reference: Reference) -> str:
+    """What a person wrote; a base that was named by its digest alone has no tag."""
+    return str(replace(reference, digest=None))
 
 
 def _source(key: str, locked: Inventory | None, now: Inventory) -> Iterator[Problem]:

@@ -235,6 +235,20 @@ def test_a_moved_base_is_refused_under_locked(place: Place) -> None:
     assert any("ubi-micro" in problem.what for problem in raised.value.problems)
 
 
+def test_a_moved_base_without_a_tag_is_told_by_its_name(place: Place) -> None:
+    """Whoever wrote no tag looks for a tag that is called None."""
+    name = f"{place.registry.address}/ubi9/ubi-micro"
+    before = place.registry.tags["ubi9/ubi-micro"]["latest"]
+    place.build(place.recipe(base=name))
+    after = put_base(place.registry, content=b"another shell")
+    with pytest.raises(Drifted) as moved:
+        place.build(place.recipe(base=name), policy=Policy.LOCKED)
+    assert [one.what for one in moved.value.problems] == [f"{name} was {before} and is {after}"]
+    with pytest.raises(Drifted) as renamed:
+        place.build(place.recipe(), policy=Policy.LOCKED)
+    assert f"the recipe names {name}:latest, the lock {name}" in [one.what for one in renamed.value.problems]
+
+
 @pytest.mark.parametrize("fault", [Corrupt(700_000), Cut(0), Status(500)])
 def test_a_hub_that_fails_for_good_tags_nothing(place: Place, fault: object) -> None:
     """Wrong or missing bytes end in one error that names the file, with no tag, no open upload and no new lock."""
