@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -409,6 +410,18 @@ def test_a_file_that_is_larger_than_a_layer_is_named(place: Place) -> None:
         place.build(place.recipe(model="hf://org/one", max_layer_size=1_100_000))
     assert "large.bin" in str(raised.value)
     assert not [request for request in place.hub.requests if "/resolve/" in request.path]
+
+
+def test_a_file_that_fits_but_for_its_headers_is_told_what_its_layer_needs(place: Place) -> None:
+    """Whoever reads that a file of fewer bytes than a layer may have is too large looks for a mistake elsewhere."""
+    place.hub.add("org/one", {"large.bin": os.urandom(1_200_000)})
+    with pytest.raises(InvalidInput) as refused:
+        place.build(place.recipe(model="hf://org/one", max_layer_size=1_201_000))
+    (needed,) = re.findall(
+        r"needs a layer of (\d+) bytes with its headers, .* at most 1201000 bytes", str(refused.value)
+    )
+    assert int(needed) > 1_201_000
+    place.build(place.recipe(model="hf://org/one", max_layer_size=int(needed)))
 
 
 def test_what_a_registry_would_refuse_is_refused_before_the_first_byte(place: Place) -> None:

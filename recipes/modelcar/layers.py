@@ -67,13 +67,15 @@ def _room(file: File) -> int:
 
 
 def _check_sizes(files: Sequence[File], largest: int | None) -> None:
-    limit = None if largest is None else largest - tar.length(())
-    too_large = [file for file in files if limit is not None and _room(file) > limit]
-    if too_large:
-        problems = [
-            Problem(shown(file.path, 120), f"has {file.size} bytes, and a layer at most {largest}")
-            for file in too_large
-        ]
+    needed = {file.path: _room(file) + tar.length(()) for file in files}
+    problems = [
+        Problem(
+            shown(path, 120), f"needs a layer of {size} bytes with its headers, and a layer has at most {largest} bytes"
+        )
+        for path, size in needed.items()
+        if largest is not None and size > largest
+    ]
+    if problems:
         raise InvalidInput(
             "a file cannot be split over layers", problems, hint="raise max_layer_size, or leave the file out"
         )
