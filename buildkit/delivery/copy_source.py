@@ -45,7 +45,9 @@ class Source:
     def images(self) -> list[Image]:
         """The images as values, for a registry's limits."""
         return [
-            Image(UNKNOWN, {}, tuple(Layer(self._blob(layer)) for layer in manifest.layers))
+            Image(
+                UNKNOWN, {}, tuple(Layer(self._blob(layer), annotations=layer.annotations) for layer in manifest.layers)
+            )
             for manifest in self.manifests.values()
         ]
 

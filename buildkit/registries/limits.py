@@ -8,6 +8,7 @@ from buildkit.errors import InvalidInput, Problem
 from buildkit.oci.form import Form, stored_size
 from buildkit.oci.image import Image
 from buildkit.oci.manifest import OCI_LAYER, as_oci
+from buildkit.plan import TITLE
 from buildkit.registries.profile import Profile
 
 _DESCRIPTOR_BYTES = 600
@@ -56,10 +57,30 @@ def _problems(image: Image, profile: Profile, form: Form) -> Iterator[Problem]:
             hint = "a build for this registry splits a model's layers; a single file this large needs another registry"
             yield Problem(layer.blob.title, what, hint)
     if len(image.layers) > profile.most_layers:
-        what = f"{len(image.layers)} layers; container runtimes take at most {profile.most_layers}"
-        hint = "use 'layers: squashed', with a max_layer_size where one layer would be too large"
-        yield Problem(str(image.platform), what, hint)
-    estimated = len(image.layers) * _DESCRIPTOR_BYTES
-    if estimated > profile.largest_manifest:
-        what = f"a manifest of about {estimated} bytes; registries take at most {profile.largest_manifest}"
-        yield Problem(str(image.platform), what, "use 'layers: squashed'")
+        what = f"{_counted(image)}; container runtimes take at most {profile.most_layers}"
+        yield Problem(str(image.platform), what, _fewer(image, profile.most_layers))
+    most = profile.largest_manifest // _DESCRIPTOR_BYTES
+    if len(image.layers) > most:
+        estimated = len(image.layers) * _DESCRIPTOR_BYTES
+        what = f"a manifest of about {estimated} bytes for {_counted(image)}; registries take at most {profile.largest_manifest}"
+        yield Problem(str(image.platform), what, _fewer(image, most))
+
+
+def _of_base(image: Image) -> int:
+    """Layers that are a base's: those that were planned say what they hold."""
+    own = sum(TITLE in layer.annotations for layer in image.layers)
+    return len(image.layers) - own if own else 0
+
+
+def _counted(image: Image) -> str:
+    of_base = _of_base(image)
+    return f"{len(image.layers)} layers" + (f", {of_base} of them the base's" if of_base else "")
+
+
+def _fewer(image: Image, most: int) -> str:
+    """What to do about too many layers; where the base alone leaves no room for one more, only another base helps."""
+    of_base = _of_base(image)
+    if of_base >= most:
+        return f"take a base with fewer layers: it must leave room for those above it, and has {of_base}"
+    squashed = "use 'layers: squashed', with a max_layer_size where one layer would be too large"
+    return f"{squashed}; or take a base with fewer layers" if of_base else squashed

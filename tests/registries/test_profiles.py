@@ -15,6 +15,7 @@ from buildkit.oci.copy import place, publish, seal
 from buildkit.oci.image import Blob, Image, Layer
 from buildkit.oci.manifest import OCI_LAYER, ImageConfig
 from buildkit.oci.reference import Digest, Platform, Reference
+from buildkit.plan import TITLE
 from buildkit.registries.client import Repository
 from buildkit.registries.connection import Connection
 from buildkit.registries.credentials import Credentials
@@ -201,6 +202,26 @@ def test_limits_are_told_together_and_before_the_first_byte() -> None:
     told = str(raised.value)
     assert "10 GB a layer" in told
     assert "130 layers" in told
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "said", "hint"),
+    [
+        (0, 130, "130 layers;", "use 'layers: squashed', with a max_layer_size where one layer would be too large"),
+        (10, 120, "130 layers, 10 of them the base's;", "or take a base with fewer layers"),
+        (127, 1, "128 layers, 127 of them the base's;", "take a base with fewer layers: it must"),
+        (130, 0, "130 layers;", "use 'layers: squashed'"),
+    ],
+)
+def test_too_many_layers_are_told_with_what_makes_them_fewer(base: int, own: int, said: str, hint: str) -> None:
+    """Whoever squashes the one layer above a base that is too deep itself is refused again with the same advice."""
+    planned = [replace(layer(number), annotations={TITLE: "model"}) for number in range(own)]
+    what = replace(image(), layers=(*map(layer, range(base)), *planned))
+    with pytest.raises(InvalidInput) as refused:
+        check([what], BY_NAME["quay"])
+    (problem,) = refused.value.problems
+    assert problem.what.startswith(said) and hint in problem.hint
+    assert ("squashed" in problem.hint) == (base != 127)
 
 
 def test_a_form_that_is_not_taken_is_refused() -> None:
