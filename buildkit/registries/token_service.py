@@ -22,6 +22,8 @@ from buildkit.registries.refusals import Refused, error_body, explained
 Scope = tuple[str, ...]
 _LARGEST_ANSWER = 1024 * 1024
 _DEFAULT_SECONDS = 60
+_MOST_SECONDS = 24 * 60 * 60
+"""A token that is said to live for longer is renewed all the same: it costs one request a day."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ class TokenService:
         value = answer.get("token") or answer.get("access_token")
         if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
             raise RegistryFailed(f"{self.name} answered without a token", hint=self._hint)
-        lifetime = answer.get("expires_in")
-        return value, lifetime if isinstance(lifetime, int | float) and lifetime > 0 else _DEFAULT_SECONDS
+        told = answer.get("expires_in")
+        lifetime = told if isinstance(told, int | float) and told > 0 else _DEFAULT_SECONDS
+        return value, min(lifetime, _MOST_SECONDS)
 
     def _given(self, scope: Scope, credentials: Credentials | None) -> dict[str, object]:
         query = [("service", self._service)] if self._service else []

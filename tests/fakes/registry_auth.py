@@ -75,7 +75,7 @@ class Auth:
     anonymous: Account = NOBODY
     token_seconds: float = 300.0
     token_uses: int | None = None
-    reported_seconds: int | None = 300
+    reported_seconds: float | None = 300
     token_server: Literal["same", "other"] = "same"
     oauth2: bool = True
     refuse_with: Literal[401, 403, 404] = 403

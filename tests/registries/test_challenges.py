@@ -66,6 +66,14 @@ def test_a_token_is_preferred_to_the_password() -> None:
         assert not [one for one in asked if one.startswith("Basic")]
 
 
+@pytest.mark.parametrize("seconds", [10**400, 1e308, -1, True], ids=range(4))
+def test_a_token_may_be_said_to_live_for_any_time(seconds: float) -> None:
+    """One odd number of a token service ends every command at its registry as a fault of ours."""
+    with Registry(auth=Auth(mode="token", accounts=ACCOUNTS, reported_seconds=seconds)) as registry:
+        connection = Connection(registry.address, plain_http=registry.address.__eq__, credentials=lambda: ME)
+        assert Repository(connection, Reference(registry.address, "models/granite")).resolve("v1") is None
+
+
 def test_a_401_that_names_no_way_in_means_the_one_that_is_known() -> None:
     """A token that expires behind a proxy that drops headers must not end a push of an hour."""
     with Registry(auth=Auth(mode="token", accounts=ACCOUNTS)) as registry:
