@@ -33,6 +33,8 @@ MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_INDEX)
 LARGEST_MANIFEST = 4 * 1024 * 1024
 """Bytes. distribution-spec 1.1, "Pushing manifests": registries SHOULD take at least 4 MiB; many take no more."""
+LARGEST_FILE = 1 << 60
+"""Bytes. No file system holds a file that is larger."""
 
 # The blobs under these Docker names are the same bytes as under the OCI ones, so a manifest may name them either way.
 _AS_OCI = {
@@ -69,8 +71,8 @@ class Descriptor:
         """Reads a descriptor of a manifest; raises InvalidInput where it is malformed."""
         try:
             size = document["size"]
-            if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-                raise InvalidInput(f"the size {size!r} of a descriptor is not a number of bytes")
+            if type(size) is not int or not 0 <= size <= LARGEST_FILE:
+                raise InvalidInput(f"the size {str(size)[:40]} of a descriptor is not a blob's number of bytes")
             return cls(
                 str(document["mediaType"]),
                 Digest(str(document["digest"])),

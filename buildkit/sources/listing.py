@@ -10,6 +10,7 @@ from urllib.parse import quote
 from buildkit.card import Card
 from buildkit.errors import InvalidInput, Problem, SourceFailed
 from buildkit.inputs import HUB_REPOSITORY
+from buildkit.oci.manifest import LARGEST_FILE
 from buildkit.pin import File
 from buildkit.sources import cards
 from buildkit.sources.addresses import shown
@@ -19,8 +20,6 @@ from buildkit.sources.selection import clashes, name_problem, printable
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LARGEST = 1 << 60
-"""Bytes. No file system holds a file that is larger."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def _problems(entry: Listed) -> Iterator[Problem]:
     if named:
         yield named
     path, size = printable(entry.path), entry.size
-    if type(size) is not int or not 0 <= size <= _LARGEST:
+    if type(size) is not int or not 0 <= size <= LARGEST_FILE:
         yield Problem(path, f"the hub says its size is {printable(repr(size))}, which is not a number of bytes")
     elif entry.large and entry.large.get("size") != size:
         told = printable(repr(entry.large.get("size")))

@@ -38,6 +38,16 @@ def test_a_history_that_is_none_is_refused(tmp_path: Path, history: object) -> N
             read(image, world(tmp_path))
 
 
+@pytest.mark.parametrize("size", [10**400, 1 << 61, -1, 1.5, True, "7", None], ids=range(7))
+def test_a_size_that_no_file_has_is_refused(tmp_path: Path, size: object) -> None:
+    """What a manifest says of a layer is added up and shown, and one huge number ends every command that looks at it."""
+    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": "sha256:" + "0" * 64, "size": size}
+    image = write(replace(OVMS, odd_manifest={"layers": [layer]}), tmp_path)
+    for read in (look, examine):
+        with pytest.raises(InvalidInput, match="is not a blob's number of bytes"):
+            read(image, world(tmp_path))
+
+
 LAYER = b"\0" * 1024
 CONFIG = {"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": ["sha256:" + "0" * 64]}}
 SAVED = {"Config": "c.json", "RepoTags": ["x:v1"], "Layers": ["l.tar"]}
