@@ -48,7 +48,7 @@ LAYERS = frozenset((*_AS_OCI, *_AS_OCI.values()))
 
 def canonical(document: object) -> bytes:
     """JSON with sorted keys, no spaces, as UTF-8: the same document is always the same bytes."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def as_oci(media_type: str) -> str:
@@ -265,13 +265,20 @@ class ImageConfig:
 
 
 def parse_object(raw: bytes, what: str) -> dict[str, Any]:
-    """Reads a JSON object; raises InvalidInput that says ``what`` it should have been."""
+    """Reads a JSON object that can be written again; raises InvalidInput that says ``what`` it should have been."""
     try:
         content = parse(raw)
     except ValueError as error:
         raise InvalidInput(f"{what} is not JSON") from error
     if not isinstance(content, dict):
         raise InvalidInput(f"{what} is not a JSON object")
+    # Python reads more than JSON may hold, and what is built upon this would be refused after all of it was sent.
+    try:
+        canonical(content)
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{what} has text that is not Unicode") from None
+    except ValueError:
+        raise InvalidInput(f"{what} has a number that JSON cannot hold") from None
     return content
 
 

@@ -48,6 +48,16 @@ def test_a_size_that_no_file_has_is_refused(tmp_path: Path, size: object) -> Non
             read(image, world(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("value", "what"), [("\ud800", "text that is not Unicode"), (float("nan"), "a number that JSON cannot hold")]
+)
+def test_a_config_that_cannot_be_written_again_is_refused(tmp_path: Path, value: object, what: str) -> None:
+    """A build upon such a base ends after the whole model was sent, or makes an image that no runtime reads."""
+    image = write(replace(OVMS, odd_config={"x": value}), tmp_path)
+    with pytest.raises(InvalidInput, match=f"the image config has {what}"):
+        look(image, world(tmp_path))
+
+
 LAYER = b"\0" * 1024
 CONFIG = {"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": ["sha256:" + "0" * 64]}}
 SAVED = {"Config": "c.json", "RepoTags": ["x:v1"], "Layers": ["l.tar"]}
