@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from buildkit.errors import InvalidInput
-from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest, config_of
+from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest
 from buildkit.oci.stored import Readable
+from buildkit.oci.whole import config_of
 from buildkit.opening import open_image
 from buildkit.plan import TITLE
 from buildkit.world import World
@@ -80,7 +81,7 @@ def look(image: str, world: World) -> Seen:
 
 def _seen(document: Document, store: Readable, image: str) -> SeenImage:
     manifest = Manifest.read(document)
-    config = config_of(manifest, b"".join(store.fetch(manifest.config)), image)
+    config = config_of(manifest, store, image)
     steps = [
         str(entry.get("created_by", ""))
         for entry in config.content.get("history") or []

@@ -12,8 +12,10 @@ from buildkit.oci.hashing import Hash, sha256
 from buildkit.oci.image import Store
 from buildkit.oci.manifest import INDEXES, Document, ImageConfig, Index, Manifest, canonical, config_of
 from buildkit.oci.platforms import manifest_for, no_image
+from buildkit.oci.manifest import INDEXES, Document, ImageConfig, Index, Manifest, canonical
 from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.oci.tar import Content
+from buildkit.oci.whole import config_of
 
 
 @dataclass(frozen=True, order=True)
@@ -250,7 +252,7 @@ def read_base(pin: ImagePin, platform: Platform, store: Store) -> tuple[Manifest
             hint="run 'modelpack lock --upgrade' to take the base as it is now",
         )
     manifest = Manifest.read(document)
-    return manifest, config_of(manifest, b"".join(store.fetch(manifest.config)), f"{name}@{digest}")
+    return manifest, config_of(manifest, store, f"{name}@{digest}")
 
 
 def _choose(index: Index, platform: Platform, reference: Reference, store: Store) -> Digest:
@@ -262,7 +264,7 @@ def _choose(index: Index, platform: Platform, reference: Reference, store: Store
 
 def _only(document: Document, platform: Platform, reference: Reference, store: Store) -> Digest:
     manifest = Manifest.read(document)
-    config = config_of(manifest, b"".join(store.fetch(manifest.config)), str(reference))
+    config = config_of(manifest, store, str(reference))
     if not platform.accepts(config.platform):
         raise InvalidInput(
             f"{reference} has no image for {platform}", hint=f"it is an image for {config.platform} alone"

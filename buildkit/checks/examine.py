@@ -11,8 +11,10 @@ from buildkit.oci.image import Pieces
 from buildkit.oci.layer_files import STREAMED, read_files
 from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest, NotAnImage, config_of
 from buildkit.oci.platforms import manifest_for, no_image
+from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest
 from buildkit.oci.reference import Platform, Reference
 from buildkit.oci.stored import Readable
+from buildkit.oci.whole import NotAnImage, config_of
 from buildkit.opening import open_image
 from buildkit.world import World
 
@@ -55,7 +57,7 @@ def examine(image: str, world: World, *, platform: Platform | None = None, whole
     manifest = Manifest.read(document)
     pushed = Pushed(top, manifest, exact=opened.exact)
     try:
-        config = config_of(manifest, b"".join(counted.fetch(manifest.config)), image)
+        config = config_of(manifest, counted, image)
     except NotAnImage as artifact:
         return Examined(image, reference, pushed, ImageConfig({}), Files(()), lambda: counted.moved, artifact)
     most = STREAMED if reference else STREAMED_HERE

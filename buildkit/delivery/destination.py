@@ -12,9 +12,10 @@ from buildkit.lockfile.known import KnownLayers
 from buildkit.oci.form import Form, form_of, stored_size
 from buildkit.oci.gzipped import Gzipping
 from buildkit.oci.image import Image, Store
-from buildkit.oci.manifest import DOCKER_LAYER_GZIP, Descriptor, Document, ImageConfig, Manifest, manifests_of
+from buildkit.oci.manifest import DOCKER_LAYER_GZIP, Descriptor, Document, Manifest, manifests_of
 from buildkit.oci.reference import Digest, Reference
 from buildkit.oci.several import Several
+from buildkit.oci.whole import config_of
 from buildkit.registries.client import Repository
 from buildkit.registries.limits import check
 from buildkit.tags import fixed, with_digest
@@ -185,7 +186,7 @@ def served_gzips(destination: Destination) -> dict[Digest, Descriptor]:
     for manifest in legible(destination.store, fixed(destination.tags)[0]):
         if form_of(manifest.document) == "docker":
             with contextlib.suppress(InvalidInput, RegistryFailed):
-                config = ImageConfig.read(b"".join(destination.store.fetch(manifest.config)))
+                config = config_of(manifest, destination.store, destination.name)
                 found.update(zip(config.diff_ids, manifest.layers, strict=False))
     return found
 

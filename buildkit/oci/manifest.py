@@ -194,21 +194,6 @@ def manifests_of(document: Document, resolve: Callable[[str], Document | None]) 
     return [Manifest.read(one) for one in found if one]
 
 
-class NotAnImage(InvalidInput):
-    """A manifest is that of an artifact: there is nothing that an engine could run or unpack."""
-
-
-def config_of(manifest: Manifest, raw: bytes, name: str) -> ImageConfig:
-    """The config of an image by its bytes; raises NotAnImage for an artifact, InvalidInput for what is malformed."""
-    try:
-        return ImageConfig.read(raw)
-    except InvalidInput:
-        if manifest.config.media_type in CONFIGS:
-            raise
-        hint = "'modelpack build' makes an image of a model; what oras or modctl pushed is none"
-        raise NotAnImage(f"{name} is an artifact ({manifest.type}), not an image", hint=hint) from None
-
-
 @dataclass(frozen=True)
 class ImageConfig:
     """An image's configuration (image-spec config.md): platform, what runs and how, the layers' diff ids, history."""

@@ -14,6 +14,7 @@ from typing import Any
 from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Document, Manifest, canonical, parse_object
 from buildkit.oci.reference import Digest
+from buildkit.oci.whole import whole
 from buildkit.registries.client import Repository
 
 _EMPTY = b"{}"
@@ -21,6 +22,8 @@ EMPTY = Descriptor("application/vnd.oci.empty.v1+json", Digest.of(_EMPTY), len(_
 """image-spec 1.1, manifest.md, "Guidance for an Empty Descriptor"."""
 TITLE = "org.opencontainers.image.title"
 _TRIES = 5
+_LARGEST_DOCUMENT = 128 * 1024 * 1024
+"""Bytes. cosign reads no larger one unless it is told to (sigstore/cosign, ``COSIGN_MAX_ATTACHMENT_SIZE``)."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,15 @@ def listed(store: Repository, subject: Digest, type: str = "") -> list[Referrer]
 
 
 def content(store: Repository, referrer: Referrer) -> bytes:
-    """The document of a referrer; raises RegistryFailed where it is not there or not what was named."""
+    """The document of a referrer; raises RegistryFailed where it is not there or not what was named, InvalidInput where
+    it is larger than any."""
     document = store.resolve(referrer.descriptor.digest)
     if document is None:
         raise RegistryFailed(f"{referrer.descriptor.digest} is listed and is not there")
     manifest = Manifest.read(document)
     if len(manifest.layers) != 1:
         raise RegistryFailed(f"{referrer.descriptor.digest} does not hold one document")
-    return b"".join(store.fetch(manifest.layers[0]))
+    return whole(store, manifest.layers[0], f"what {referrer.descriptor.digest} holds", _LARGEST_DOCUMENT)
 
 
 def _manifest(subject: Descriptor, artifact: Artifact, layer: Descriptor) -> Document:

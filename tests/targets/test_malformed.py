@@ -15,8 +15,9 @@ from buildkit.checks.examine import examine
 from buildkit.errors import InvalidInput
 from buildkit.inspect import look
 from buildkit.judging.images import check_image
+from tests.fakes.registry import Registry
 from tests.targets.drafts import OVMS, VLLM, model, write
-from tests.targets.test_examine import world
+from tests.targets.test_examine import pushed, world
 
 DEEP = b"[" * 100_000
 """JSON that is nested deeper than Python reads it."""
@@ -55,6 +56,29 @@ def test_a_config_that_cannot_be_written_again_is_refused(tmp_path: Path, value:
     """A build upon such a base ends after the whole model was sent, or makes an image that no runtime reads."""
     image = write(replace(OVMS, odd_config={"x": value}), tmp_path)
     with pytest.raises(InvalidInput, match=f"the image config has {what}"):
+        look(image, world(tmp_path))
+
+
+def test_a_huge_config_is_refused_before_it_is_fetched(tmp_path: Path) -> None:
+    """A manifest of a few bytes makes who looks at the image take a terabyte into memory."""
+    config = {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1 << 40}
+    with Registry() as registry:
+        config["digest"] = registry.put_blob("models/x", b"{}")
+        image = pushed(registry, replace(OVMS, odd_manifest={"config": config}), tmp_path)
+        for read in (look, examine):
+            with pytest.raises(InvalidInput, match=r"the image config of .* has more than 4194304 bytes"):
+                read(image, world(tmp_path))
+        assert not [one for one in registry.requests if "/blobs/" in one.path]
+
+
+def test_a_config_that_is_larger_than_it_is_said_to_be_is_left(tmp_path: Path) -> None:
+    """The same in a folder, where a file may have any size whatever the manifest says."""
+    image = write(OVMS, tmp_path)
+    blobs = {path: path.stat().st_size for path in (tmp_path / "blobs" / "sha256").iterdir()}
+    config = next(path for path in blobs if b"diff_ids" in path.read_bytes()[:1000])
+    with config.open("r+b") as file:
+        file.truncate(1 << 34)
+    with pytest.raises(InvalidInput, match=r"the image config of .* has more than 4194304 bytes"):
         look(image, world(tmp_path))
 
 
