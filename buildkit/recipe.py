@@ -15,6 +15,7 @@ from buildkit.kinds import GROUP, Kind, kind_named, kinds
 from buildkit.oci.manifest import canonical
 from buildkit.oci.reference import Digest
 from buildkit.reading.checked import check, choice, closest, refused
+from buildkit.reading.kind_told import kind_told
 from buildkit.reading.plain import shown
 from buildkit.reading.written import read
 from buildkit.settings import FILE as SETTINGS
@@ -55,6 +56,7 @@ class Recipe:
 def load(path: Path) -> Recipe:
     """Reads a recipe, or the ``recipe.yaml`` of a folder; raises InvalidInput with every problem and its line."""
     path = _file(path)
+    _refuse_shared_lock(path)
     written = read(path, empty_hint=_INIT)
     named = written.content.get("kind")
     kind, problem = _kind(named)
@@ -79,9 +81,26 @@ def _file(path: Path) -> Path:
     return path
 
 
+def _refuse_shared_lock(path: Path) -> None:
+    """Of two recipes with one lock each would take the other's pins, digests and pushes for its own."""
+    for other in (path.with_suffix(suffix) for suffix in (".yaml", ".yml")):
+        if other != path and other.is_file() and not other.samefile(path) and _is_recipe(other):
+            hint = "give one of them another name; the lock stays with the one that it was made for"
+            raise InvalidInput(f"{path} and {other} would share {path.with_suffix('.lock')}", hint=hint)
+
+
+def _is_recipe(path: Path) -> bool:
+    return path.name == FILE or kind_told(path) in known_kinds()
+
+
+def known_kinds() -> list[str]:
+    """The names of all installed kinds, sorted."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
 def _kind(named: object) -> tuple[Kind | None, Problem | None]:
     """The kind that a recipe names; where it names none, a problem, and the kind that was probably meant."""
-    known = sorted({entry.name for entry in entry_points(group=GROUP)})
+    known = known_kinds()
     if isinstance(named, str) and named in known:
         return kind_named(named), None
     every = f"the kinds are: {', '.join(known)}"

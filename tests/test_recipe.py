@@ -89,6 +89,18 @@ def test_a_folder_without_a_recipe_says_which_files_there_are(write: Write, tmp_
     assert "granite.yml" in refused(tmp_path).hint
 
 
+@pytest.mark.parametrize("name", ["granite", "recipe"])
+def test_two_recipes_never_share_a_lock(write: Write, tmp_path: Path, name: str) -> None:
+    """Two images in one folder overwrite each other's lock, and each night rebuilds both."""
+    pair = write(GOOD, f"{name}.yaml"), write(GOOD.replace("granite", "other"), f"{name}.yml")
+    for path, other in (pair, pair[::-1]):
+        assert str(refused(path)) == f"{path} and {other} would share {tmp_path / name}.lock"
+    write("apiVersion: v1\nkind: Service\n", "mini.yml")
+    assert load(write(GOOD, "mini.yaml")).lock_path == tmp_path / "mini.lock"
+    (tmp_path / "also.yml").symlink_to(write(GOOD, "also.yaml"))
+    assert load(tmp_path / "also.yml").spec.name == "granite"
+
+
 def test_the_digest_is_of_the_meaning(write: Write) -> None:
     """A comment, a shorthand or an order of keys makes the lock out of date."""
     plain = load(write(GOOD)).digest

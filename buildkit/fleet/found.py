@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from buildkit.errors import InvalidInput
-from buildkit.kinds import GROUP
-from buildkit.reading.written import LARGEST
-from buildkit.recipe import FILE
+from buildkit.reading.kind_told import kind_told
+from buildkit.recipe import FILE, known_kinds
 
-_KIND = re.compile(r"""^["']?kind["']?\s*:\s*["']?([\w.-]+)""", re.MULTILINE)
-_IN_JSON = re.compile(r'"kind"\s*:\s*"([\w.-]+)"')
 _NEVER = frozenset({"node_modules", "__pycache__", "venv", "site-packages"})
 """Folders of other tools, which hold thousands of files; those whose names begin with a dot are left out, too."""
 _VIRTUAL = "pyvenv.cfg"
@@ -27,7 +22,7 @@ def recipes_in(places: Sequence[Path]) -> list[Path]:
     A file counts when its ``kind`` is an installed kind; one called ``recipe.yaml`` always does, so that a mistyped kind
     is told and not passed over.
     """
-    known = frozenset(entry.name for entry in entry_points(group=GROUP))
+    known = frozenset(known_kinds())
     found = {path.resolve(): path for path in _all(places, known)}
     if not found:
         named = ", ".join(map(str, places))
@@ -39,7 +34,7 @@ def recipes_in(places: Sequence[Path]) -> list[Path]:
 def _all(places: Iterable[Path], known: frozenset[str]) -> Iterator[Path]:
     for place in places:
         if place.is_dir():
-            yield from (path for path in _files(place) if path.name == FILE or _kind(path) in known)
+            yield from (path for path in _files(place) if path.name == FILE or kind_told(path) in known)
         elif place.exists():
             yield place
         else:
@@ -53,14 +48,3 @@ def _files(folder: Path) -> Iterator[Path]:
             continue
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NEVER)
         yield from (Path(at) / name for name in sorted(names) if name.endswith((".yaml", ".yml")))
-
-
-def _kind(path: Path) -> str | None:
-    """What a file says its kind is, without reading it as YAML: a folder may hold thousands of manifests and charts."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST).decode("utf-8-sig", errors="replace")
-    except OSError:
-        return None
-    found = (_IN_JSON if text.lstrip().startswith("{") else _KIND).search(text)
-    return found[1] if found else None
