@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from buildkit.cli.session import session
+from buildkit.cli.session import Session, session
 
 if TYPE_CHECKING:
     from buildkit.delivery.push import Delivered
@@ -47,7 +48,7 @@ def each_assembled(paths: Sequence[Path], wanted: Wanted, as_json: bool, quiet: 
         for one in done:
             one.forget()
 
-    each_recipe(paths, as_json, quiet, assembled, forget)
+    each_recipe(paths, as_json, quiet, assembled, wanted.registries, forget)
 
 
 def in_turn(work: Work) -> Work:
@@ -62,11 +63,16 @@ def in_turn(work: Work) -> Work:
 
 
 def each_recipe(
-    paths: Sequence[Path], as_json: bool, quiet: bool, work: Work, after: Callable[[], None] = lambda: None
+    paths: Sequence[Path],
+    as_json: bool,
+    quiet: bool,
+    work: Work,
+    registries: Sequence[str] = (),
+    after: Callable[[], None] = lambda: None,
 ) -> None:
     """Does the work for every recipe; one that fails is told and does not keep the others from being done.
 
-    ``after`` is done when the results are printed.
+    Nothing is done where two of them would be pushed under one name to ``registries``. ``after`` is done when the results are printed.
     """
     from buildkit.cli.render import show_error
     from buildkit.cli.results import document, lines
@@ -74,6 +80,8 @@ def each_recipe(
 
     delivered, code = [], 0
     with session(as_json, quiet) as opened:
+        if registries:
+            _refuse_clashes(paths, registries, opened)
         for path in paths:
             try:
                 delivered.append(work(*opened.recipe(path)))
@@ -93,3 +101,22 @@ def each_recipe(
         after()
     if code:
         raise typer.Exit(code)
+
+
+def _refuse_clashes(paths: Sequence[Path], registries: Sequence[str], opened: Session) -> None:
+    from buildkit.errors import ModelpackError
+    from buildkit.fleet.clashes import clashes, references_of
+    from buildkit.fleet.places import targets
+    from buildkit.lockfile import lock as locks
+
+    wanted = {}
+    for path in paths:
+        # What is wrong with a recipe by itself is told in its turn.
+        with suppress(ModelpackError):
+            recipe, world = opened.recipe(path)
+            lock = locks.read(recipe.lock_path)
+            places = targets(recipe, lock, world.settings, registries)
+            references = references_of(recipe, lock.pins if lock else None, places)
+            wanted[recipe.path.resolve()] = recipe.path, references
+    for clash in clashes(dict(wanted.values())).values():
+        raise clash

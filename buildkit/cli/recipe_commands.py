@@ -90,7 +90,9 @@ def build(
     elif assemble:
         each_assembled(recipes, wanted, as_json, quiet)
     else:
-        each_recipe(recipes, as_json, quiet, in_turn(lambda recipe, world: flow.build(recipe, world, wanted)))
+        each_recipe(
+            recipes, as_json, quiet, in_turn(lambda recipe, world: flow.build(recipe, world, wanted)), wanted.registries
+        )
 
 
 @app.command(rich_help_panel=RECIPES)
@@ -111,7 +113,7 @@ def push(
         raise typer.BadParameter("say where to: --registry R, a name from modelpack.yaml or HOST/PREFIX")
     form = form_named(manifest_format)
     pushing = in_turn(lambda recipe, world: flow.push(recipe, world, *registry, form=form))
-    each_recipe(recipes or _locked_here(), as_json, quiet, pushing)
+    each_recipe(recipes or _locked_here(), as_json, quiet, pushing, registry)
 
 
 @app.command(rich_help_panel=RECIPES)

@@ -56,8 +56,9 @@ class Weight:
 class State:
     """An image and everything that moved under it. ``problems`` are questions that got no answer; then there may be more.
 
-    ``lock`` is the lock as it was read, ``served`` what the registries serve under the references of the lock, ``engine``
-    the one that would rebuild it: the one that built it, else embedded where that can, else "auto".
+    ``lock`` is the lock as it was read, ``references`` what a rebuild would tag as far as that is known before, ``served``
+    what the registries serve under the references of the lock, ``engine`` the one that would rebuild it: the one that built
+    it, else embedded where that can, else "auto".
     """
 
     name: str
@@ -66,6 +67,7 @@ class State:
     lock: Lock | None = None
     changes: tuple[Change, ...] = ()
     targets: tuple[Target, ...] = ()
+    references: tuple[str, ...] = ()
     served: dict[str, Digest] = field(default_factory=dict)
     weight: Weight = Weight()
     engine: str = "auto"

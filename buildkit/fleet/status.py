@@ -15,6 +15,7 @@ from buildkit.adapting import planned
 from buildkit.engines.embedded import Embedded
 from buildkit.errors import ModelpackError
 from buildkit.fleet.asking import Questions
+from buildkit.fleet.clashes import clashes, references_of
 from buildkit.fleet.places import missing, targets
 from buildkit.fleet.state import Change, Reason, State, Target, Weight
 from buildkit.fleet.weigh import weigh
@@ -42,7 +43,10 @@ Open = Callable[[Path], tuple[Recipe, World]]
 def fleet(
     paths: Sequence[Path], opened: Open, registries: Sequence[str], *, force: bool = False, jobs: int = JOBS
 ) -> list[State]:
-    """The state of every recipe, in order. What cannot be read or asked is in the state's problems and ends nothing."""
+    """The state of every recipe, in order. What cannot be read or asked is in the state's problems and ends nothing.
+
+    Neither does what two recipes would both tag: it is a problem of both.
+    """
     questions, stop = Questions(), Stop()
 
     def ask(path: Path) -> State:
@@ -52,7 +56,14 @@ def fleet(
             return State(path.stem, str(path), problems=(error,))
         return state_of(recipe, world, questions, registries, force=force)
 
-    return each(paths, ask, jobs, stop)
+    states = each(paths, ask, jobs, stop)
+    wrong = clashes({state.recipe.path: state.references for state in states if state.recipe})
+    return [
+        replace(state, problems=(*state.problems, wrong[state.recipe.path]))
+        if state.recipe and state.recipe.path in wrong
+        else state
+        for state in states
+    ]
 
 
 def state_of(
@@ -69,6 +80,8 @@ def state_of(
     with unanswered:
         state = replace(state, targets=targets(recipe, lock, world.settings, registries))
     now = _now(recipe, lock, world, questions, unanswered)
+    with unanswered:
+        state = replace(state, references=references_of(recipe, None if unanswered.problems else now, state.targets))
     changes = [Change("forced", "", detail="a rebuild was asked for")] if force else []
     changes += _changes(recipe, lock, now, unanswered)
     if lock and lock.images:
