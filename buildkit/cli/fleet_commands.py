@@ -18,8 +18,10 @@ from buildkit.cli import completion
 from buildkit.cli.app import app
 from buildkit.cli.options import EngineName, Json, Quiet
 from buildkit.cli.plain_help import FLEETS
+from buildkit.cli.render import progress
 from buildkit.cli.session import Session, session
 from buildkit.errors import ModelpackError
+from buildkit.events import Warned
 
 if TYPE_CHECKING:
     from buildkit.fleet.rebuild import Rebuilt, Wish
@@ -137,15 +139,18 @@ def ci(
 ) -> None:
     """Write a pipeline that keeps the images current.
 
-    It runs every night, and knows the registries of modelpack.yaml and of the locks.
+    It runs every night at the top of the repository, and knows the registries of modelpack.yaml and of the locks.
 
     Example: modelpack ci github -o .github/workflows/images.yml
     """
     from buildkit.fleet.hosts import hosts_of
     from buildkit.machine.atomic import write
     from buildkit.pipelines import Wanted, pipeline
+    from buildkit.pipelines.checkout import fleet_in, misplaced, top_of
 
-    text = pipeline(system, Wanted(folder.as_posix(), schedule, commit, jobs), hosts_of(folder))
+    top = top_of(Path.cwd())
+    wanted = Wanted(fleet_in(top or Path.cwd(), folder), schedule, commit, jobs)
+    text = pipeline(system, wanted, hosts_of(folder))
     if output is None:
         sys.stdout.write(text)
         return
@@ -153,6 +158,9 @@ def ci(
     if system == "cron":
         output.chmod(0o755)
     print(output)
+    if top and (wrong := misplaced(system, output, top)):
+        with progress(as_json=False, quiet=False) as emit:
+            emit(Warned(wrong, "move it there, or tell the system where it is"))
 
 
 def _states(

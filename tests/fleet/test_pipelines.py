@@ -266,3 +266,21 @@ def test_the_workflow_does_what_status_said(built: Fleet, tmp_path: Path) -> Non
     assert {entry["name"] for entry in json.loads(found["matrix"])["include"]} == wanted == {"model-01", "model-02"}
     (built.folder / "model-03" / "recipe.lock").write_text("{")
     assert outputs()["unknown"] == "true"
+
+
+def test_a_pipeline_is_for_the_repository_that_it_lies_in(built: Fleet) -> None:
+    """The workflow lies where nobody looks for it, or asks for recipes that are not in its checkout: every night is red."""
+    top = built.folder.parent
+    (top / ".git").mkdir()
+    done = built.run("ci", "github", "-o", ".github/workflows/images.yml")
+    assert done.stderr.startswith("warning: .github/workflows/images.yml is not where github looks for it")
+    assert str(top / ".github" / "workflows") in done.stderr
+    workflow = built.folder / ".github" / "workflows" / "images.yml"
+    assert parsed(workflow.read_text())["env"]["FLEET"] == "a fleet"
+    for system, output in (("github", "../.github/workflows/a.yml"), ("gitlab", "../.gitlab-ci.yml"), ("cron", "a.sh")):
+        assert built.run("ci", system, str(built.folder), "-o", output).stderr == ""
+    other = top.parent / f"{top.name}-other"
+    shutil.copytree(built.folder / "model-01", other / "model-01")
+    for outside in (str(other), f"../../{other.name}"):
+        done = built.run("ci", "github", outside)
+        assert (done.returncode, done.stdout) == (1, "") and f"{outside} is not in {top}" in done.stderr
