@@ -1,114 +1,147 @@
-"""The command ``modelpack``: the only place that catches what went wrong and ends the process."""
+"""The command ``modelpack``: ends the process, with the code of what it did, or by a signal that comes at any moment.
+
+Only what Python has in itself is imported before the first signal can be caught: among imports it would end in a traceback.
+"""
 
 from __future__ import annotations
 
-import errno
 import gc
+import io
 import os
-import signal
 import sys
-
-from buildkit.done import Done
-from buildkit.errors import FAILED, INTERRUPTED, OUR_BUG, TERMINATED, ModelpackError, Problem
 
 _LOOKED_FOR_GARBAGE_AFTER = 100_000
 """Objects. What is loaded at the start is nearly as many, and no garbage: after every 700, as is usual, Python would look for it in vain."""
+_BEHIND_SECONDS = 0.01
+STDOUT = "<stdout>"
+"""The file name of what is raised where stdout cannot be written."""
 
-DONE = Done()
-"""What this process has done that others see."""
+
+class _Signals:
+    """What came, and what the next one does: it interrupts, until the command is ``over``, and ends us at once where ``code`` is set."""
+
+    came = False
+    terminated = False
+    over = False
+    code: int | None = None
 
 
 def main() -> None:
     """Runs the command line and exits with its code: 0, 1, 2, 3, 70, 130 or 143."""
-    gc.set_threshold(_LOOKED_FOR_GARBAGE_AFTER)
-    _speak_utf8()
-    signal.signal(signal.SIGTERM, _terminated)
-    code = _run()
-    if _Ended.by_signal and code == INTERRUPTED:
-        code = TERMINATED
-    if code in (INTERRUPTED, TERMINATED):
-        from buildkit.cli.render import show_interruption
-
-        show_interruption(DONE)
+    _Signals.over, _Signals.code = False, None
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Who read us has enough: python would complain once more when it closes the stream itself.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = code or FAILED
-    if code in (INTERRUPTED, TERMINATED):
-        # Threads that wait for a silent peer are daemons, but their connections are not worth a second's goodbye.
-        sys.stderr.flush()
-        os._exit(code)
+        gc.set_threshold(_LOOKED_FOR_GARBAGE_AFTER)
+        _take_signals()
+        _speak_utf8()
+        from buildkit.cli.caught import run
+
+        code, interrupted = run(), False
+    except KeyboardInterrupt:
+        # A call would let the next signal in, which nobody would catch.
+        _Signals.over = True
+        code, interrupted = 0, True
+    _Signals.over = True
+    from buildkit.errors import INTERRUPTED
+
+    # typer makes an exit code of an interruption; a server that was run may have ended with the same.
+    if interrupted or (code == INTERRUPTED and _Signals.came):
+        _leave_interrupted()
+    _Signals.code = code
     # The interpreter's last look for garbage would take a fifth of a short command's time, and frees nothing that is needed.
     gc.freeze()
     sys.exit(code)
 
 
-class _Ended:
-    by_signal = False
+def _take_signals() -> None:
+    import signal
+
+    signal.signal(signal.SIGTERM, _terminated)
+    # A shell starts what it runs in the background with SIGINT ignored.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupted)
+    sys.unraisablehook = _lost
 
 
 def _terminated(number: int, frame: object) -> None:
     """SIGTERM, as container runtimes and CI systems send it, ends a command as tidily as Ctrl-C."""
-    _Ended.by_signal = True
-    raise KeyboardInterrupt
+    _Signals.terminated = True
+    _interrupted(number, frame)
 
 
-def _run() -> int:
+def _interrupted(number: int, frame: object) -> None:
+    _Signals.came = True
+    if _Signals.code is not None:
+        os._exit(_Signals.code)
+    if not _Signals.over:
+        raise KeyboardInterrupt
+
+
+def _lost(exception: sys.UnraisableHookArgs) -> None:
+    """An interruption in a callback of the import machinery, or in a destructor, ends nothing there: it comes again, behind it."""
+    if exception.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(exception)
+        return
+    import threading
+
+    threading.Timer(_BEHIND_SECONDS, _again).start()
+
+
+def _again() -> None:
+    import signal
+
+    number = signal.SIGTERM if _Signals.terminated else signal.SIGINT
+    if sys.platform == "win32":
+        signal.raise_signal(number)
+    else:
+        # To the process, and not to this thread: it wakes the main one, whatever that waits for.
+        os.kill(os.getpid(), number)
+
+
+def _leave_interrupted() -> None:
+    """Tells what was done, and ends the process."""
+    # Once more: the first signal may have come before this was done.
+    _take_signals()
+    from buildkit.cli.render import show_interruption
+    from buildkit.cli.session import DONE
+    from buildkit.errors import INTERRUPTED, TERMINATED
+
+    code = TERMINATED if _Signals.terminated else INTERRUPTED
     try:
-        from buildkit.cli.commands import app
-        from buildkit.cli.completion import asked
-
-        with asked():
-            return int(app(standalone_mode=True, prog_name="modelpack") or 0)
-    except SystemExit as exit:
-        return exit.code if isinstance(exit.code, int) else FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        return FAILED
-    except ModelpackError as error:
-        from buildkit.cli.render import show_error
-
-        show_error(error)
-        return error.exit_code
-    except OSError as error:
-        from buildkit.cli.render import show_error
-
-        show_error(_explained(error))
-        return FAILED
-    except Exception:
-        return _our_bug()
+        show_interruption(DONE)
+        _Signals.code = code
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        # Whoever listened is gone, perhaps. Threads that wait for a silent peer are daemons, but their connections are not
+        # worth a second's goodbye.
+        os._exit(code)
 
 
-def _explained(error: OSError) -> ModelpackError:
-    where = str(error.filename or "")
-    hint = "make room on the disk, and run the same command again" if error.errno == errno.ENOSPC else ""
-    return ModelpackError(f"{where}: {error.strerror or error}" if where else str(error.strerror or error), hint=hint)
+class _Stdout(io.TextIOWrapper):
+    """stdout, which says of its failures that they are its own: of themselves they name no file."""
 
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            error.filename = STDOUT
+            raise
 
-def _our_bug() -> int:
-    import traceback
-
-    from buildkit import __version__
-    from buildkit.cli.render import show_error
-
-    kind, value, _ = sys.exc_info()
-    named = Problem("", f"{kind.__name__ if kind else ''}: {value}")
-    hint = f"report it with version {__version__} and what MODELPACK_TRACEBACK=1 shows"
-    show_error(ModelpackError("this is a fault of modelpack itself, not of yours", [named], hint))
-    if os.environ.get("MODELPACK_TRACEBACK"):
-        traceback.print_exc()
-    return OUR_BUG
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            error.filename = STDOUT
+            raise
 
 
 def _speak_utf8() -> None:
     """Names of files may hold any letter, and a terminal that cannot show one must not end the command."""
+    out, err = sys.stdout, sys.stderr
     # A stream that was closed before we began is none at all in Python.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - it is for as long as we live
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - it is for as long as we live
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure:
-            reconfigure(errors="backslashreplace")
+    sys.stdout = out or open(os.devnull, "w", errors="backslashreplace")  # noqa: SIM115 - it is for as long as we live
+    sys.stderr = err or open(os.devnull, "w", errors="backslashreplace")  # noqa: SIM115 - it is for as long as we live
+    if isinstance(out, io.TextIOWrapper):
+        sys.stdout = _Stdout(out.buffer, out.encoding, "backslashreplace", None, out.line_buffering, out.write_through)
+    if isinstance(err, io.TextIOWrapper):
+        err.reconfigure(errors="backslashreplace")

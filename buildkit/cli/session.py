@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buildkit.cli.main import DONE
 from buildkit.cli.render import progress
+from buildkit.done import Done
 from buildkit.events import Emit
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from buildkit.world import World
 
 
+DONE = Done()
+"""What this process has done that others see."""
 _GRACE_SECONDS = 0.5
 """How long a registry is waited for when a command is interrupted."""
 

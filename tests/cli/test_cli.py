@@ -288,6 +288,30 @@ def test_closed_streams_do_no_harm(place: Place, closed: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_results_that_cannot_be_written_are_told_with_what_was_done(place: Place, unbuffered: str) -> None:
+    """The image is out and the lock is written: who reads of a full disk alone takes it for a push that failed."""
+    recipe, registry = str(place.recipe().path), f"{place.registry.address}/models"
+    for command in (["build", recipe, "--push", "--registry", registry], ["targets"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "buildkit", *command],
+                env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 1
+        assert done.stderr.count("No space left") == done.stderr.count("error: stdout cannot be written") == 1
+        assert "Exception ignored" not in done.stderr
+        if command[0] == "build":
+            digest = place.registry.tags["models/granite"]["v1"]
+            assert f"{registry}/granite:v1 serves {digest}\n" in done.stderr
+            assert f"{place.lock} is written\n" in done.stderr
+
+
 def test_two_builds_of_one_recipe_at_once_send_it_once(place: Place) -> None:
     """A person's build beside a pipeline's, on one machine: the second would send all of the model again."""
     recipe = place.recipe()

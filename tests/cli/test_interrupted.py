@@ -45,6 +45,43 @@ def silent_at(place: Place, method: str, path: str, skip: int = 0) -> None:
     place.registry.faults.add(Stall(0, threading.Event(), side), method=method, path=path, skip=skip)
 
 
+_AT_AN_IMPORT = """
+import os, sys
+
+first, again, number, lost = sys.argv[1], sys.argv[2] == "again", int(sys.argv[3]), sys.argv[4] == "lost"
+came = []
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), number)
+
+def hook(event, arguments):
+    if event == "import" and (again if came else arguments[0] == first):
+        came.append(arguments[0])
+        Late() if lost else os.kill(os.getpid(), number)
+
+sys.argv[1:] = sys.argv[5:]
+sys.addaudithook(hook)
+from buildkit.cli.main import main
+main()
+"""
+"""Sends itself a signal when a module is imported, and with each later one where that is wanted."""
+
+
+def at_import(module: str, *arguments: str, again: str = "", number: int = signal.SIGINT, lost: str = "") -> list[str]:
+    """The code, and the lines on stderr, of a command that a signal reaches when it imports a module."""
+    command = [sys.executable, "-c", _AT_AN_IMPORT, module, again, str(int(number)), lost, *arguments]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    return [str(done.returncode), *done.stderr.splitlines()]
+
+
 def pushing(place: Place, *recipes: Path) -> list[str]:
     return ["build", *map(str, recipes), "--push", "--registry", f"{place.registry.address}/models"]
 
@@ -177,3 +214,40 @@ def test_an_interruption_is_a_line_of_json_where_these_are_asked_for(place: Plac
     assert [problem["where"] for problem in last["problems"]] == [
         f"{place.registry.address}/models/granite:{tag}" for tag in ("v1", "latest")
     ]
+
+
+TOLD = "interrupted: nothing was tagged, the lock is unchanged"
+
+
+@pytest.mark.parametrize(
+    ("module", "again"),
+    [
+        ("signal", ""),
+        *((module, again) for module in ("buildkit.errors", "typer", "buildkit.flow") for again in ("", "again")),
+    ],
+)
+def test_a_command_that_only_begins_is_interrupted_as_tidily(place: Place, module: str, again: str) -> None:
+    """Who sees at once that the command is wrong gets a screen of traceback, and a script a death that it takes for a crash."""
+    assert at_import(module, "lock", str(place.recipe().path), again=again) == ["130", TOLD]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, "130"), (signal.SIGTERM, "143")])
+def test_a_signal_that_python_swallows_still_ends_the_command(place: Place, number: int, code: str) -> None:
+    """A destructor, or a callback of the import machinery, takes the exception for its own: the push would go on to its end."""
+    place.registry.faults.add(Stall(0, threading.Event(), "response"), times=None)
+    told = at_import("buildkit.flow", *pushing(place, place.recipe().path), number=number, lost="lost")
+    assert told == [code, TOLD]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_insists_gets_the_same_end(place: Place, number: int, code: int) -> None:
+    """A second Ctrl-C while the first is told ends in a traceback over it, and in another exit code."""
+    silent_at(place, "PUT", "manifests/latest")
+    process = begun(*pushing(place, place.recipe(tags=["v1", "latest"]).path))
+    wait_until(lambda: bool(place.registry.faults.fired))
+    while process.poll() is None:
+        process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (code, "")
+    assert f"{place.registry.address}/models/granite:v1 serves" in err
+    assert "Traceback" not in err and "Exception ignored" not in err

@@ -115,7 +115,7 @@ class Fleet:
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end, in this process: a new one takes longer to start than most commands to run."""
         out, err, code = io.StringIO(), io.StringIO(), 0
-        terminated = signal.getsignal(signal.SIGTERM)
+        taken = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         with (
             pytest.MonkeyPatch.context() as here,
             contextlib.redirect_stdout(out),
@@ -124,6 +124,7 @@ class Fleet:
             here.chdir(self.folder)
             here.setattr(sys, "argv", ["modelpack", *arguments])
             here.setattr(sys, "stdin", None)
+            here.setattr(sys, "unraisablehook", sys.unraisablehook)
             for name, value in environment.items():
                 here.setenv(name, value)
             try:
@@ -131,7 +132,8 @@ class Fleet:
             except SystemExit as ended:
                 code = int(ended.code or 0)
             finally:
-                signal.signal(signal.SIGTERM, terminated)
+                for number, handler in taken.items():
+                    signal.signal(number, handler)
         assert code in (0, 1, 2, 3), err.getvalue()
         return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
