@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,7 +18,7 @@ from buildkit.world import World
 def alone(recipe: Recipe, world: World, wait: Callable[[float], None] | None = None) -> Iterator[None]:
     """Waits until no other process is at work on the recipe, and says so; ``wait`` takes seconds."""
     # One file for each recipe, wherever it is named from. It stays: to remove it would let two runs in.
-    place = cache_folder() / "turns" / Digest.of(str(recipe.path.resolve()).encode()).hex
+    place = cache_folder() / "turns" / Digest.of(os.fsencode(recipe.path.resolve())).hex
 
     def waiting() -> None:
         world.emit(Said(f"{recipe.spec.name}: another modelpack is at work on it; waiting for it to end"))

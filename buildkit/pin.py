@@ -10,9 +10,8 @@ from typing import Protocol, runtime_checkable
 from buildkit.errors import InvalidInput, Problem, RegistryFailed, SourceFailed
 from buildkit.oci.hashing import Hash, sha256
 from buildkit.oci.image import Store
-from buildkit.oci.manifest import INDEXES, Document, ImageConfig, Index, Manifest, canonical, config_of
-from buildkit.oci.platforms import manifest_for, no_image
 from buildkit.oci.manifest import INDEXES, Document, ImageConfig, Index, Manifest, canonical
+from buildkit.oci.platforms import manifest_for, no_image
 from buildkit.oci.reference import Digest, Platform, Reference
 from buildkit.oci.tar import Content
 from buildkit.oci.whole import config_of

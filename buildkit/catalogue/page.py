@@ -33,7 +33,7 @@ def page(entries: Sequence[Entry], title: str, *, asked: bool) -> str:
 
 def write(text: str, folder: Path) -> Path:
     """Writes the page into a folder, whole or not at all; returns its path."""
-    atomic.write(folder / PAGE, text.encode())
+    atomic.write(folder / PAGE, text.encode(errors="backslashreplace"))
     return folder / PAGE
 
 

@@ -9,9 +9,8 @@ from buildkit.checks.subject import Pushed
 from buildkit.oci.files import Files
 from buildkit.oci.image import Pieces
 from buildkit.oci.layer_files import STREAMED, read_files
-from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest, NotAnImage, config_of
-from buildkit.oci.platforms import manifest_for, no_image
 from buildkit.oci.manifest import INDEXES, Descriptor, Document, ImageConfig, Index, Manifest
+from buildkit.oci.platforms import manifest_for, no_image
 from buildkit.oci.reference import Platform, Reference
 from buildkit.oci.stored import Readable
 from buildkit.oci.whole import NotAnImage, config_of

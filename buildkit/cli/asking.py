@@ -72,6 +72,8 @@ def _answered(question: str) -> Iterator[None]:
     """Tells Ctrl-C from Ctrl-D, which typer makes one and the same of."""
     try:
         yield
+    except UnicodeDecodeError:
+        raise InvalidInput(f"the answer to {question!r} is not UTF-8", hint="let the terminal send UTF-8") from None
     except (typer.Abort, KeyboardInterrupt, EOFError) as left:
         # What is said next has a line of its own.
         print(file=sys.stderr)

@@ -11,6 +11,7 @@ from buildkit.cli.app import app
 from buildkit.cli.options import Quiet
 from buildkit.cli.plain_help import FLEETS
 from buildkit.cli.session import session
+from buildkit.cli.terminal import print_path
 
 
 @app.command(rich_help_panel=FLEETS)
@@ -42,4 +43,4 @@ def catalog(
 
     with session(False, quiet) as opened:
         entries = gather(recipes_in(places or [Path()]), opened.recipe, ask=not offline)
-        print(write(page(entries, title, asked=not offline), output))
+        print_path(write(page(entries, title, asked=not offline), output))

@@ -15,6 +15,7 @@ from buildkit.cli.app import app
 from buildkit.cli.options import Json, OneRecipe
 from buildkit.cli.plain_help import PLATFORMS
 from buildkit.cli.session import session
+from buildkit.cli.terminal import print_path
 
 if TYPE_CHECKING:
     from buildkit.checks.examine import Examined
@@ -183,7 +184,7 @@ def _report(name: str, found: Sequence[Judged], file: str, sarif: Path | None, *
 
     if sarif is not None:
         text = json.dumps(report.sarif(name, found, file), ensure_ascii=False, indent=2)
-        write(sarif, f"{text}\n".encode())
+        write(sarif, f"{text}\n".encode(errors="backslashreplace"))
     if as_json:
         print(json.dumps(report.document(name, found), ensure_ascii=False, indent=2))
     elif github:
@@ -272,7 +273,7 @@ def deploy(
         read, world = opened.recipe(recipe)
         for one in write(read, world, target or [], output, wish):
             for path in one.files:
-                print(path)
+                print_path(path)
             told = [
                 f"{found.severity.value}: {found.rule.id} {found.where} {found.what}"
                 + (f" ({found.do})" if found.do else "")

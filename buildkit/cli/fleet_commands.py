@@ -20,6 +20,7 @@ from buildkit.cli.options import EngineName, Json, Quiet
 from buildkit.cli.plain_help import FLEETS
 from buildkit.cli.render import progress
 from buildkit.cli.session import Session, session
+from buildkit.cli.terminal import print_path
 from buildkit.errors import ModelpackError
 from buildkit.events import Warned
 
@@ -154,10 +155,10 @@ def ci(
     if output is None:
         sys.stdout.write(text)
         return
-    write(output, text.encode())
+    write(output, text.encode(errors="backslashreplace"))
     if system == "cron":
         output.chmod(0o755)
-    print(output)
+    print_path(output)
     if top and (wrong := misplaced(system, output, top)):
         with progress(as_json=False, quiet=False) as emit:
             emit(Warned(wrong, "move it there, or tell the system where it is"))
@@ -255,6 +256,6 @@ def _print_rebuilt(done: Sequence[Rebuilt], summary: Path | None, as_json: bool,
     if summary:
         try:
             before = summary.read_bytes() if summary.is_file() else b""
-            write(summary, before + documents.summary(done).encode())
+            write(summary, before + documents.summary(done).encode(errors="backslashreplace"))
         except OSError as error:
             raise InvalidInput(f"{summary} cannot be written: {error.strerror}", hint="the images are done") from None

@@ -103,7 +103,7 @@ def verify(
     judged = [report.judged for report in reports]
     if sarif is not None:
         text = json.dumps(machines.sarif(image, judged, image), ensure_ascii=False, indent=2)
-        write(sarif, f"{text}\n".encode())
+        write(sarif, f"{text}\n".encode(errors="backslashreplace"))
     tell(reports, as_json=as_json, annotations=list(machines.github(judged, image)) if github else None)
     if machines.failed(judged, strict=strict):
         raise typer.Exit(1)

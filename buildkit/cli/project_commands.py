@@ -13,6 +13,7 @@ from buildkit.cli.app import app
 from buildkit.cli.options import Json
 from buildkit.cli.plain_help import RECIPES
 from buildkit.cli.session import session
+from buildkit.cli.terminal import print_path
 
 
 @app.command(rich_help_panel=RECIPES)
@@ -60,7 +61,7 @@ def init(
     from buildkit.start import start
 
     for path in start(*begun(kind, folder, name)):
-        print(path)
+        print_path(path)
 
 
 @app.command(rich_help_panel=RECIPES)

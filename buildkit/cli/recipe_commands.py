@@ -28,6 +28,7 @@ from buildkit.cli.options import (
 )
 from buildkit.cli.plain_help import RECIPES
 from buildkit.cli.session import session
+from buildkit.cli.terminal import print_path
 
 
 @app.command(rich_help_panel=RECIPES)
@@ -145,7 +146,7 @@ def lock(
         for path in recipes:
             recipe, world = opened.recipe(path)
             flow.lock(recipe, world, Policy.CHECK if policy is Policy.KEEP else policy)
-            print(recipe.lock_path)
+            print_path(recipe.lock_path)
     return None
 
 
@@ -174,7 +175,7 @@ def render(
         if output is None:
             sys.stdout.write(flow.render(read, world).containerfile)
         else:
-            print(flow.render_into(read, world, output))
+            print_path(flow.render_into(read, world, output))
 
 
 def _print_bake(folder: Path, output: Path | None, quiet: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -139,8 +140,14 @@ def _credentials(username: str | None, password_stdin: bool) -> Credentials:
     if not password_stdin and not interactive:
         raise typer.BadParameter("there is no terminal to ask for the password: give it with --password-stdin")
     asked = username or answer("Username")
-    # One line end is the shell's; any other space may belong to the password.
-    password = sys.stdin.read().removesuffix("\n").removesuffix("\r") if password_stdin else secret("Password")
+    password = _from_stdin() if password_stdin else secret("Password")
     if not password:
         raise typer.BadParameter("the password is empty")
     return Credentials(asked, password, found="the login that was just given")
+
+
+def _from_stdin() -> str:
+    # A stream that was closed before we began is none at all in Python.
+    text = os.fsdecode(sys.stdin.buffer.read()) if sys.stdin else ""
+    # One line end is the shell's; any other space may belong to the password.
+    return text.removesuffix("\n").removesuffix("\r")

@@ -10,6 +10,8 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
 
@@ -31,6 +33,17 @@ def coloured(stream: TextIO | None = None) -> bool:
 def may_ask() -> bool:
     """Whether somebody sits there who can be asked: at a terminal that is read from and shown on, and no pipeline."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not in_ci()
+
+
+def print_path(path: Path) -> None:
+    """Prints a path as a result, byte for byte as the file system has it, so that whoever reads it finds the file."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(f"{path}\n"))
+    else:
+        print(path)
 
 
 _NARROWEST = 20

@@ -14,6 +14,7 @@ from buildkit.cli.app import app
 from buildkit.cli.options import Json, OneRecipe, Quiet, Recipes
 from buildkit.cli.plain_help import TRUST
 from buildkit.cli.session import Session, session
+from buildkit.cli.terminal import print_path
 
 if TYPE_CHECKING:
     from buildkit.oci.reference import Reference
@@ -55,7 +56,7 @@ def sbom(
         sys.stdout.write(content.decode())
     else:
         write(output, content)
-        print(output)
+        print_path(output)
 
 
 @app.command(rich_help_panel=TRUST)

@@ -7,6 +7,7 @@ mounted or found there and never sent again.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ KEPT = "modelpack"
 
 def export_folder(engine: str, platform: Platform, context: Context) -> Path:
     """Where an engine's last build of a recipe is kept: one folder, replaced by the next build."""
-    place = Digest.of(str(context.recipe.resolve()).encode()).hex[:16]
+    place = Digest.of(os.fsencode(context.recipe.resolve())).hex[:16]
     return cache_folder() / "images" / f"{place}-{engine}-{str(platform).replace('/', '-')}"
 
 

@@ -6,8 +6,9 @@ from typing import Protocol
 
 from buildkit.errors import InvalidInput
 from buildkit.oci.image import Pieces
-from buildkit.oci.manifest import INDEXES, MANIFESTS, Descriptor, Document, Index, Manifest, config_of
+from buildkit.oci.manifest import INDEXES, MANIFESTS, Descriptor, Document, Index, Manifest
 from buildkit.oci.reference import Platform
+from buildkit.oci.whole import config_of
 
 
 class Legible(Protocol):
@@ -52,7 +53,7 @@ def _accepts(platform: Platform, entry: Descriptor, store: Legible) -> bool:
         return False
     try:
         manifest = Manifest.read(document)
-        config = config_of(manifest, b"".join(store.fetch(manifest.config)), entry.digest)
+        config = config_of(manifest, store, entry.digest)
     except InvalidInput:
         return False
     return platform.accepts(config.platform)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field
 
+from buildkit.errors import InvalidInput
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -14,6 +16,14 @@ class Credentials:
     password: str = field(repr=False)
     identity_token: str = field(default="", repr=False)
     found: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses what is not UTF-8: neither a registry (RFC 7617) nor a credential helper would understand it alike."""
+        try:
+            f"{self.username}{self.password}{self.identity_token}".encode()
+        except UnicodeEncodeError:
+            hint = "give it in UTF-8"
+            raise InvalidInput(f"the user or the password of {self.found} is not UTF-8", hint=hint) from None
 
     @property
     def basic(self) -> str:

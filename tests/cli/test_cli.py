@@ -312,6 +312,30 @@ def test_results_that_cannot_be_written_are_told_with_what_was_done(place: Place
             assert f"{place.lock} is written\n" in done.stderr
 
 
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are text there")
+def test_a_folder_whose_name_is_no_text_is_one_as_any_other(place: Place, tmp_path: Path) -> None:
+    """An old archive is unpacked with such names: a command that fails of itself there, or names no file, is of no use."""
+    folder = place.folder / os.fsdecode(b"bad\xff")
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(place.recipe().path.read_text())
+    registry = f"{place.registry.address}/models"
+    page, pipeline, report = (tmp_path / name for name in ("site", "images.yml", "report"))
+    locked = subprocess.run(
+        [sys.executable, "-m", "buildkit", "lock", folder.name], cwd=place.folder, capture_output=True, check=False
+    )
+    assert (locked.returncode, locked.stdout) == (0, b"bad\xff/recipe.lock\n"), locked.stderr
+    for command in (
+        ["build", folder.name, "--push", "--registry", registry],
+        ["rebuild", folder.name, "--registry", registry, "--summary", str(tmp_path / "summary")],
+        ["catalog", folder.name, "--offline", "-o", str(page)],
+        ["ci", "github", folder.name, "-o", str(pipeline)],
+        ["check", folder.name, "--target", "kubernetes", "--sarif", str(report)],
+    ):
+        done = modelpack(*command, cwd=place.folder)
+        assert done.returncode == 0, done.stderr
+    assert json.loads(report.read_text()) and "granite" in (page / "index.html").read_text()
+
+
 def test_two_builds_of_one_recipe_at_once_send_it_once(place: Place) -> None:
     """A person's build beside a pipeline's, on one machine: the second would send all of the model again."""
     recipe = place.recipe()

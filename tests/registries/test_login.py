@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -249,9 +251,6 @@ def test_credentials_that_a_helper_renews_are_taken_in_the_middle_of_a_push(home
 
 def test_the_command(home: Path, registry: Registry) -> None:
     """What a person types: the password comes from stdin and appears nowhere; without a terminal nobody is asked."""
-    import subprocess
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-m", "buildkit", "login", registry.address, "-u", "me", "--password-stdin"],
         input=f"{SECRET}\n",
@@ -270,3 +269,20 @@ def test_the_command(home: Path, registry: Registry) -> None:
     out = modelpack("logout", registry.address)
     assert "removed from" in out.stderr
     assert find(registry.address, "", {}) is None
+
+
+def test_a_password_that_is_no_text_is_told(home: Path, registry: Registry) -> None:
+    """A secret in another encoding, or a file of bytes, ends in a fault of ours, or is kept by a helper as another one."""
+    raw = b"s3cret\xff"
+    done = subprocess.run(
+        [sys.executable, "-m", "buildkit", "login", registry.address, "-u", "me", "--password-stdin"],
+        input=raw,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1 and b"is not UTF-8" in done.stderr, done.stderr
+    assert b"s3cret" not in done.stderr
+    environment = {"MODELPACK_QUAY_IO_USERNAME": "me", "MODELPACK_QUAY_IO_PASSWORD": os.fsdecode(raw)}
+    with pytest.raises(InvalidInput, match="MODELPACK_QUAY_IO_USERNAME is not UTF-8") as raised:
+        find("quay.io", "", environment)
+    assert "s3cret" not in str(raised.value)
