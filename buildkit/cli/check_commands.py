@@ -31,7 +31,7 @@ Targets = Annotated[
     typer.Option(
         "--target",
         "-t",
-        help="A platform, with a mode after a colon; by default the recipe's.",
+        help="A platform, with a mode after a colon; by default the recipe's. May be repeated.",
         metavar="T",
         autocompletion=completion.targets,
     ),

@@ -26,7 +26,7 @@ def doctor(
         list[str] | None,
         typer.Option(
             "--registry",
-            help="A registry besides those of modelpack.yaml.",
+            help="A registry besides those of modelpack.yaml. May be repeated.",
             metavar="R",
             autocompletion=completion.registries,
         ),

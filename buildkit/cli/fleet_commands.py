@@ -37,7 +37,7 @@ Registries = Annotated[
     list[str] | None,
     typer.Option(
         "--registry",
-        help="Instead of where each image was pushed to; may be given twice.",
+        help="Instead of where each image was pushed to. May be repeated.",
         metavar="R",
         autocompletion=completion.registries,
     ),

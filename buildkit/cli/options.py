@@ -52,7 +52,7 @@ RegistryNames = Annotated[
     list[str] | None,
     typer.Option(
         "--registry",
-        help="A registry of modelpack.yaml, 'ocir', or HOST/PREFIX; several times for several.",
+        help="A registry of modelpack.yaml, 'ocir', or HOST/PREFIX. May be repeated.",
         metavar="R",
         autocompletion=completion.registries,
     ),

@@ -41,7 +41,10 @@ ImageArgument = Annotated[
 Targets = Annotated[
     list[str] | None,
     typer.Option(
-        "--target", help="The platform; by default those of the recipe.", metavar="T", autocompletion=completion.targets
+        "--target",
+        help="The platform; by default those of the recipe. May be repeated.",
+        metavar="T",
+        autocompletion=completion.targets,
     ),
 ]
 ContainerEngineOption = Annotated[
@@ -52,16 +55,23 @@ Artifact = Annotated[
 ]
 Samples = Annotated[
     list[str] | None,
-    typer.Option("--sample", help="A request that must be answered, METHOD:/PATH or METHOD:/PATH=BODY.", metavar="S"),
+    typer.Option(
+        "--sample",
+        help="A request that must be answered, METHOD:/PATH or METHOD:/PATH=BODY. May be repeated.",
+        metavar="S",
+    ),
 ]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="A setting of the target, such as port=5000.", metavar="KEY=VALUE")
+    list[str] | None,
+    typer.Option("--set", help="A setting of the target, such as port=5000. May be repeated.", metavar="KEY=VALUE"),
 ]
 
 Passed = Annotated[
     list[str] | None,
     typer.Option(
-        "--env", help="A variable of this shell that the container gets, too; its value is not shown.", metavar="NAME"
+        "--env",
+        help="A variable of this shell that the container gets, too; its value is not shown. May be repeated.",
+        metavar="NAME",
     ),
 ]
 

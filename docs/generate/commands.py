@@ -19,7 +19,10 @@ from docs.generate.markdown import anchor, code, fence, plain, table
 
 @dataclass(frozen=True)
 class Parameter:
-    """An argument or an option. ``default`` is what is told of it; ``names`` are an option's, a flag's alone without value."""
+    """An argument or an option. ``default`` is what is told of it; ``names`` are an option's, a flag's alone without value.
+
+    ``several`` says whether it may be given more than once.
+    """
 
     names: tuple[str, ...]
     value: str
@@ -27,6 +30,7 @@ class Parameter:
     default: str
     option: bool
     required: bool
+    several: bool
 
 
 def commands() -> list[tuple[str, CommandInfo]]:
@@ -79,7 +83,7 @@ def _command(name: str, one: CommandInfo) -> list[str]:
 
 
 def _usage(each: Parameter) -> str:
-    return each.value if each.required else f"[{each.value}]"
+    return (each.value if each.required else f"[{each.value}]") + ("..." if each.several else "")
 
 
 def _written(each: Parameter) -> str:
@@ -109,16 +113,17 @@ def parameters(one: CommandInfo) -> Iterator[Parameter]:
         names = tuple(each for each in declarations if isinstance(each, str) and each.startswith("-"))
         names = names or (f"--{name.replace('_', '-')}",)
         flag = declared is bool
-        required = parameter.default is inspect.Parameter.empty
+        default = info.default_factory() if callable(info.default_factory) else parameter.default
         value = "" if flag else info.metavar or _value(declared, name, option)
         help_text = f"{info.help} {_range(info)}".strip()
         yield Parameter(
             tuple(sorted(names, key=len)) if option else (),
             value,
             help_text,
-            "off" if flag else _default(parameter.default),
+            ("on" if default else "off") if flag else _default(default),
             option,
-            required,
+            default is inspect.Parameter.empty,
+            _is_list(declared),
         )
 
 
@@ -131,7 +136,13 @@ def _default(value: object) -> str:
         return "none"
     if isinstance(value, Enum):
         return code(str(value.value))
+    if isinstance(value, list):
+        return ", ".join(map(_default, value))
     return code(value.as_posix() if isinstance(value, Path) else str(value))
+
+
+def _is_list(declared: Any) -> bool:
+    return any(get_origin(each) is list for each in (declared, *get_args(declared)))
 
 
 def _value(declared: Any, name: str, option: bool) -> str:

@@ -87,6 +87,20 @@ def test_the_reference_leaves_nothing_out() -> None:
     assert len(app.registered_commands) == len(commands()) > 20
 
 
+def test_what_is_told_of_a_command_is_so() -> None:
+    """Who reads that a flag is off, or that a recipe must be given, writes what is not needed, or gets what he did not ask for."""
+    told = {name: {one.names or one.value: one for one in parameters(command)} for name, command in commands()}
+    recipes = told["build"]["RECIPE"]
+    assert (recipes.required, recipes.several, recipes.default) == (False, True, "`.`")
+    assert "modelpack build [OPTIONS] [RECIPE]...\n" in pages()["cli.md"]
+    assert "modelpack copy [OPTIONS] REF|oci:DIR REGISTRY...\n" in pages()["cli.md"]
+    assert told["copy"][("--referrers/--no-referrers",)].default == "on"
+    assert told["copy"][("--immutable",)].default == "off"
+    for name, parts in told.items():
+        for one in parts.values():
+            assert not one.option or one.several == ("May be repeated." in one.help), f"{name} {one.names}"
+
+
 def read_by_the_code() -> set[str]:
     """The variables that modelpack asks its environment for, by their names or by constants that hold them."""
     found: set[str] = set()
