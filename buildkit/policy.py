@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from buildkit import drift
-from buildkit.errors import Drifted, InvalidInput, Problem
+from buildkit.errors import Drifted, Problem
 from buildkit.events import Said, Warned
 from buildkit.lockfile.lock import Lock
 from buildkit.oci.reference import Platform
@@ -52,7 +52,7 @@ def pin(recipe: Recipe, lock: Lock | None, world: World, policy: Policy, builder
 
 def _inputs(recipe: Recipe, lock: Lock | None, world: World, policy: Policy, builders: bool) -> Pins:
     if policy is Policy.LOCKED and lock is None:
-        raise InvalidInput(
+        raise Drifted(
             f"{recipe.lock_path} is not there, so nothing is locked", hint=f"run: modelpack lock {recipe.path}"
         )
     kept = _kept(recipe, lock)

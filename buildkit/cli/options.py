@@ -45,7 +45,8 @@ Json = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
 Locked = Annotated[
-    bool, typer.Option("--locked", help="Refuse, with exit code 3, where anything moved since it was locked.")
+    bool,
+    typer.Option("--locked", help="Refuse, with exit code 3, where anything moved since it was locked, or nothing is."),
 ]
 Upgrade = Annotated[bool, typer.Option("--upgrade", help="Take what every input means now.")]
 RegistryNames = Annotated[

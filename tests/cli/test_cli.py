@@ -126,6 +126,9 @@ def test_json_is_json_on_both_streams(place: Place) -> None:
 def test_drift_is_exit_code_three(place: Place) -> None:
     """A pipeline tells drift from failure by the exit code, and a person reads what moved."""
     path = str(place.recipe().path)
+    unlocked = (["lock", "--check"], ["lock", "--check", "--upgrade"], ["lock", "--locked"], ["build", "--locked"])
+    for command in unlocked:
+        check_explained(modelpack(*command, path), 3, "recipe.lock")
     assert modelpack("lock", path).returncode == 0
     place.hub.add("org/granite", {**FILES, "config.json": b"{}", "new.txt": b"new"})
     done = modelpack("build", path, "--locked")
