@@ -62,6 +62,26 @@ def in_turn(work: Work) -> Work:
     return waiting
 
 
+def each(paths: Sequence[Path], opened: Session, work: Callable[[Recipe, World], int]) -> int:
+    """Does the work, which returns an exit code, for every recipe; one that fails is told and keeps no other from being done.
+
+    Returns the worst code; raises what a recipe raises that is alone.
+    """
+    from buildkit.cli.render import show_error
+    from buildkit.errors import ModelpackError
+
+    code = 0
+    for path in paths:
+        try:
+            code = max(code, work(*opened.recipe(path)))
+        except ModelpackError as error:
+            if len(paths) == 1:
+                raise
+            show_error(error)
+            code = max(code, error.exit_code)
+    return code
+
+
 def each_recipe(
     paths: Sequence[Path],
     as_json: bool,
@@ -70,32 +90,29 @@ def each_recipe(
     registries: Sequence[str] = (),
     after: Callable[[], None] = lambda: None,
 ) -> None:
-    """Does the work for every recipe; one that fails is told and does not keep the others from being done.
+    """Delivers every recipe, and tells what came of each.
 
-    Nothing is done where two of them would be pushed under one name to ``registries``. ``after`` is done when the results are printed.
+    Nothing is done where two of them would be pushed under one name to ``registries``. ``after`` is done when the results
+    are printed.
     """
     from buildkit.cli.render import show_error
     from buildkit.cli.results import document, lines
-    from buildkit.errors import ModelpackError
 
-    delivered, code = [], 0
+    delivered = []
+
+    def told(recipe: Recipe, world: World) -> int:
+        one = work(recipe, world)
+        delivered.append(one)
+        if not as_json:
+            print("\n".join(lines(one)), flush=True)
+        for failure in one.failed.values():
+            show_error(failure)
+        return max((failure.exit_code for failure in one.failed.values()), default=0)
+
     with session(as_json, quiet) as opened:
         if registries:
             _refuse_clashes(paths, registries, opened)
-        for path in paths:
-            try:
-                delivered.append(work(*opened.recipe(path)))
-            except ModelpackError as error:
-                if len(paths) == 1:
-                    raise
-                show_error(error)
-                code = max(code, error.exit_code)
-            else:
-                if not as_json:
-                    print("\n".join(lines(delivered[-1])), flush=True)
-                for failure in delivered[-1].failed.values():
-                    show_error(failure)
-                    code = max(code, failure.exit_code)
+        code = each(paths, opened, told)
         if as_json:
             print(json.dumps([document(one) for one in delivered], ensure_ascii=False, indent=2), flush=True)
         after()

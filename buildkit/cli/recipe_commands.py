@@ -6,12 +6,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from buildkit.cli.app import app
-from buildkit.cli.each_recipe import each_assembled, each_recipe, each_shard, in_turn
+from buildkit.cli.each_recipe import each, each_assembled, each_recipe, each_shard, in_turn
 from buildkit.cli.options import (
     EngineName,
     Json,
@@ -29,6 +29,10 @@ from buildkit.cli.options import (
 from buildkit.cli.plain_help import RECIPES
 from buildkit.cli.session import session
 from buildkit.cli.terminal import print_path
+
+if TYPE_CHECKING:
+    from buildkit.recipe import Recipe
+    from buildkit.world import World
 
 
 @app.command(rich_help_panel=RECIPES)
@@ -142,11 +146,16 @@ def lock(
     if check:
         locked, upgrade = True, False
     policy = policy_of(locked, upgrade)
+
+    def locking(recipe: Recipe, world: World) -> int:
+        flow.lock(recipe, world, Policy.CHECK if policy is Policy.KEEP else policy)
+        print_path(recipe.lock_path)
+        return 0
+
     with session(False, quiet) as opened:
-        for path in recipes:
-            recipe, world = opened.recipe(path)
-            flow.lock(recipe, world, Policy.CHECK if policy is Policy.KEEP else policy)
-            print_path(recipe.lock_path)
+        code = each(recipes, opened, locking)
+    if code:
+        raise typer.Exit(code)
     return None
 
 
@@ -199,17 +208,24 @@ def _check_locks(paths: Sequence[Path], quiet: bool) -> None:
     from buildkit.fleet.found import recipes_in
     from buildkit.fleet.offline import offline
 
-    stale = []
+    stale: list[Problem] = []
+
+    def compare(recipe: Recipe, world: World) -> int:
+        for change in offline(recipe):
+            old_new = " -> ".join(value for value in (change.old, change.new) if value)
+            what = f"{change.reason} {change.what}: {old_new}" + (f" ({change.detail})" if change.detail else "")
+            stale.append(Problem(str(recipe.lock_path), what.replace(":  (", ": (")))
+        return 0
+
+    there = [path for path in paths if path.exists()]
+    missing = [path for path in paths if not path.exists()]
     with session(False, quiet) as opened:
-        for path in recipes_in(paths):
-            recipe, _ = opened.recipe(path)
-            for change in offline(recipe):
-                old_new = " -> ".join(value for value in (change.old, change.new) if value)
-                what = f"{change.reason} {change.what}: {old_new}" + (f" ({change.detail})" if change.detail else "")
-                stale.append(Problem(str(recipe.lock_path), what.replace(":  (", ": (")))
+        code = each([*missing, *(recipes_in(there) if there else ())], opened, compare)
     if stale:
         hint = "run 'modelpack lock RECIPE' (with --upgrade to take what moved), and commit the lock"
         raise Drifted("locks are not what their recipes say", stale, hint=hint)
+    if code:
+        raise typer.Exit(code)
 
 
 def _locked_here() -> list[Path]:

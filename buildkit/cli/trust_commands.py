@@ -11,6 +11,7 @@ import typer
 
 from buildkit.cli import completion
 from buildkit.cli.app import app
+from buildkit.cli.each_recipe import each
 from buildkit.cli.options import Json, OneRecipe, Quiet, Recipes
 from buildkit.cli.plain_help import TRUST
 from buildkit.cli.session import Session, session
@@ -18,6 +19,8 @@ from buildkit.cli.terminal import print_path
 
 if TYPE_CHECKING:
     from buildkit.oci.reference import Reference
+    from buildkit.recipe import Recipe
+    from buildkit.trust.attestation import Attached
     from buildkit.trust.scan import Scanned
     from buildkit.world import World
 
@@ -81,18 +84,23 @@ def attest(
 
     if (key or no_log) and not sign:
         raise typer.BadParameter("--key and --no-transparency-log go with --sign")
-    done = []
+    done: list[Attached] = []
+
+    def attaching(recipe: Recipe, world: World) -> int:
+        signer = signer_of(world.settings, key, transparency=not no_log) if sign else None
+        done.extend(attached(recipe, world, signer))
+        return 0
+
     with session(as_json, quiet) as opened:
-        for path in recipes:
-            recipe, world = opened.recipe(path)
-            signer = signer_of(world.settings, key, transparency=not no_log) if sign else None
-            done += attached(recipe, world, signer)
-        if not done:
+        code = each(recipes, opened, attaching)
+        if not done and not code:
             raise InvalidInput("nothing was attached: no registry that holds the image can take it")
     if as_json:
         print(json.dumps([one.document() for one in done], ensure_ascii=False, indent=2))
     else:
-        print("\n".join(map(str, done)))
+        print("".join(f"{one}\n" for one in done), end="")
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command("verify-signature", rich_help_panel=TRUST)

@@ -186,10 +186,20 @@ def test_one_recipe_that_fails_does_not_keep_the_others_back(place: Place, tmp_p
     good = str(place.recipe().path)
     bad = tmp_path / "bad.yaml"
     bad.write_text("kind: nothing\n")
+    missing = str(tmp_path / "nope")
+    locked = modelpack("lock", missing, str(bad), good)
+    assert (locked.returncode, locked.stdout) == (1, f"{place.lock}\n")
+    assert "there is no kind" in locked.stderr and f"there is no recipe {missing}" in locked.stderr
     done = modelpack("build", str(bad), good)
     assert done.returncode == 1
     assert done.stdout.startswith("granite:v1@sha256:")
     assert "there is no kind" in done.stderr
+    checked = modelpack("lock", "--check", missing, str(bad), good)
+    assert checked.returncode == 1
+    assert "there is no kind" in checked.stderr and f"there is no recipe {missing}" in checked.stderr
+    place.lock.unlink()
+    stale = modelpack("lock", "--check", missing, good)
+    assert stale.returncode == 3 and "there is no lock" in stale.stderr and "there is no recipe" in stale.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a small disk")
