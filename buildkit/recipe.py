@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -70,15 +71,29 @@ def load(path: Path) -> Recipe:
 def _file(path: Path) -> Path:
     if path.is_dir():
         inside = path / FILE
-        if inside.exists():
-            return inside
+        if inside.exists() or inside.is_symlink():
+            return _followed(inside)
         here = sorted(str(found) for found in path.glob("*.y*ml") if found.name != SETTINGS)
         others = [*here, *sorted(map(str, path.glob(f"*/{FILE}")))]
         hint = f"name the recipe: {', '.join(others[:5])}" if others else _INIT
         raise InvalidInput(f"{path if path.name else 'this folder'} has no {FILE}", hint=hint)
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         raise InvalidInput(f"there is no recipe {path}", hint=_INIT)
-    return path
+    return _followed(path)
+
+
+def _followed(path: Path) -> Path:
+    """A path that is there, and no link that leads nowhere."""
+    try:
+        path.stat()
+        return path
+    except FileNotFoundError:
+        what = f"is a link to {path.readlink()}, which is not there"
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        what = "is a link that leads back to itself"
+    raise InvalidInput(f"{path} {what}", hint="let the link lead to a recipe, or name the recipe itself")
 
 
 def _refuse_shared_lock(path: Path) -> None:

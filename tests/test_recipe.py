@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from buildkit.errors import InvalidInput
+from buildkit.fleet.found import recipes_in
 from buildkit.kinds import kinds
 from buildkit.recipe import Recipe, load, schema
 from buildkit.spec import FolderRef, HuggingFaceRef
@@ -99,6 +100,19 @@ def test_two_recipes_never_share_a_lock(write: Write, tmp_path: Path, name: str)
     assert load(write(GOOD, "mini.yaml")).lock_path == tmp_path / "mini.lock"
     (tmp_path / "also.yml").symlink_to(write(GOOD, "also.yaml"))
     assert load(tmp_path / "also.yml").spec.name == "granite"
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_link_that_leads_nowhere_is_told_as_that(tmp_path: Path, inside: bool) -> None:
+    """Who is told to write a new recipe, where the old one was moved away from below a link, loses what was locked."""
+    link = tmp_path / "recipe.yaml"
+    named = tmp_path if inside else link
+    link.symlink_to("moved.yaml")
+    assert str(refused(named)) == f"{link} is a link to moved.yaml, which is not there"
+    assert recipes_in([named]) == [link]
+    link.unlink()
+    link.symlink_to(link)
+    assert str(refused(named)) == f"{link} is a link that leads back to itself"
 
 
 def test_the_digest_is_of_the_meaning(write: Write) -> None:

@@ -35,7 +35,7 @@ def _all(places: Iterable[Path], known: frozenset[str]) -> Iterator[Path]:
     for place in places:
         if place.is_dir():
             yield from (path for path in _files(place) if path.name == FILE or kind_told(path) in known)
-        elif place.exists():
+        elif place.exists() or place.is_symlink():
             yield place
         else:
             raise InvalidInput(f"there is no {place}", hint="name recipes, or a folder that holds them")
