@@ -7,6 +7,8 @@ The file is ``$REGISTRY_AUTH_FILE`` where that is set, as for podman and skopeo,
 from __future__ import annotations
 
 import base64
+import contextlib
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -23,6 +25,15 @@ from buildkit.registries.credential_helper import CredentialHelper
 from buildkit.registries.credentials import Credentials
 
 _PRIVATE = 0o600
+_ROOM = "make room on the disk, and log in again"
+_PERMISSIONS = "mend its permissions"
+_HINTS = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: _ROOM,
+    errno.EACCES: _PERMISSIONS,
+    errno.EPERM: _PERMISSIONS,
+}
 
 
 def login_file(environment: Mapping[str, str] = os.environ) -> Path:
@@ -117,6 +128,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     # A link, as dotfile managers make them, is written through and never replaced.
     place = path.resolve()
+    made = [folder for folder in place.parents if not folder.exists()]
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with AtomicFile(place.parent) as atomic:
@@ -124,4 +136,8 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
             atomic.flush()
             atomic.keep(place, _PRIVATE)
     except OSError as error:
-        raise ModelpackError(f"{path} cannot be written: {error.strerror}", hint="mend its permissions") from None
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        hint = _HINTS.get(error.errno or 0, "say with DOCKER_CONFIG or REGISTRY_AUTH_FILE where else")
+        raise ModelpackError(f"{path} cannot be written: {error.strerror}", hint=hint) from None

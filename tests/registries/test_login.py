@@ -271,6 +271,22 @@ def test_the_command(home: Path, registry: Registry) -> None:
     assert find(registry.address, "", {}) is None
 
 
+def test_a_login_that_does_not_fit_on_the_disk_says_so(home: Path, registry: Registry) -> None:
+    """Who is sent after permissions mends what is not broken, and an empty folder looks like a login that was lost."""
+    limited = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+    limited += "runpy.run_module('buildkit', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "login", registry.address, "-u", "me", "--password-stdin"],
+        env={**os.environ, "DOCKER_CONFIG": str(home / "not" / "yet")},
+        input=SECRET,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and "hint: make room on the disk" in done.stderr, done.stderr
+    assert not (home / "not").exists()
+
+
 def test_a_password_that_is_no_text_is_told(home: Path, registry: Registry) -> None:
     """A secret in another encoding, or a file of bytes, ends in a fault of ours, or is kept by a helper as another one."""
     raw = b"s3cret\xff"
