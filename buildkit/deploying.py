@@ -119,7 +119,7 @@ def image_of(recipe: Recipe, target: Target, world: World, wish: Wish) -> Refere
             f"{recipe.spec.name} was pushed to several places", problems, hint="choose one with --registry R"
         )
     if not fitting:
-        hint = f"run: modelpack build {recipe.path} --push --registry R; or name an image with --image REF@DIGEST"
+        hint = f"run: modelpack build {recipe.typed} --push --registry R; or name an image with --image REF@DIGEST"
         raise InvalidInput(f"{recipe.spec.name} was not pushed, so that nobody could pull it", hint=hint)
     order = {tag: number for number, tag in enumerate(tags)}
     return min(fitting, key=lambda one: order.get(one.tag or "", len(order)))

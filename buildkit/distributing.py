@@ -83,7 +83,7 @@ def assemble(recipe: Recipe, world: World, wanted: Wanted) -> Assembled:
 
 def _begin(recipe: Recipe, world: World, wanted: Wanted) -> tuple[Made, Repository]:
     if not recipe.lock_path.is_file():
-        hint = f"run 'modelpack lock {recipe.path}' once, and give every machine the same lock"
+        hint = f"give every machine the same lock; to write one, run: modelpack lock {recipe.typed}"
         raise InvalidInput(f"{recipe.lock_path} is not there: machines could not agree on what to push", hint=hint)
     made = make(recipe, world, wanted)
     if made.engine.name != Embedded.name:

@@ -183,9 +183,11 @@ def push(recipe: Recipe, world: World, *registries: str, form: Form | None = Non
     """Pushes what the lock says was built, and builds nothing."""
     previous = locks.read(recipe.lock_path)
     if previous is None or not previous.images:
-        raise InvalidInput(f"{recipe.spec.name} is not built yet", hint=f"run: modelpack build {recipe.path}")
+        raise InvalidInput(f"{recipe.spec.name} is not built yet", hint=f"run: modelpack build {recipe.typed}")
     if previous.asked != asked(recipe):
-        raise InvalidInput(f"{recipe.spec.name} changed since it was built", hint=f"run: modelpack build {recipe.path}")
+        raise InvalidInput(
+            f"{recipe.spec.name} changed since it was built", hint=f"run: modelpack build {recipe.typed}"
+        )
     ready_signer(world.settings)
     plan = planned(recipe, previous.pins)
     engine = engine_named(next(iter(previous.images.values())).engine)

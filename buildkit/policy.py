@@ -53,7 +53,7 @@ def pin(recipe: Recipe, lock: Lock | None, world: World, policy: Policy, builder
 def _inputs(recipe: Recipe, lock: Lock | None, world: World, policy: Policy, builders: bool) -> Pins:
     if policy is Policy.LOCKED and lock is None:
         raise Drifted(
-            f"{recipe.lock_path} is not there, so nothing is locked", hint=f"run: modelpack lock {recipe.path}"
+            f"{recipe.lock_path} is not there, so nothing is locked", hint=f"run: modelpack lock {recipe.typed}"
         )
     kept = _kept(recipe, lock)
     if policy is Policy.KEEP:
@@ -83,7 +83,7 @@ def _refuse_drift(recipe: Recipe, lock: Lock, now: Pins) -> None:
         raise Drifted(
             f"{recipe.lock_path} is out of date",
             changes,
-            hint=f"take what moved with: modelpack lock --upgrade {recipe.path}",
+            hint=f"take what moved with: modelpack lock --upgrade {recipe.typed}",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -39,6 +40,11 @@ class Recipe:
     def folder(self) -> Path:
         """Where the recipe lies: what its relative paths are relative to."""
         return self.path.parent
+
+    @property
+    def typed(self) -> str:
+        """The path as it is typed in a shell, where a hint is a command: in quotes where it has spaces."""
+        return shlex.quote(str(self.path))
 
     @property
     def lock_path(self) -> Path:

@@ -48,7 +48,7 @@ def split_anew(recipe: Recipe, locked: Pins, fitting: Pins) -> Drifted:
     assert fitting.max_layer_size is not None
     was = f"at most {human(locked.max_layer_size)} each" if locked.max_layer_size else "not split"
     what = f"the locked layers are {was}, and a registry takes at most {human(fitting.max_layer_size)} in one"
-    hint = f"lay them out anew, and push the result everywhere: modelpack build {recipe.path} --push, without --locked"
+    hint = f"lay them out anew, and push the result everywhere: modelpack build {recipe.typed} --push, without --locked"
     return Drifted(f"the image in {recipe.lock_path} cannot go there as it is", [Problem("", what)], hint=hint)
 
 

@@ -80,7 +80,7 @@ def pushed_of(recipe: Recipe, world: World, lock: Lock | None = None) -> Pushed:
     """The image that the lock says was pushed last; raises InvalidInput where none was, or from another recipe or inputs."""
     lock = lock or locks.read(recipe.lock_path)
     if lock is None or not lock.pushed:
-        hint = f"run: modelpack build {recipe.path} --push --registry R"
+        hint = f"run: modelpack build {recipe.typed} --push --registry R"
         raise InvalidInput(f"{recipe.spec.name} was not pushed yet", hint=hint)
     if lock.recipe != recipe.digest:
         raise InvalidInput(
@@ -91,7 +91,7 @@ def pushed_of(recipe: Recipe, world: World, lock: Lock | None = None) -> Pushed:
         raise InvalidInput(what, newer, hint=f"build and push {recipe.path}")
     served = {Reference.parse(name).name: digest for name, digest in current(recipe, lock, world).items()}
     if not served:
-        hint = f"run: modelpack push {recipe.path} --registry R"
+        hint = f"run: modelpack push {recipe.typed} --registry R"
         raise InvalidInput(f"what {recipe.path} last built is not in a registry, or not any more", hint=hint)
     own = digest_of(recipe, lock)
     digest = next((one for one in served.values() if one == own), served[min(served)])

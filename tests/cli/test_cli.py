@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -245,6 +246,26 @@ def test_inspect_says_what_is_inside(place: Place, tmp_path: Path) -> None:
     document = json.loads(modelpack("inspect", f"oci:{out}", "--json").stdout)
     assert [layer["origin"] for layer in document["images"][0]["layers"]] == ["base", "model"]
     check_explained(modelpack("inspect", f"oci:{tmp_path}"), 1, "not an OCI layout")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "push --registry quay.io/you",
+        "sbom",
+        "deploy --target kserve",
+        "lock --locked",
+        "build --shard 0/2 --push --registry quay.io/you",
+    ],
+)
+def test_a_hint_that_is_a_command_can_be_typed(place: Place, command: str) -> None:
+    """Who copies a hint into a shell, and has a space in a folder's name, is told of two recipes that are not there."""
+    path = str(place.recipe().path)
+    assert " " in path
+    done = modelpack(*command.split(), path)
+    hint = done.stderr.partition("hint: ")[2]
+    told = hint[hint.index("modelpack ") :].partition(";")[0]
+    assert path in shlex.split(told), done.stderr
 
 
 def test_push_without_a_recipe_takes_what_is_here(place: Place) -> None:
