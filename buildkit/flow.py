@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from buildkit.adapting import form_for, planned
 from buildkit.build import Context, Engine
@@ -39,8 +40,10 @@ from buildkit.spec import FolderRef, ProjectRef
 from buildkit.splitting import split, split_anew
 from buildkit.tags import expand, fixed
 from buildkit.trust import licenses
-from buildkit.trust.signature import ready_signer
 from buildkit.world import World
+
+if TYPE_CHECKING:
+    from buildkit.trust.signature import Signer
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None 
     _refuse_output_in_model(recipe, wanted.output)
     _refuse_wrong_registries(recipe, world, wanted.registries)
     if wanted.registries:
-        ready_signer(world.settings)
+        _signer(world)
     made = make(recipe, replace(world, lists=_may_list(wanted)), wanted)
     pins = made.drafted.pins
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
@@ -188,7 +191,7 @@ def push(recipe: Recipe, world: World, *registries: str, form: Form | None = Non
         raise InvalidInput(
             f"{recipe.spec.name} changed since it was built", hint=f"run: modelpack build {recipe.typed}"
         )
-    ready_signer(world.settings)
+    _signer(world)
     plan = planned(recipe, previous.pins)
     engine = engine_named(next(iter(previous.images.values())).engine)
     context = _context(recipe, previous.pins, world, keep=True)
@@ -216,7 +219,18 @@ def _attest(recipe: Recipe, world: World, delivered: Delivered, staged: Lock | N
     assert lock is not None, "what was pushed is in the lock"
     # Other registries may be down, or have an older image.
     pushed = {name: delivered.digest_of(name) for name in delivered.references}
-    attest_pushed(recipe, world, ready_signer(world.settings), replace(lock, pushed=pushed))
+    attest_pushed(recipe, world, _signer(world), replace(lock, pushed=pushed))
+
+
+def _signer(world: World) -> Signer | None:
+    """Who signs what is pushed, where the settings want that; raises where nobody could, before anything is done."""
+    if not (world.settings.attest and world.settings.attest.sign):
+        return None
+    from buildkit.trust.signature import check_signer, signer_of
+
+    signer = signer_of(world.settings)
+    check_signer(signer)
+    return signer
 
 
 def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:

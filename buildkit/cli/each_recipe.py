@@ -110,7 +110,7 @@ def each_recipe(
         return max((failure.exit_code for failure in one.failed.values()), default=0)
 
     with session(as_json, quiet) as opened:
-        if registries:
+        if registries and len(paths) > 1:
             _refuse_clashes(paths, registries, opened)
         code = each(paths, opened, told)
         if as_json:

@@ -40,15 +40,6 @@ def signer_of(settings: Settings, key: str = "", *, transparency: bool = True) -
     return Signer(key or said.key, transparency=transparency and said.transparency_log)
 
 
-def ready_signer(settings: Settings) -> Signer | None:
-    """Who signs whatever is pushed, where the settings want that; raises what :func:`check_signer` does."""
-    if not (settings.attest and settings.attest.sign):
-        return None
-    signer = signer_of(settings)
-    check_signer(signer)
-    return signer
-
-
 def check_signer(signer: Signer) -> None:
     """Raises InvalidInput where the key's file is not there, and EngineFailed where there is no cosign: both before the work."""
     if is_key_file(signer.key) and not Path(signer.key).is_file():
