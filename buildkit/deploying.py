@@ -22,6 +22,7 @@ from buildkit.opening import open_reference
 from buildkit.plan import PlannedLayer
 from buildkit.recipe import Recipe
 from buildkit.registry_hosts import pulls_from
+from buildkit.sources.ignored import WRITTEN
 from buildkit.tags import expand
 from buildkit.target_settings import OciDataScience, TargetSettings
 from buildkit.targets import Target, load
@@ -52,7 +53,8 @@ class Deployed:
 def deploy(recipe: Recipe, world: World, targets: Sequence[str], folder: Path, wish: Wish) -> list[Deployed]:
     """Writes the manifests of every target into a folder, each target into one of its own where there are several.
 
-    Raises InvalidInput where nothing was pushed or an artefact would not be served, CheckFailed where a platform would refuse what would be written.
+    Raises InvalidInput where nothing was pushed or an artefact would not be served, CheckFailed where a platform would refuse
+    what would be written.
     """
     chosen = chosen_targets(recipe, targets)
     ordered = [(target, said, _pieces(recipe, target, said, world, wish, targets)) for target, said in chosen]
@@ -60,6 +62,7 @@ def deploy(recipe: Recipe, world: World, targets: Sequence[str], folder: Path, w
     refuse([one for many in judged for one in many], recipe.spec.name)
     for _, said, pieces in ordered:
         refuse_unseen(recipe, world, said, pieces)
+    _mark(folder)
     several = len(ordered) > 1
     return [
         _written(
@@ -134,6 +137,12 @@ def _resolved(reference: Reference, world: World) -> Reference:
 
 def _judged(recipe: Recipe, said: TargetSettings, pieces: Sequence[Piece]) -> list[Judged]:
     return [check_deployment(one.document, said, recipe) for one in pieces if one.judged and one.document is not None]
+
+
+def _mark(folder: Path) -> None:
+    """Marks a folder that has nothing of anybody else in it, so that no source takes it for a part of itself."""
+    if not folder.exists() or not any(folder.iterdir()):
+        write(folder / WRITTEN, b"'modelpack deploy' wrote this folder, and leaves it out of images.\n")
 
 
 def _written(

@@ -23,6 +23,11 @@ ALWAYS = (
 )
 """Left out of every project: histories, caches, what describes the build, and files that hold secrets by custom."""
 
+WRITTEN = ".modelpack-wrote-this"
+"""A file by which a folder that a command wrote is known: what deploys an image would be a part of the next one, and change it."""
+_MARKS = ("oci-layout", WRITTEN)
+"""Files that mark a folder as one of ours: an image's (image-spec, image-layout.md), and a deployment's."""
+
 
 @dataclass(frozen=True)
 class Ignored:
@@ -48,7 +53,7 @@ class Ignored:
 
     def __call__(self, path: str, is_directory: bool) -> bool:
         """Whether a path is left out; a directory is not, where a later pattern may take back what is below it."""
-        if path in self.recipes or (is_directory and self._is_layout(path)):
+        if path in self.recipes or (is_directory and self._is_ours(path)):
             return True
         out = self._out(path)
         return out and not (is_directory and any(back for back, _ in self.patterns))
@@ -60,9 +65,9 @@ class Ignored:
                 out = not back
         return out
 
-    def _is_layout(self, path: str) -> bool:
-        """Whether it is an image that was written here by an earlier build (image-spec, image-layout.md)."""
-        return (self.folder / path / "oci-layout").is_file()
+    def _is_ours(self, path: str) -> bool:
+        """Whether a folder was written here by an earlier command."""
+        return any((self.folder / path / mark).is_file() for mark in _MARKS)
 
 
 def _recipes(folder: Path) -> Iterable[str]:

@@ -14,12 +14,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from buildkit import flow
 from buildkit.artefact import write_artifact
 from buildkit.checks.rule import Judged, Severity
 from buildkit.deploying import Wish, deploy
 from buildkit.errors import CheckFailed, InvalidInput
 from buildkit.judging.deployments import check_deployment
 from buildkit.judging.recipes import check_recipe
+from buildkit.policy import Policy
 from buildkit.reading.plain import hidden
 from buildkit.target_settings import SETTINGS, settings_of
 from buildkit.targets import TARGETS
@@ -448,6 +450,23 @@ def test_modelarts_is_told_the_port_of_the_recipe(place: Place) -> None:
     image = f"{PLACES['modelarts']}@{DIGEST}"
     (written,) = deploy(recipe, place.world(), [], place.folder / "out", Wish(image=image))
     assert "set the container API to HTTP, port 9090" in written.notes
+
+
+def test_what_deploys_an_image_is_no_part_of_the_next_one(place: Place) -> None:
+    """Each deployment names the image's digest: an image with its own deployment in it would never be the same twice."""
+    app = place.folder / "app"
+    app.mkdir()
+    (app / "app.py").write_text("print('hello')\n")
+    recipe = place.recipe(kind="server", code="./app", command=["python3", "app.py"], port=9090)
+
+    def code() -> list[str]:
+        return [file.path for file in flow.lock(recipe, place.world(), Policy.UPGRADE).pins.sources["code"].files]
+
+    pushed = Wish(image=f"{PLACES['modelarts']}@{DIGEST}")
+    deploy(recipe, place.world(), ["modelarts:online"], app / "deploy", pushed)
+    assert list((app / "deploy").iterdir()) and code() == ["app.py"]
+    deploy(recipe, place.world(), ["modelarts:online"], app, pushed)
+    assert "app.py" in code(), "a folder of code was taken for a deployment"
 
 
 def test_everything_is_written_in_utf_8(tmp_path: Path) -> None:
