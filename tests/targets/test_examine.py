@@ -360,7 +360,7 @@ def test_a_layer_of_nothing_but_headers_is_left_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
 ) -> None:
     """A hostile layer has twenty million empty files, and takes the memory of the machine that checks it."""
-    monkeypatch.setattr("buildkit.checks.layer_files.MOST_MEMBERS", 100)
+    monkeypatch.setattr("buildkit.oci.layer_files.MOST_MEMBERS", 100)
     many = [Entry(f"app/{number}") for number in range(101)]
     image = write(replace(OVMS, zipped=zipped).above(*many).above(Entry("app/last")), tmp_path)
     files = examine(image, world(tmp_path), whole=True).files
