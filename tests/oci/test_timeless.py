@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import py_compile
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -42,3 +46,24 @@ def test_all_that_is_left_of_a_layer_is_what_is_in_it(tmp_path: Path, form: int)
     assert forget_times(path)
     assert path.read_bytes() == none.read_bytes()
     assert not forget_times(path)
+
+
+def test_a_compiled_module_stays_valid_where_it_was(tmp_path: Path) -> None:
+    """A container that compiles every package anew at each start comes up a minute later, and its platform gives it up."""
+    site, layer = tmp_path / "site", tmp_path / "layer"
+    site.mkdir()
+    for name in ("kept", "changed"):
+        (site / f"{name}.py").write_text("ANSWER = 42\n")
+        os.utime(site / f"{name}.py", (1_795_332_651, 1_795_332_651))
+        py_compile.compile(str(site / f"{name}.py"), invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP)
+    os.utime(site / "changed.py", (1_795_332_652, 1_795_332_652))
+    with tarfile.open(layer, "w", format=tarfile.GNU_FORMAT) as tar:
+        tar.add(site, "site")
+    assert forget_times(layer)
+    with tarfile.open(layer) as tar:
+        tar.extractall(tmp_path / "container", filter="data")
+    code = "import kept, changed"
+    command = [sys.executable, "-v", "-B", "-c", code]
+    ran = subprocess.run(command, cwd=tmp_path / "container" / "site", capture_output=True, text=True, check=True)
+    valid = [line for line in ran.stderr.splitlines() if line.startswith("# ") and " matches " in line]
+    assert [Path(line.split(" matches ")[1]).name for line in valid if "container" in line] == ["kept.py"]
