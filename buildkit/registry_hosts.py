@@ -1,6 +1,7 @@
 """The hosts of the vendors' registries: one pattern for each, with the region that it names, for all who ask whose a host is.
 
-Sources: the vendors' pages that :mod:`buildkit.registries.profiles` names. What a pattern takes is theirs for certain.
+Sources: the vendors' pages that :mod:`buildkit.registries.profiles` names. What a pattern takes is theirs for certain,
+but for ``SWR_ANYWHERE``.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ ECR_PUBLIC = re.compile(r"public\.ecr\.aws")
 ARTIFACT_REGISTRY = re.compile(r"(?P<region>[a-z0-9-]+)-docker\.pkg\.dev")
 GCR = re.compile(r"([a-z]+\.)?gcr\.io")
 ACR = re.compile(r"[a-z0-9-]+\.azurecr\.(io|cn|us|de)")
-SWR = re.compile(r"swr\.(?P<region>[a-z0-9-]+)(?:\.[a-z0-9-]+){2,}")
-"""Huawei's, which other clouds run under domains of their own (``swr.eu-de.otc.t-systems.com``)."""
+SWR = re.compile(r"swr\.[a-z0-9.-]+\.(myhuaweicloud|t-systems)\.com")
+"""Huawei's, and that of the Open Telekom Cloud."""
+SWR_ANYWHERE = re.compile(r"swr\.(?P<region>[a-z0-9-]+)(?:\.[a-z0-9-]+){2,}")
+"""Huawei's under any domain, as other clouds run it: certain only of what ModelArts is given."""
 GHCR = re.compile(r"ghcr\.io")
 
 _PULLED_FROM = {
     "oci-data-science": OCIR,
     "oci-genai": OCIR,
-    "modelarts": SWR,
+    "modelarts": SWR_ANYWHERE,
     "sagemaker": ECR,
     "vertex": ARTIFACT_REGISTRY,
     "azureml": ACR,

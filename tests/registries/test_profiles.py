@@ -69,7 +69,7 @@ HOSTS = {
     "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com": "ecr", "europe-west3-docker.pkg.dev": "gar", "eu.gcr.io": "gar",
     "me.azurecr.io": "acr", "docker.io": "dockerhub", "swr.ap-southeast-3.myhuaweicloud.com": "swr",
     "swr.eu-de.otc.t-systems.com": "swr", "registry.example.com:5000": "distribution", "notghcr.io": "distribution",
-    "ghcr.io.evil.example": "distribution",
+    "ghcr.io.evil.example": "distribution", "swr.lab.example.com": "distribution",
 }  # fmt: skip
 
 

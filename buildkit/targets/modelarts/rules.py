@@ -88,7 +88,7 @@ def in_swr(subject: Subject) -> Iterator[Found]:
     """With an organisation, and in the region of the target where that is said."""
     for reference in subject.references:
         wanted = getattr(subject.settings, "region", None)
-        found = registry_hosts.SWR.fullmatch(reference.host)
+        found = registry_hosts.SWR_ANYWHERE.fullmatch(reference.host)
         if not found:
             yield Found(str(reference), f"is in {reference.host}")
         elif reference.repository.count("/") < 1:
