@@ -213,8 +213,6 @@ class ImageConfig:
             raise InvalidInput("the image config's 'config' is no mapping")
         if wrong := malformed(content, config):
             raise InvalidInput(f"the image config has no valid {', '.join(wrong)} (image-spec config.md)")
-        if not all(isinstance(step, dict) for step in content.get("history") or []):
-            raise InvalidInput("the image config has no valid history (image-spec config.md)")
         return cls(content)
 
     @classmethod
