@@ -122,4 +122,5 @@ def test_locked_refuses_another_engine(place: Place, build: Build) -> None:
     with pytest.raises(Drifted, match="podman built the image of the lock") as raised:
         place.build(place.recipe(model="./models"), policy=Policy.LOCKED)
     assert raised.value.problems[0].hint == "use --engine podman"
+    assert "where the lock's image was built" in raised.value.hint, "there is no warning that would name a program"
     assert place.served()[0].document.digest == first.sealing.digest

@@ -148,7 +148,8 @@ def refuse_another_image(images: Sequence[Image], lock: Lock, plan: Plan, engine
     """
     others = [problem for image in images for problem in _otherwise(image, lock, plan, engine)]
     if others:
-        hint = _PROGRAM if engine.name == "embedded" else _BUILT
+        engines = {engine.name, *(locked.engine for locked in lock.images.values())}
+        hint = _PROGRAM if engines == {"embedded"} else _BUILT
         raise Drifted(f"{where} promises another image", others, hint=hint)
 
 
