@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 
 from buildkit import flow
+from buildkit.build import Context
 from buildkit.delivery.push import Delivered
+from buildkit.engines.adopted import adopt, last
 from buildkit.errors import Drifted
 from buildkit.oci.image import Blob
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import OCI_CONFIG, OCI_LAYER, Descriptor, Manifest, canonical
-from buildkit.oci.reference import Digest
+from buildkit.oci.reference import Digest, Platform
+from buildkit.plan import Plan
 from buildkit.policy import Policy
+from buildkit.settings import Settings
 from tests.place import Place
 
 PODMAN = """#!/bin/sh
@@ -124,3 +128,19 @@ def test_locked_refuses_another_engine(place: Place, build: Build) -> None:
     assert raised.value.problems[0].hint == "use --engine podman"
     assert "where the lock's image was built" in raised.value.hint, "there is no warning that would name a program"
     assert place.served()[0].document.digest == first.sealing.digest
+
+
+def test_a_layer_that_an_engine_made_twice_is_taken_twice(tmp_path: Path) -> None:
+    """A Containerfile that copies the same file twice cannot be built: its layer is gone where it lay at first."""
+    layout, own, platform = Layout(tmp_path / "layout"), layer(1795332651, b"one"), Platform("linux", "amd64")
+    layout.put(own, lambda amount: None)
+    ids = [str(own.digest)] * 2
+    config = canonical({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": ids}})
+    layout.put(Blob.of(config, OCI_CONFIG), lambda amount: None)
+    layers = [Descriptor(OCI_LAYER, Digest(one), own.size) for one in ids]
+    layout.publish(Manifest.write(Descriptor(OCI_CONFIG, Digest.of(config), len(config)), layers, {}).document, "v1")
+    plan = Plan("twice", None, (platform,), {}, (), {}, rendered=lambda: "", own_layers=True)
+    context = Context(tmp_path, tmp_path / "recipe.yaml", Settings(), {}, {}, ("v1",), lambda event: None)
+    adopt(layout, plan, platform, context)
+    taken = [one.blob.digest for one in last(layout, plan, platform, context).layers]
+    assert taken == [layer(0, b"one").digest] * 2

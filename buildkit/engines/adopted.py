@@ -71,7 +71,7 @@ def adopt(layout: Layout, plan: Plan, platform: Platform, context: Context) -> N
             hint="this is a fault of modelpack or of the engine: please report it with both versions",
         )
     exported = _uncompressed(manifest, config, base)
-    timeless = {one.digest: _timeless(layout, one.digest) for one in exported}
+    timeless = {digest: _timeless(layout, digest) for digest in {one.digest for one in exported}}
     own = [replace(one, digest=timeless[one.digest]) for one in exported]
     sealed = _image(layout, own, config, base, plan, platform).seal()
     layout.put(sealed.config, lambda amount: None)
