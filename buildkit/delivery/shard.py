@@ -83,7 +83,7 @@ def marked(store: Repository, layers: Sequence[Layer]) -> dict[str, Digest]:
         # What cannot be read under its tag is no mark.
         with contextlib.suppress(InvalidInput):
             manifest = Manifest.read(document) if document else None
-            if manifest and manifest.annotations.get(KEY) == layer.blob.key:
+            if manifest and manifest.layers and manifest.annotations.get(KEY) == layer.blob.key:
                 found[layer.blob.key] = manifest.layers[0].digest
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ from buildkit import distributing, flow
 from buildkit.delivery.shard import MARK, Shard, share
 from buildkit.errors import InvalidInput, ModelpackError
 from buildkit.events import Event, Forecast, Summary
-from buildkit.oci.manifest import OCI_INDEX
+from buildkit.oci.manifest import OCI_MANIFEST
 from buildkit.policy import Policy
 from tests.fakes.faults import Status
 from tests.place import FILES, Place, uploads
@@ -75,14 +76,16 @@ def test_what_is_missing_is_named(place: Place) -> None:
     assert not place.registry.tags.get("models/granite")
 
 
-def test_rubbish_under_a_mark_is_no_mark(place: Place) -> None:
+@pytest.mark.parametrize("layers", [None, []])
+def test_rubbish_under_a_mark_is_no_mark(place: Place, layers: object) -> None:
     """What somebody left under a mark's tag would stop every machine, and be told as a slip in what a person wrote."""
     recipe = place.recipe(layers="per-file")
     flow.lock(recipe, place.world(), Policy.KEEP)
     distributing.push_shard(recipe, place.world(), wanted(place), Shard(0, 1))
-    raw = b'{"schemaVersion": 2, "manifests": []}'
-    marks = [tag for tag in place.registry.tags["models/granite"] if tag.startswith(MARK)]
-    place.registry.put_manifest("models/granite", raw, OCI_INDEX, marks[0])
+    mark, digest = next(one for one in place.registry.tags["models/granite"].items() if one[0].startswith(MARK))
+    there = json.loads(place.registry.storage.create("models/granite").manifests[digest].data)
+    raw = json.dumps({**there, "layers": layers}).encode()
+    place.registry.put_manifest("models/granite", raw, OCI_MANIFEST, mark)
     distributing.push_shard(recipe, place.world(), wanted(place), Shard(0, 1))
     assert distributing.assemble(recipe, place.world(), wanted(place)).delivered.references
 
