@@ -51,11 +51,15 @@ def ocir_region(host: str) -> str | None:
 
 
 def ocir_names(host: str) -> tuple[str, ...]:
-    """Every host of the same region of OCIR; none where the host is not one of OCIR's, or its region is not known."""
+    """Every host of the same region of OCIR; none where the host is not one of these.
+
+    A login by the name of 'ocir' goes to them, so that what only looks like one must not count.
+    """
     region = ocir_region(host)
     if region not in REGIONS:
         return ()
-    return (f"{REGIONS[region]}.ocir.io", f"{region}.ocir.io", f"ocir.{region}.oci.oraclecloud.com")
+    names = (f"{REGIONS[region]}.ocir.io", f"{region}.ocir.io", f"ocir.{region}.oci.oraclecloud.com")
+    return names if host in names else ()
 
 
 _BY_KEY = {key: name for name, key in REGIONS.items()}

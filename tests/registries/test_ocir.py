@@ -21,13 +21,14 @@ from buildkit import flow
 from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.oci.reference import Reference
 from buildkit.oracle_regions import REGIONS
+from buildkit.registries import auth
 from buildkit.registries.credentials import Credentials
 from buildkit.registries.identity import credentials_of
 from buildkit.registries.ocir import full_user, key_of
 from buildkit.registries.ocir_token import bearer
 from buildkit.registries.profiles import BY_NAME
 from buildkit.registry_hosts import ocir_names, ocir_region, oracle_region
-from buildkit.settings import find
+from buildkit.settings import Settings, find
 from tests.fakes.registry import Account
 from tests.place import Place
 from tests.registries import write_oracle_regions
@@ -135,6 +136,15 @@ def test_the_names_of_a_region() -> None:
     expected = ("kix.ocir.io", "ap-osaka-1.ocir.io", "ocir.ap-osaka-1.oci.oraclecloud.com")
     assert all(ocir_names(host) == expected for host in expected)
     assert ocir_names("quay.io") == ()
+
+
+@pytest.mark.parametrize("host", ["ocir.ap-osaka-1.oci.example.com", "kix.ocir.io.example.com"])
+def test_a_host_that_only_looks_like_oracles_gets_no_login_of_its(home: Path, host: str) -> None:
+    """The variables of 'ocir' have no host in them: a base in a foreign recipe would decide who is told the password."""
+    assert ocir_names(host) == ()
+    names = Settings().names_of(Reference(host, "axabc/granite"))
+    environment = {"MODELPACK_OCIR_USERNAME": "axabc/jane", "MODELPACK_OCIR_PASSWORD": "s3cret"}
+    assert auth.find(host, "axabc/granite", environment, names) is None
 
 
 @pytest.mark.parametrize(
