@@ -72,6 +72,9 @@ def parse(text: str, where: str) -> Config:
                 lenient = True
             else:
                 break
+        except RecursionError:
+            problems.append(Problem(where, "cannot be read: it is nested without end"))
+            break
     return Config(None, tuple(problems))
 
 

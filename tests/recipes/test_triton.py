@@ -457,6 +457,17 @@ def test_no_text_breaks_the_parser(text: str) -> None:
     assert all(problem.where.startswith("m/config.pbtxt:") for problem in found.problems)
 
 
+@pytest.mark.parametrize("text", ["x {" * 3000, "parameters { value { " * 3000])
+def test_a_configuration_that_is_nested_without_end_is_a_fault_of_the_file(text: str) -> None:
+    """It may come from anybody's image, and must not look like a fault of modelpack."""
+    found = parse(text, "m/config.pbtxt")
+    assert found.message is None
+    assert (found.problems[-1].where, found.problems[-1].what) == (
+        "m/config.pbtxt",
+        "cannot be read: it is nested without end",
+    )
+
+
 @given(
     st.fixed_dictionaries(
         {
