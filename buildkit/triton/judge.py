@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from buildkit.errors import Problem
@@ -77,7 +78,7 @@ def ensembles(repository: Repository) -> dict[str, Any]:
     """The configurations with steps, by the place of their text."""
     found = {}
     for one in _judged(repository):
-        message = one.config().message
+        message = one.config.message
         if message is not None and message.ensemble_scheduling.step:
             found[repository.at(f"{one.model.name}/{FILE}")] = message
     return found
@@ -91,7 +92,7 @@ class _Judged:
     model: Model
 
     def misplaced(self) -> Iterator[Problem]:
-        message = self.config().message
+        message = self.config.message
         if message is None:
             return
         if not self.model.versions and (message.platform != ENSEMBLE or self.repository.laid):
@@ -101,7 +102,7 @@ class _Judged:
             yield from self._files(message, backend)
 
     def misconfigured(self) -> Iterator[Problem]:
-        config = self.config()
+        config = self.config
         yield from config.problems
         yield from self._placed()
         message = config.message
@@ -119,6 +120,7 @@ class _Judged:
             yield self._at("", f"needs the backend {shown(loads)}, which 'backends' does not keep", "add it there")
         yield from self._shapes(config, backend, ensemble=message.platform == ENSEMBLE)
 
+    @cached_property
     def config(self) -> Config:
         """The model's configuration: the recipe's, its own, or an empty one."""
         if self.model.name in self.repository.written:

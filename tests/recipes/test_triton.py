@@ -16,13 +16,16 @@ from buildkit import flow
 from buildkit.errors import InvalidInput
 from buildkit.events import silent
 from buildkit.kinds import kind_named
+from buildkit.pin import File
 from buildkit.policy import Policy
 from buildkit.recipe import Recipe, load
 from buildkit.settings import find
 from buildkit.triton.config import as_text, of_mapping, parse
+from buildkit.triton.judge import Repository, faults
 from buildkit.triton.onnx_signature import NotOnnxError, Signature, Tensor, signature
 from buildkit.world import World
 from recipes.triton.kind import triton
+from recipes.triton.repository import DistantFiles
 from tests.fakes.hub import Hub
 from tests.fakes.registry import Registry
 from tests.place import put_base
@@ -241,6 +244,20 @@ GOOD: dict[str, dict[str, str | bytes]] = {
 def test_what_triton_serves_is_not_refused(tmp_path: Path, case: str) -> None:
     """A check that refuses what works is switched off, and then tells nothing at all."""
     assert load(repository(tmp_path, GOOD[case])).spec.name == "served"
+
+
+def test_a_configuration_is_read_once_for_all_that_is_judged() -> None:
+    """On a hub every reading is a request."""
+    read: list[str] = []
+
+    def opened(file: File) -> bytes:
+        read.append(file.path)
+        return CIRCLE.encode() if file.path.endswith(".pbtxt") else ONNX
+
+    names = "circle/config.pbtxt", "circle/1/model.onnx"
+    files = DistantFiles({name: File(name, 1) for name in names}, opened)
+    assert faults(Repository("models", files, {})) == []
+    assert sorted(read) == sorted(names)
 
 
 def test_a_recipe_writes_configurations_and_is_told_what_is_wrong(tmp_path: Path) -> None:
