@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
+import pytest
+
+from buildkit.cli.each_recipe import each_recipe
+from buildkit.delivery.push import Delivered
+from buildkit.errors import InvalidInput
+from buildkit.recipe import Recipe, load
+from buildkit.world import World
 from tests.fleet.ground import Fleet
 
 BOTH = "model-01/recipe.yaml and model-11/recipe.yaml would both be pushed as {}/models/model-01:v1"
@@ -64,3 +72,22 @@ def test_nothing_is_sent_of_recipes_that_go_to_one_place(built: Fleet) -> None:
         assert wrong in done.stderr
     assert built.uploaded == 0
     assert built.run("build", "model-01", "./model-01/recipe.yaml", "--push", "--registry", "first").returncode == 0
+
+
+def test_a_recipe_that_is_alone_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every build would read its recipe and its lock, which may be large, once more for nothing."""
+    read: list[Path] = []
+
+    def loaded(path: Path) -> Recipe:
+        read.append(path)
+        return load(path)
+
+    monkeypatch.setattr("buildkit.recipe.load", loaded)
+    (tmp_path / "recipe.yaml").write_text("kind: modelcar\nname: lonely\nmodel: ./model\n")
+
+    def ended(recipe: Recipe, world: World) -> Delivered:
+        raise InvalidInput(recipe.spec.name)
+
+    with pytest.raises(InvalidInput, match="lonely"):
+        each_recipe([tmp_path], False, True, ended, ["quay.io/me"])
+    assert read == [tmp_path]
