@@ -113,6 +113,7 @@ def test_a_link_that_leads_nowhere_is_told_as_that(tmp_path: Path, inside: bool)
     link.unlink()
     link.symlink_to(link)
     assert str(refused(named)) == f"{link} is a link that leads back to itself"
+    assert recipes_in([named]) == [link]
 
 
 def test_the_digest_is_of_the_meaning(write: Write) -> None:

@@ -23,7 +23,8 @@ def recipes_in(places: Sequence[Path]) -> list[Path]:
     is told and not passed over.
     """
     known = frozenset(known_kinds())
-    found = {path.resolve(): path for path in _all(places, known)}
+    # Path.resolve raises for a link that leads back to itself, which is told when the recipe is read.
+    found = {os.path.realpath(path): path for path in _all(places, known)}
     if not found:
         named = ", ".join(map(str, places))
         hint = "name recipes, or a folder that holds them; 'modelpack init' writes one to start from"
