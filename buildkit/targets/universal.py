@@ -15,6 +15,7 @@ from buildkit.containerfiles.instructions import arguments, read
 from buildkit.oci.files import SMALL, Files, Member, is_small_text
 from buildkit.process import variables
 from buildkit.reading.plain import shown
+from buildkit.registry_hosts import ocir_names
 from buildkit.targets.reading import shown_few
 from buildkit.targets.sources import IMAGE_SPEC, PRACTICE, SEEDS
 
@@ -181,8 +182,6 @@ def copies(files: Files) -> Iterator[Copy]:
 )
 def same_host(subject: Subject) -> Iterator[Found]:
     """OCIR answers under several names; a login under another one is no login."""
-    from buildkit.registry_hosts import ocir_names
-
     for reference in subject.references:
         names = [name for name in ocir_names(reference.host) if name != reference.host]
         if names and not subject.logged_in(reference):
