@@ -13,9 +13,6 @@ from buildkit.opening import open_image
 from buildkit.plan import TITLE
 from buildkit.world import World
 
-BASE_NAME = "org.opencontainers.image.base.name"
-BASE_DIGEST = "org.opencontainers.image.base.digest"
-
 
 @dataclass(frozen=True)
 class SeenLayer:
