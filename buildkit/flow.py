@@ -166,8 +166,7 @@ def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None 
     """
     _refuse_output_in_model(recipe, wanted.output)
     _refuse_wrong_registries(recipe, world, wanted.registries)
-    if wanted.registries:
-        _signer(world)
+    signer = _signer(world) if wanted.registries else None
     made = make(recipe, replace(world, lists=_may_list(wanted)), wanted)
     pins = made.drafted.pins
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
@@ -177,7 +176,7 @@ def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None 
             recorder = FirstReading(recorder, record.settle, pins, made.plan, again, made.engine, made.context)
         delivered = deliver(made.images, going(recipe, pins, wanted), world, recorder)
         if wanted.registries:
-            _attest(recipe, world, delivered, record.staged)
+            _attest(recipe, world, delivered, record.staged, signer)
         record.commit(world.done)
     return delivered
 
@@ -191,7 +190,7 @@ def push(recipe: Recipe, world: World, *registries: str, form: Form | None = Non
         raise InvalidInput(
             f"{recipe.spec.name} changed since it was built", hint=f"run: modelpack build {recipe.typed}"
         )
-    _signer(world)
+    signer = _signer(world)
     plan = planned(recipe, previous.pins)
     engine = engine_named(next(iter(previous.images.values())).engine)
     context = _context(recipe, previous.pins, world, keep=True)
@@ -200,12 +199,12 @@ def push(recipe: Recipe, world: World, *registries: str, form: Form | None = Non
     with Record(recipe, previous, plan, engine) as record:
         wanted = Wanted(also=registries, form=form)
         delivered = deliver(images, going(recipe, previous.pins, wanted), world, record)
-        _attest(recipe, world, delivered, record.staged)
+        _attest(recipe, world, delivered, record.staged, signer)
         record.commit(world.done)
     return delivered
 
 
-def _attest(recipe: Recipe, world: World, delivered: Delivered, staged: Lock | None) -> None:
+def _attest(recipe: Recipe, world: World, delivered: Delivered, staged: Lock | None, signer: Signer | None) -> None:
     """Attaches what is known of an image that was just pushed, where the settings want that.
 
     Before the lock moves into place: what ends here, be it killed, is begun again by the next run, and not taken for done.
@@ -219,7 +218,7 @@ def _attest(recipe: Recipe, world: World, delivered: Delivered, staged: Lock | N
     assert lock is not None, "what was pushed is in the lock"
     # Other registries may be down, or have an older image.
     pushed = {name: delivered.digest_of(name) for name in delivered.references}
-    attest_pushed(recipe, world, _signer(world), replace(lock, pushed=pushed))
+    attest_pushed(recipe, world, signer, replace(lock, pushed=pushed))
 
 
 def _signer(world: World) -> Signer | None:

@@ -10,8 +10,10 @@ import re
 
 from buildkit.oracle_regions import REGIONS
 
-OCIR = re.compile(r"(?P<key>[a-z0-9-]+)\.ocir\.io|ocir\.(?P<region>[a-z0-9-]+)\.oci\.[a-z0-9.-]+")
-"""Oracle's, which answers for every region under its key (``iad``) and its name (``us-ashburn-1``)."""
+OCIR = re.compile(
+    r"(?P<key>[a-z0-9-]+)\.ocir\.io|ocir\.(?P<region>[a-z0-9-]+)\.oci\.oracle(?:gov)?cloud\d*\.(?:com|eu|uk)"
+)
+"""Oracle's, which answers for every region under its key (``iad``) and its name (``us-ashburn-1``); realms have own domains."""
 ECR = re.compile(r"\d{12}\.(?:dkr\.ecr|dkr-ecr)(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|on\.aws)")
 """Amazon's private registries, with FIPS and dual-stack endpoints (ECR, "Endpoints and quotas")."""
 ECR_PUBLIC = re.compile(r"public\.ecr\.aws")

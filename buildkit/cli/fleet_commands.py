@@ -155,7 +155,7 @@ def ci(
     if output is None:
         sys.stdout.write(text)
         return
-    write(output, text.encode(errors="backslashreplace"))
+    write(output, text.encode())
     if system == "cron":
         output.chmod(0o755)
     print_path(output)

@@ -100,9 +100,10 @@ def saves_nothing(
         return all(remembers_nothing(world.repository(home), tags) for home in homes)
     if not all(_is_of_here(recipe, key, inventory, lock, world) for key, inventory in pins.sources.items()):
         return False
-    names = [replace(home, tag=tag) for home in homes for tag in fixed(tags)[:1]]
-    served = {str(name): digest for name in names if (digest := _served(world, name))}
     immutable = recipe.spec.immutable or any(target.immutable for target in targets)
+    asked = fixed(tags) if immutable else fixed(tags)[:1]
+    names = [replace(home, tag=tag) for home in homes for tag in asked]
+    served = {str(name): digest for name in names if (digest := _served(world, name))}
     return all(not immutable and digest == lock.pushed.get(name) for name, digest in served.items())
 
 

@@ -25,7 +25,7 @@ from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import OCI_LAYER, Descriptor, ImageConfig, Manifest
 from buildkit.oci.process import merged
 from buildkit.oci.reference import Digest, Platform
-from buildkit.oci.timeless import forget_times
+from buildkit.oci.timeless import Timeless
 from buildkit.plan import TITLE, Plan
 
 KEPT = "modelpack"
@@ -71,7 +71,8 @@ def adopt(layout: Layout, plan: Plan, platform: Platform, context: Context) -> N
             hint="this is a fault of modelpack or of the engine: please report it with both versions",
         )
     exported = _uncompressed(manifest, config, base)
-    timeless = {digest: _timeless(layout, digest) for digest in {one.digest for one in exported}}
+    clock = Timeless()
+    timeless = {digest: _timeless(layout, digest, clock) for digest in dict.fromkeys(one.digest for one in exported)}
     own = [replace(one, digest=timeless[one.digest]) for one in exported]
     sealed = _image(layout, own, config, base, plan, platform).seal()
     layout.put(sealed.config, lambda amount: None)
@@ -87,10 +88,10 @@ def _uncompressed(manifest: Manifest, config: ImageConfig, base: list[Layer]) ->
     return list(own)
 
 
-def _timeless(layout: Layout, digest: Digest) -> Digest:
+def _timeless(layout: Layout, digest: Digest, clock: Timeless) -> Digest:
     """Takes the times out of a layer of the layout; its digest afterwards, under which it lies there."""
     path = layout.path(digest)
-    if not forget_times(path):
+    if not clock.forget_times(path):
         return digest
     with path.open("rb") as file:
         changed = Digest(f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
@@ -118,6 +119,8 @@ def _kept(layout: Layout, plan: Plan, platform: Platform, manifest: Digest, cont
     if document is None:
         return None
     read = Manifest.read(document)
+    if not layout.path(read.config.digest).is_file():
+        return None
     config, base = _above(plan, ImageConfig.read(b"".join(layout.fetch(read.config))), platform, context)
     own = _uncompressed(read, config, base)
     there = all(layout.path(one.digest).is_file() for one in own)

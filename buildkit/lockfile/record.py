@@ -149,10 +149,12 @@ def refuse_another_image(images: Sequence[Image], lock: Lock, plan: Plan, engine
     others = [problem for image in images for problem in _otherwise(image, lock, plan, engine)]
     if others:
         engines = {engine.name, *(locked.engine for locked in lock.images.values())}
-        hint = _PROGRAM if engines == {"embedded"} else _BUILT
+        made = {problem.where for problem in others} - {_CONFIG}
+        hint = _PROGRAM if made and engines == {"embedded"} else _BUILT
         raise Drifted(f"{where} promises another image", others, hint=hint)
 
 
+_CONFIG = "the config"
 _PROGRAM = "bring the program that the warning above names, or leave --locked out to make another image"
 _BUILT = "leave --locked out to make another image, or run 'modelpack push' where the lock's image was built"
 
@@ -169,7 +171,7 @@ def _otherwise(image: Image, lock: Lock, plan: Plan, engine: Engine) -> Iterator
     own = [layer.blob for layer in image.layers if layer.blob.origin is None]
     titles = [blob.title for blob in own if blob.key not in lock.layers]
     if not titles and image.is_known and image.seal().manifest.document.digest != locked.manifest.digest:
-        titles = ["the config"]
+        titles = [_CONFIG]
     for title in titles:
         yield Problem(title, f"is made otherwise on this machine than for the lock ({image.platform})")
 

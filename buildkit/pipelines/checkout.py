@@ -18,12 +18,21 @@ def top_of(folder: Path) -> Path | None:
 
 
 def fleet_in(top: Path, folder: Path) -> str:
-    """The fleet's folder as a checkout has it, with ``/``; raises InvalidInput where it is outside of ``top``."""
+    """The fleet's folder as a checkout has it, with ``/``.
+
+    Raises InvalidInput where it is outside of ``top``, or where a pipeline's file could not name it.
+    """
     try:
-        return folder.resolve().relative_to(top.resolve()).as_posix()
+        found = folder.resolve().relative_to(top.resolve()).as_posix()
     except ValueError:
         hint = "run this in the repository that holds the recipes, and name their folder in it"
         raise InvalidInput(f"{folder} is not in {top}: no checkout of that has it", hint=hint) from None
+    try:
+        found.encode()
+    except UnicodeEncodeError:
+        what = f"the name of {folder} is no text in UTF-8, and no pipeline could name it"
+        raise InvalidInput(what, hint="give the folder another name") from None
+    return found
 
 
 def misplaced(system: str, output: Path, top: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from buildkit.registries.profile import MOST_LAYERS, Profile
 from buildkit.registries.profiles import PROFILES
 from docs.generate.markdown import code, plain, table
@@ -35,7 +37,7 @@ def page() -> str:
 
 
 def _facts(one: Profile) -> list[tuple[str, str]]:
-    hosts = "any that the settings name" if one.hosts == _NO_HOST else code(one.hosts)
+    hosts = "any that the settings name" if one.hosts == _NO_HOST else code(re.sub(r"\?P<\w+>|\?:", "", one.hosts))
     facts = [("hosts", hosts if one.name != "distribution" else "every other one")]
     if one.login:
         facts.append(("login", plain(one.login)))

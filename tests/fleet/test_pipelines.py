@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from buildkit.errors import InvalidInput
 from buildkit.pipelines import SYSTEMS, Wanted, pipeline
+from buildkit.pipelines.checkout import fleet_in
 from tests.fleet.ground import WEIGHTS, Fleet
 
 HOSTS = (
@@ -284,3 +285,11 @@ def test_a_pipeline_is_for_the_repository_that_it_lies_in(built: Fleet) -> None:
     for outside in (str(other), f"../../{other.name}"):
         done = built.run("ci", "github", outside)
         assert (done.returncode, done.stdout) == (1, "") and f"{outside} is not in {top}" in done.stderr
+
+
+def test_a_folder_that_no_pipeline_can_name_is_refused(tmp_path: Path) -> None:
+    """The pipeline would look every night for a folder that is not there."""
+    folder = tmp_path / os.fsdecode(b"m\xe4")
+    folder.mkdir()
+    with pytest.raises(InvalidInput, match="no text in UTF-8"):
+        fleet_in(tmp_path, folder)
