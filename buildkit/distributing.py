@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from buildkit.delivery.push import Delivered, deliver
+from buildkit.delivery.deliver import deliver
+from buildkit.delivery.push import Delivered
 from buildkit.delivery.shard import Shard, forget, mark, marked, share
 from buildkit.delivery.tally import Tally, forecast
 from buildkit.engines.embedded import Embedded

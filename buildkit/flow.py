@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING
 from buildkit.adapting import form_for, planned
 from buildkit.build import Context, Engine
 from buildkit.delivery import first_reading
+from buildkit.delivery.deliver import Going, deliver
+from buildkit.delivery.destination import Wish
 from buildkit.delivery.first_reading import FirstReading
-from buildkit.delivery.push import Delivered, Going, Output, Recorder, Wish, deliver
+from buildkit.delivery.output import Output
+from buildkit.delivery.push import Delivered, Recorder
 from buildkit.engines import choose, engine_named
 from buildkit.engines.prepared import lay_out, write_archive
 from buildkit.errors import InvalidInput, Problem

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from buildkit import adapting, flow
-from buildkit.delivery.push import Output
+from buildkit.delivery.output import Output
 from buildkit.errors import InvalidInput, RegistryFailed, SourceFailed
 from buildkit.pin import File, Pins
 from buildkit.plan import Plan, PlannedLayer

@@ -13,7 +13,7 @@ import pytest
 
 from buildkit import flow
 from buildkit.checks.examine import examine
-from buildkit.delivery.push import Output
+from buildkit.delivery.output import Output
 from buildkit.done import Done
 from buildkit.errors import Drifted, InvalidInput, ModelpackError
 from buildkit.events import Forecast, Summary, Warned

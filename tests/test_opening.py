@@ -12,7 +12,7 @@ import pytest
 
 from buildkit.checks.examine import examine
 from buildkit.delivery.copy_source import read_source
-from buildkit.delivery.push import Output
+from buildkit.delivery.output import Output
 from buildkit.deploying import Wish, image_of
 from buildkit.errors import InvalidInput
 from buildkit.inspect import look

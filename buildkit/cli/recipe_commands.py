@@ -68,7 +68,7 @@ def build(
     Example: modelpack build recipe.yaml --push --registry quay.io/me
     """
     from buildkit import flow
-    from buildkit.delivery.push import Output
+    from buildkit.delivery.output import Output
 
     if push != bool(registry):
         raise typer.BadParameter("--push and --registry go together: --push --registry R")

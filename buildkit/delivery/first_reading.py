@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from buildkit.build import Context, Engine
+from buildkit.delivery.push import Recorder
 from buildkit.delivery.recollection import remembers_nothing
-from buildkit.delivery.spread import Recorder
 from buildkit.engines.embedded import Embedded
 from buildkit.errors import RegistryFailed
 from buildkit.lockfile.lock import Lock

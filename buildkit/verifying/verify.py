@@ -11,7 +11,9 @@ from typing import Any
 
 from buildkit import flow
 from buildkit.checks.examine import chosen
-from buildkit.delivery.push import Output, Wish, export
+from buildkit.delivery.deliver import export
+from buildkit.delivery.destination import Wish
+from buildkit.delivery.output import Output
 from buildkit.errors import EngineFailed, InvalidInput, ModelpackError
 from buildkit.events import Said
 from buildkit.judging.chosen import chosen_targets, waivers

@@ -11,7 +11,7 @@ import pytest
 from buildkit import flow
 from buildkit.checks.examine import examine
 from buildkit.delivery.copying import Copied, Copy, copy
-from buildkit.delivery.push import Output
+from buildkit.delivery.output import Output
 from buildkit.errors import InvalidInput, RegistryFailed
 from buildkit.events import Warned
 from buildkit.oci.image import Blob

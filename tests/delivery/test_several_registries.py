@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from buildkit import flow
 from buildkit.cli.results import document, lines
 from buildkit.delivery.destination import Wish, open_destinations
-from buildkit.delivery.push import Delivered
-from buildkit.delivery.spread import push as spread_push
+from buildkit.delivery.push import Delivered, push
 from buildkit.errors import InvalidInput, ModelpackError, RegistryFailed
 from buildkit.events import Forecast, Summary, silent
 from buildkit.lockfile import lock as locks
@@ -374,7 +373,7 @@ def test_whatever_goes_wrong_a_tag_is_on_a_whole_image_or_on_nothing(
         try:
             targets = [f"{registry.address}/models" for registry in (one, two)]
             destinations = open_destinations(targets, Wish("granite", ("v1",), form), [image(2, known)], world)
-            delivered = spread_push([image(2, known)], destinations, world, record)
+            delivered = push([image(2, known)], destinations, world, record)
             done, failed = set(delivered.references), set(delivered.failed)
             assert dict(record.references) == dict.fromkeys(done, delivered.sealing.digest)
         except ModelpackError:

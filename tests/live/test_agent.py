@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from buildkit import flow
-from buildkit.delivery.push import Delivered, Output
+from buildkit.delivery.output import Output
+from buildkit.delivery.push import Delivered
 from buildkit.events import Event, Said
 from buildkit.oci.manifest import ImageConfig, Manifest
 from buildkit.policy import Policy

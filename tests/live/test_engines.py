@@ -346,7 +346,7 @@ def test_independent_readers_agree(
     project: Project, engines: tuple[str, ...], skopeo: str, umoci: str, tmp_path: Path
 ) -> None:
     """skopeo and umoci read the pushed image and a written layout; podman and docker load the archives."""
-    from buildkit.delivery.push import Output
+    from buildkit.delivery.output import Output
 
     project.hub.add("org/open", FILES)
     recipe = project.write(model="hf://org/open")

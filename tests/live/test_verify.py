@@ -19,7 +19,7 @@ import pytest
 
 from buildkit import flow
 from buildkit.checks.rule import NOTE
-from buildkit.delivery.push import Output
+from buildkit.delivery.output import Output
 from buildkit.events import silent
 from buildkit.policy import Policy
 from buildkit.probe.command_line import engine_named
