@@ -13,7 +13,8 @@ from buildkit import flow
 from buildkit.build import Context
 from buildkit.delivery.push import Delivered
 from buildkit.engines.adopted import adopt, last
-from buildkit.errors import Drifted
+from buildkit.errors import Drifted, InvalidInput
+from buildkit.machine.cache import cache_folder
 from buildkit.oci.image import Blob
 from buildkit.oci.layout import Layout
 from buildkit.oci.manifest import OCI_CONFIG, OCI_LAYER, Descriptor, Manifest, canonical
@@ -144,3 +145,15 @@ def test_a_layer_that_an_engine_made_twice_is_taken_twice(tmp_path: Path) -> Non
     adopt(layout, plan, platform, context)
     taken = [one.blob.digest for one in last(layout, plan, platform, context).layers]
     assert taken == [layer(0, b"one").digest] * 2
+
+
+@pytest.mark.parametrize("lost", ["config", "layer"])
+def test_an_export_that_lost_a_blob_is_built_again(place: Place, build: Build, lost: str) -> None:
+    """Who is told to copy a folder again, which is a cache of ours, does not know which one and from where."""
+    sealed = next(iter(build().sealing.images.values()))
+    digest = Digest(sealed.config.key) if lost == "config" else sealed.manifest.layers[-1].digest
+    for blob in (cache_folder() / "images").glob(f"*/blobs/sha256/{digest.hex}"):
+        blob.unlink()
+    with pytest.raises(InvalidInput, match="is not on this machine any more") as refused:
+        flow.push(place.recipe(model="./models"), place.world(), f"{place.registry.address}/elsewhere")
+    assert refused.value.hint == "run 'modelpack build' again"
