@@ -353,7 +353,7 @@ def test_a_folder_whose_name_is_no_text_is_one_as_any_other(place: Place, tmp_pa
     folder.mkdir()
     (folder / "recipe.yaml").write_text(place.recipe().path.read_text())
     registry = f"{place.registry.address}/models"
-    page, pipeline, report = (tmp_path / name for name in ("site", "images.yml", "report"))
+    page, report = tmp_path / "site", tmp_path / "report"
     locked = subprocess.run(
         [sys.executable, "-m", "buildkit", "lock", folder.name], cwd=place.folder, capture_output=True, check=False
     )
@@ -362,7 +362,6 @@ def test_a_folder_whose_name_is_no_text_is_one_as_any_other(place: Place, tmp_pa
         ["build", folder.name, "--push", "--registry", registry],
         ["rebuild", folder.name, "--registry", registry, "--summary", str(tmp_path / "summary")],
         ["catalog", folder.name, "--offline", "-o", str(page)],
-        ["ci", "github", folder.name, "-o", str(pipeline)],
         ["check", folder.name, "--target", "kubernetes", "--sarif", str(report)],
     ):
         done = modelpack(*command, cwd=place.folder)
