@@ -14,12 +14,10 @@ from buildkit.pin import Inventory, Source, proven
 from buildkit.recipe import Recipe
 from buildkit.spec import FolderRef
 from buildkit.target_settings import OciDataScience, TargetSettings
+from buildkit.targets.oci_data_science.facts import MOUNT, REPOSITORY, TRITON_COMMAND
 from buildkit.targets.reading import shown_few
 from buildkit.world import World
 
-MOUNT = "/opt/ds/model/deployed_model"
-"""Where OCI Data Science unpacks the model artefact (BYOC, "Location of the mounted model artifacts")."""
-_REPOSITORY = f"--model-repository={MOUNT}/"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can name: a clock would change its bytes."""
 
@@ -31,15 +29,14 @@ def refuse_unseen(recipe: Recipe, world: World, said: TargetSettings, pieces: Se
     """
     if not isinstance(said, OciDataScience) or not said.artifact or said.cmd or said.entrypoint:
         return
-    folder = next((word.removeprefix(_REPOSITORY) for word in _command(pieces) if word.startswith(_REPOSITORY)), None)
-    if folder is None:
+    if TRITON_COMMAND[-1] not in _command(pieces):
         return
     _, inventory = _listed(recipe, replace(world, lists=True), said.artifact)
-    beside = [file.path for file in inventory.files if not file.path.startswith(f"{folder}/")]
+    beside = [file.path for file in inventory.files if not file.path.startswith(f"{REPOSITORY}/")]
     if beside:
         raise InvalidInput(
-            f"the artefact {said.artifact} has {shown_few(beside)} outside {folder}/, and Triton is started over {MOUNT}/{folder}",
-            hint=f"move the models to {said.artifact}/{folder}/NAME/1/..., or write the target's 'cmd' yourself",
+            f"the artefact {said.artifact} has {shown_few(beside)} outside {REPOSITORY}/, and Triton is started over {MOUNT}/{REPOSITORY}",
+            hint=f"move the models to {said.artifact}/{REPOSITORY}/NAME/1/..., or write the target's 'cmd' yourself",
         )
 
 

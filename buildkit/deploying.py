@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit.adapting import planned
-from buildkit.artefact import MOUNT, refuse_unseen, write_artifact
+from buildkit.artefact import refuse_unseen, write_artifact
 from buildkit.checks.rule import Finding, Judged
 from buildkit.deployment import Order, Piece, Version
 from buildkit.errors import InvalidInput, Problem
@@ -26,6 +26,7 @@ from buildkit.sources.ignored import WRITTEN
 from buildkit.tags import expand
 from buildkit.target_settings import OciDataScience, TargetSettings
 from buildkit.targets import Target, load
+from buildkit.targets.oci_data_science.facts import MOUNT
 from buildkit.world import World
 
 

@@ -9,10 +9,11 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from buildkit.process import INIT, is_numeric_user
 from buildkit.reading.plain import Refusal, plain, relative_path, shown
+from buildkit.targets.oci_data_science.facts import MOUNT
 
 CODE, OWN = "/app", INIT.rpartition("/")[0]
 """Where the code lies, and what modelpack adds: ``init`` and nginx's configuration."""
-MOUNTS = ("/opt/ds/model/deployed_model", "/opt/ml/model", "/var/azureml-app")
+MOUNTS = (MOUNT, "/opt/ml/model", "/var/azureml-app")
 """Where OCI Data Science, SageMaker and Azure ML mount a model: what an image has there is hidden."""
 _SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/tmp", "/usr")  # noqa: S108
 _TAKEN_PORTS = (24224, 8446, 8447)

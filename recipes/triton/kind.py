@@ -21,6 +21,7 @@ from buildkit.process import Environment, NumericUser, process, variables
 from buildkit.reading.plain import Refusal, shown
 from buildkit.spec import FolderRef, ImageRef, Plain, ProjectRef, RelativePath, SourceRef, Spec
 from buildkit.start import named
+from buildkit.targets.oci_data_science.facts import MOUNT, REPOSITORY
 from buildkit.triton.judge import Repository, ensembles, faults, missing_steps
 from buildkit.triton.repository import Files, models_of
 from recipes.triton.inputs import Configs, Models, PythonPackage, argument, backend_name
@@ -31,7 +32,7 @@ BASE = ImageRef("nvcr.io/nvidia/tritonserver:26.07-py3")
 Variant = Literal["standalone", "oci-data-science", "kserve"]
 MOUNTED: Mapping[str, str] = {
     "standalone": f"/{MODELS}",
-    "oci-data-science": "/opt/ds/model/deployed_model/model_repository",
+    "oci-data-science": f"{MOUNT}/{REPOSITORY}",
     "kserve": "/mnt/models",
 }
 """Where a platform mounts the repository: Oracle's samples, containers/Triton; KServe, config/runtimes/kserve-tritonserver.yaml."""

@@ -9,14 +9,10 @@ from typing import Any
 
 from buildkit.deployment import Blanks, Order, Piece, without_empty
 from buildkit.target_settings import OciDataScience
+from buildkit.targets.oci_data_science.facts import TRITON_COMMAND
 
 DOMAIN = "oci.oraclecloud.com"
 """What the hosts of the commercial realm's services end in; they begin with service and region (OCI SDK, service endpoints)."""
-_TRITON_COMMAND = [
-    "/opt/nvidia/nvidia_entrypoint.sh",
-    "tritonserver",
-    "--model-repository=/opt/ds/model/deployed_model/model_repository",
-]
 _TRITON_PORT = 8000
 _MAPS = ("environmentVariables",)
 """What a person fills: for Terraform an argument, and no block."""
@@ -71,7 +67,7 @@ def _environment(order: Order, said: OciDataScience) -> dict[str, Any]:
     }
     port = _TRITON_PORT if triton and "port" not in said.model_fields_set else said.port
     endpoints = [{"endpointUriSuffix": one.suffix, "httpMethods": list(one.methods)} for one in said.endpoints]
-    command = list(said.cmd) or (_TRITON_COMMAND if triton and not said.entrypoint and not order.files else [])
+    command = list(said.cmd) or ([*TRITON_COMMAND] if triton and not said.entrypoint and not order.files else [])
     return without_empty(
         {
             "environmentConfigurationType": "OCIR_CONTAINER",

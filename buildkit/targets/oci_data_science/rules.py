@@ -15,6 +15,7 @@ from buildkit.process import variables
 from buildkit.registry_hosts import ocir_region, oracle_region
 from buildkit.target_settings import OciDataScience
 from buildkit.targets.environment import said
+from buildkit.targets.oci_data_science.facts import MOUNT
 from buildkit.targets.reading import (
     GB,
     GIB,
@@ -31,7 +32,6 @@ from buildkit.targets.sources import BYOC, BYOC_VARIABLES, OCI_SAMPLES, OCI_SDK,
 
 OWN, TRITON = ("",), ("triton",)
 """The mode of a server of one's own; Triton has its own endpoints."""
-ARTIFACT = "opt/ds/model/deployed_model"
 TAKEN = (24224, 8446, 8447)
 RESERVED = ("MODEL_DEPLOYMENT_OCID", "MODEL_SERVING_PYTHON_VERSION", "TENANCY_OCID", "CONTAINER_CUSTOM_IMAGE")
 SERVICE = (
@@ -295,7 +295,7 @@ WHILE_BUSY = probed(
 )
 def not_hidden(subject: Subject) -> Iterator[Found]:
     """Files of the image below the mount are never seen."""
-    yield from hidden_files(subject, ARTIFACT)
+    yield from hidden_files(subject, MOUNT.lstrip("/"))
 
 
 def hidden_files(subject: Subject, mount: str) -> Iterator[Found]:

@@ -9,9 +9,8 @@ from buildkit.probe.containers import Container, Mount
 from buildkit.probe.server import Limit, Route, Sample, Server
 from buildkit.probe.session import Probe
 from buildkit.target_settings import OciDataScience
+from buildkit.targets.oci_data_science.facts import MOUNT, REPOSITORY, TRITON_COMMAND
 
-ARTIFACT = "/opt/ds/model/deployed_model"
-_REPOSITORY = "model_repository"
 _START_SECONDS, _HEALTH_SECONDS, _PREDICT_SECONDS = 600, 3, 60
 """The service's HEALTHCHECK: start period and timeout. For a prediction no limit is published: a minute is ours."""
 
@@ -44,8 +43,8 @@ def oci_data_science_triton(asked: Asked) -> tuple[Probe, ...]:
     if "port" not in settings.model_fields_set:
         settings = settings.model_copy(update={"port": 8000})
     command = (*settings.entrypoint, *settings.cmd)
-    if not command and (asked.artifact / _REPOSITORY).is_dir():
-        command = ("/opt/nvidia/nvidia_entrypoint.sh", "tritonserver", f"--model-repository={ARTIFACT}/{_REPOSITORY}")
+    if not command and (asked.artifact / REPOSITORY).is_dir():
+        command = TRITON_COMMAND
     port = settings.port
     return (
         Server(
@@ -74,5 +73,5 @@ def _container(
         entrypoint=command[0] if settings.entrypoint else None,
         ports=tuple(dict.fromkeys((settings.port, settings.health_port or settings.port))),
         environment={**(environment or {}), **settings.env},
-        mounts=(Mount(asked.artifact, ARTIFACT),),
+        mounts=(Mount(asked.artifact, MOUNT),),
     )
