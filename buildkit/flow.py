@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from buildkit.adapting import form_for, planned
+from buildkit.attaching import attach, ready_signer
 from buildkit.build import Context, Engine
 from buildkit.delivery import first_reading
 from buildkit.delivery.deliver import Going, deliver
@@ -44,9 +44,6 @@ from buildkit.splitting import split, split_anew
 from buildkit.tags import expand, fixed
 from buildkit.trust import licenses
 from buildkit.world import World
-
-if TYPE_CHECKING:
-    from buildkit.trust.signature import Signer
 
 
 @dataclass(frozen=True)
@@ -169,7 +166,7 @@ def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None 
     """
     _refuse_output_in_model(recipe, wanted.output)
     _refuse_wrong_registries(recipe, world, wanted.registries)
-    signer = _signer(world) if wanted.registries else None
+    signer = ready_signer(world) if wanted.registries else None
     made = make(recipe, replace(world, lists=_may_list(wanted)), wanted)
     pins = made.drafted.pins
     with Record(recipe, made.drafted, made.plan, made.engine) as record:
@@ -179,7 +176,7 @@ def build(recipe: Recipe, world: World, wanted: Wanted, approve: Approve | None 
             recorder = FirstReading(recorder, record.settle, pins, made.plan, again, made.engine, made.context)
         delivered = deliver(made.images, going(recipe, pins, wanted), world, recorder)
         if wanted.registries:
-            _attest(recipe, world, delivered, record.staged, signer)
+            attach(recipe, world, delivered, record.staged, signer)
         record.commit(world.done)
     return delivered
 
@@ -193,7 +190,7 @@ def push(recipe: Recipe, world: World, *registries: str, form: Form | None = Non
         raise InvalidInput(
             f"{recipe.spec.name} changed since it was built", hint=f"run: modelpack build {recipe.typed}"
         )
-    signer = _signer(world)
+    signer = ready_signer(world)
     plan = planned(recipe, previous.pins)
     engine = engine_named(next(iter(previous.images.values())).engine)
     context = _context(recipe, previous.pins, world, keep=True)
@@ -202,37 +199,9 @@ def push(recipe: Recipe, world: World, *registries: str, form: Form | None = Non
     with Record(recipe, previous, plan, engine) as record:
         wanted = Wanted(also=registries, form=form)
         delivered = deliver(images, going(recipe, previous.pins, wanted), world, record)
-        _attest(recipe, world, delivered, record.staged, signer)
+        attach(recipe, world, delivered, record.staged, signer)
         record.commit(world.done)
     return delivered
-
-
-def _attest(recipe: Recipe, world: World, delivered: Delivered, staged: Lock | None, signer: Signer | None) -> None:
-    """Attaches what is known of an image that was just pushed, where the settings want that.
-
-    Before the lock moves into place: what ends here, be it killed, is begun again by the next run, and not taken for done.
-    """
-    wanted = world.settings.attest
-    if wanted is None or not delivered.references or (delivered.unchanged and staged is None):
-        return
-    from buildkit.trust.attestation import attest_pushed
-
-    lock = staged or locks.read(recipe.lock_path)
-    assert lock is not None, "what was pushed is in the lock"
-    # Other registries may be down, or have an older image.
-    pushed = {name: delivered.digest_of(name) for name in delivered.references}
-    attest_pushed(recipe, world, signer, replace(lock, pushed=pushed))
-
-
-def _signer(world: World) -> Signer | None:
-    """Who signs what is pushed, where the settings want that; raises where nobody could, before anything is done."""
-    if not (world.settings.attest and world.settings.attest.sign):
-        return None
-    from buildkit.trust.signature import check_signer, signer_of
-
-    signer = signer_of(world.settings)
-    check_signer(signer)
-    return signer
 
 
 def _rendered(recipe: Recipe, world: World) -> tuple[Plan, Pins]:
