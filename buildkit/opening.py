@@ -72,8 +72,9 @@ def open_image(image: str, world: World) -> Opened:
 
 def open_reference(reference: Reference, world: World, located: Reference) -> Opened:
     """An image of a registry, asked for at ``located``: at the reference itself, or at its mirror."""
-    name = reference.digest or reference.tag or "latest"
-    return Opened(str(reference), world.repository(located), name, reference=reference, located=located)
+    return Opened(
+        str(reference), world.repository(located), reference.tag_or_digest, reference=reference, located=located
+    )
 
 
 def _path_and_name(text: str) -> tuple[Path, str]:

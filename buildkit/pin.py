@@ -231,7 +231,7 @@ def pin_image(reference: Reference, platforms: Sequence[Platform], store: Store,
 
     ``located`` is where the store is: the reference itself, or the mirror's.
     """
-    document = store.resolve(reference.digest or reference.tag or "latest")
+    document = store.resolve(reference.tag_or_digest)
     if document is None:
         raise absent(reference, located)
     pinned = reference.at(document.digest)

@@ -35,7 +35,7 @@ class Questions:
         located = world.settings.located(reference)
 
         def ask() -> Digest | None:
-            return world.base(reference).digest(reference.digest or reference.tag or "latest")
+            return world.base(reference).digest(reference.tag_or_digest)
 
         digest = reference.digest or self._once(("digest", str(located)), ask)
         if digest is None:

@@ -5,20 +5,16 @@ from __future__ import annotations
 from typing import Protocol
 
 from buildkit.errors import InvalidInput
-from buildkit.oci.image import Pieces
 from buildkit.oci.manifest import INDEXES, MANIFESTS, Descriptor, Document, Index, Manifest
 from buildkit.oci.reference import Platform
-from buildkit.oci.whole import config_of
+from buildkit.oci.whole import Fetching, config_of
 
 
-class Legible(Protocol):
+class Legible(Fetching, Protocol):
     """Where manifests and blobs can be read."""
 
     def resolve(self, name: str) -> Document | None:
         """The manifest or index under a tag or digest."""
-
-    def fetch(self, descriptor: Descriptor) -> Pieces:
-        """Yields a blob's bytes."""
 
 
 def manifest_for(index: Index, platform: Platform, store: Legible) -> Descriptor | None:

@@ -114,6 +114,11 @@ class Reference:
         return f"{self.host}/{self.repository}"
 
     @property
+    def tag_or_digest(self) -> str:
+        """What is asked for in the repository: the digest where there is one, else the tag, ``latest`` where none is said."""
+        return self.digest or self.tag or "latest"
+
+    @property
     def moves(self) -> bool:
         """Whether it means another image tomorrow: ``latest``, said or implied, without a digest."""
         return self.digest is None and self.tag in (None, "latest")

@@ -161,17 +161,22 @@ def test_the_image_just_built_is_copied_from_a_layout_that_another_tool_wrote_to
     assert other.tags["a/b"] == {"v1": older.digest}
 
 
+def laid_out(place: Place, folder: Path) -> tuple[Layout, Manifest]:
+    """An image in a layout on this disk."""
+    layout = Layout(folder / "layout")
+    wanted = flow.Wanted("embedded", output=Output("oci", layout.folder))
+    return layout, Manifest.read(flow.build(place.recipe(), place.world(), wanted).sealing.document)
+
+
 @pytest.mark.parametrize("part", ["layer", "config", "manifest"])
 @pytest.mark.parametrize("several", [True, False])
 def test_a_layout_that_lacks_a_blob_is_told_so(
     place: Place, other: Registry, tmp_path: Path, part: str, several: bool
 ) -> None:
     """The registry is blamed for a folder that was copied in part, after many retries."""
-    layout = Layout(tmp_path / "layout")
-    output = Output("oci", layout.folder)
-    sealing = flow.build(place.recipe(), place.world(), flow.Wanted("embedded", output=output)).sealing
-    manifest = Manifest.read(sealing.document)
-    digests = {"layer": manifest.layers[1].digest, "config": manifest.config.digest, "manifest": sealing.digest}
+    layout, manifest = laid_out(place, tmp_path)
+    top = manifest.document.digest
+    digests = {"layer": manifest.layers[1].digest, "config": manifest.config.digest, "manifest": top}
     layout.path(digests[part]).unlink()
     registries = [f"{other.address}/a", *([f"{place.registry.address}/b"] if several else [])]
     with pytest.raises(InvalidInput, match=f"{digests[part].hex} is missing: the layout was not copied whole"):
@@ -185,10 +190,8 @@ def test_a_changed_byte_of_a_layout_is_the_layouts(
     place: Place, other: Registry, tmp_path: Path, upload: str, several: bool
 ) -> None:
     """Whoever copies a damaged folder is sent to a lock that there is not."""
-    layout = Layout(tmp_path / "layout")
-    output = Output("oci", layout.folder)
-    sealing = flow.build(place.recipe(), place.world(), flow.Wanted("embedded", output=output)).sealing
-    path = layout.path(Manifest.read(sealing.document).layers[1].digest)
+    layout, manifest = laid_out(place, tmp_path)
+    path = layout.path(manifest.layers[1].digest)
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     content = {
         "registries": {
