@@ -25,10 +25,11 @@ _GRACE_SECONDS = 0.5
 
 
 class Session:
-    """Opens recipes, each with the world that its folder's settings describe."""
+    """Opens recipes, each read once and with the world that its folder's settings describe."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
+        self._recipes: dict[Path, Recipe] = {}
         self._settings: dict[Path, Settings] = {}
         self._worlds: list[World] = []
 
@@ -36,7 +37,9 @@ class Session:
         """A recipe and a world of its own; raises InvalidInput with everything that is wrong in either file."""
         from buildkit.recipe import load
 
-        recipe = load(path)
+        if path not in self._recipes:
+            self._recipes[path] = load(path)
+        recipe = self._recipes[path]
         return recipe, self.world(recipe.folder)
 
     def world(self, folder: Path) -> World:
